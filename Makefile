@@ -1,0 +1,38 @@
+# make demo: install, draw a data set, train, test, predict.  make test: install and run the tests.  Nothing but Python 3.11+ and make is needed.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+DEMO := demo
+# Torch's threads spin while they wait for each other; asleep they leave the cores to the loader.
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: demo test lint install
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)/run $(DEMO)/scores $(DEMO)/pictures
+	$(RUN) -m data.scenes --root $(DEMO)/scenes
+	$(RUN) train.py --recipe dff-scenes --data-root $(DEMO)/scenes --run-dir $(DEMO)/run --workers 1
+	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/scenes --split test --workers 2 --out $(DEMO)/scores
+	$(RUN) predict.py $(DEMO)/scenes/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth --out $(DEMO)/pictures
+	@echo
+	@echo "report:   $(DEMO)/scores/report.html"
+	@echo "curves:   $(DEMO)/run/curves.png"
+	@echo "pictures: $(DEMO)/pictures"
+
+test: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(RUN) -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
