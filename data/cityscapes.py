@@ -1,0 +1,156 @@
+"""Cityscapes (Cordts et al., CVPR 2016), and every data set in its folder layout and label ids.
+
+Layout below the root, as unzipped from leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip:
+
+    leftImg8bit/<split>/<city>/NAME_leftImg8bit.png       RGB picture, 2048x1024
+    gtFine/<split>/<city>/NAME_gtFine_labelIds.png        8-bit map of label ids, the column `id` of LABELS
+    gtFine/<split>/<city>/NAME_gtFine_instanceIds.png     16-bit map: label id * 1000 + number, or the label id alone
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data.base import IGNORE, Dataset, InputError, Record, read_index
+
+
+class Label(NamedTuple):
+    """One row of the published label table. `train_id` 255 is left out of training and scores."""
+
+    id: int
+    name: str
+    train_id: int
+    has_instances: bool
+    color: tuple[int, int, int]
+
+
+# The published table without "license plate" (id -1), which is never drawn into a map.
+LABELS = (
+    Label(0, "unlabeled", 255, False, (0, 0, 0)),
+    Label(1, "ego vehicle", 255, False, (0, 0, 0)),
+    Label(2, "rectification border", 255, False, (0, 0, 0)),
+    Label(3, "out of roi", 255, False, (0, 0, 0)),
+    Label(4, "static", 255, False, (0, 0, 0)),
+    Label(5, "dynamic", 255, False, (111, 74, 0)),
+    Label(6, "ground", 255, False, (81, 0, 81)),
+    Label(7, "road", 0, False, (128, 64, 128)),
+    Label(8, "sidewalk", 1, False, (244, 35, 232)),
+    Label(9, "parking", 255, False, (250, 170, 160)),
+    Label(10, "rail track", 255, False, (230, 150, 140)),
+    Label(11, "building", 2, False, (70, 70, 70)),
+    Label(12, "wall", 3, False, (102, 102, 156)),
+    Label(13, "fence", 4, False, (190, 153, 153)),
+    Label(14, "guard rail", 255, False, (180, 165, 180)),
+    Label(15, "bridge", 255, False, (150, 100, 100)),
+    Label(16, "tunnel", 255, False, (150, 120, 90)),
+    Label(17, "pole", 5, False, (153, 153, 153)),
+    Label(18, "polegroup", 255, False, (153, 153, 153)),
+    Label(19, "traffic light", 6, False, (250, 170, 30)),
+    Label(20, "traffic sign", 7, False, (220, 220, 0)),
+    Label(21, "vegetation", 8, False, (107, 142, 35)),
+    Label(22, "terrain", 9, False, (152, 251, 152)),
+    Label(23, "sky", 10, False, (70, 130, 180)),
+    Label(24, "person", 11, True, (220, 20, 60)),
+    Label(25, "rider", 12, True, (255, 0, 0)),
+    Label(26, "car", 13, True, (0, 0, 142)),
+    Label(27, "truck", 14, True, (0, 0, 70)),
+    Label(28, "bus", 15, True, (0, 60, 100)),
+    Label(29, "caravan", 255, True, (0, 0, 90)),
+    Label(30, "trailer", 255, True, (0, 0, 110)),
+    Label(31, "train", 16, True, (0, 80, 100)),
+    Label(32, "motorcycle", 17, True, (0, 0, 230)),
+    Label(33, "bicycle", 18, True, (119, 11, 32)),
+)
+TRAIN_LABELS = sorted((label for label in LABELS if label.train_id != IGNORE), key=lambda label: label.train_id)
+SPLITS = {"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")}
+
+
+class Cityscapes(Dataset):
+    """2975 train, 500 val, 1525 test pictures of streets, 19 classes.
+
+    instances: True reads the instance maps and asks for all of them, False reads none, None (default) reads them where
+    the split has any; then every label must have one. images=False opens a folder of labels alone, for label scripts.
+    The test split may come without gtFine: then its samples have no label.
+    """
+
+    name = "cityscapes"
+    classes = tuple(label.name for label in TRAIN_LABELS)
+    palette = np.array([label.color for label in TRAIN_LABELS], np.uint8)
+
+    def __init__(self, root: str | Path, split: str, *, images: bool = True, instances: bool | None = None) -> None:
+        if split not in SPLITS:
+            raise InputError(f"{self.name} has no split {split!r}; expected one of {', '.join(SPLITS)}")
+        parts = [_find_records(Path(root), part, images=images, instances=instances) for part in SPLITS[split]]
+        super().__init__(root, split, [record for part in parts for record in part])
+
+    def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """(label uint8 (H, W) of train ids, instance int32 (H, W) as on disk), each None where there is no file."""
+        label = None if record.label is None else to_train_ids(read_index(record.label), record.label)
+        instance = None if record.instance is None else read_index(record.instance).astype(np.int32)
+        if label is not None and instance is not None and label.shape != instance.shape:
+            raise InputError(
+                f"{record.instance}: the instance map has (rows, columns) {instance.shape}, its label {label.shape}"
+            )
+        return label, instance
+
+
+def train_id_table() -> np.ndarray:
+    """uint8 (256,): train id of each label id, 255 where the label is left out of training or does not exist."""
+    table = np.full(256, IGNORE, np.uint8)
+    for label in LABELS:
+        table[label.id] = label.train_id
+    return table
+
+
+def to_train_ids(label_ids: np.ndarray, path: str | Path) -> np.ndarray:
+    """Label ids (H, W) of any integer type -> train ids uint8 (H, W). Unknown ids: InputError that names `path`."""
+    wrong = np.flatnonzero(np.bincount(label_ids.ravel())[len(LABELS) :]) + len(LABELS)
+    if wrong.size:
+        raise InputError(
+            f"{path}: label ids {', '.join(map(str, wrong[:8]))} are not in Cityscapes' table; "
+            f"expected 0..{LABELS[-1].id} (labelIds, not trainIds or instanceIds)"
+        )
+    return train_id_table()[label_ids]
+
+
+def _find_records(root: Path, split: str, *, images: bool, instances: bool | None) -> list[Record]:
+    """The samples of one split, sorted by city and name; every file has its partners or the run stops here."""
+    pictures = _find(root / "leftImg8bit" / split, "_leftImg8bit.png") if images else {}
+    labels = _find(root / "gtFine" / split, "_gtFine_labelIds.png")
+    numbers = _find(root / "gtFine" / split, "_gtFine_instanceIds.png") if instances is not False else {}
+    if images and not pictures:
+        raise _nothing_found(root, "leftImg8bit", split, "_leftImg8bit.png")
+    if not labels and not (images and split == "test"):
+        raise _nothing_found(root, "gtFine", split, "_gtFine_labelIds.png")
+    if images and labels:
+        _require_partners(pictures, labels, "pictures", "a label map *_gtFine_labelIds.png", root / "gtFine" / split)
+        _require_partners(labels, pictures, "label maps", "a picture *_leftImg8bit.png", root / "leftImg8bit" / split)
+    if numbers or (instances and labels):
+        what = "an instance map *_gtFine_instanceIds.png (instances=False does without)"
+        _require_partners(labels, numbers, "label maps", what, root / "gtFine" / split)
+    return [
+        Record(key.split("/")[1], pictures.get(key), labels.get(key), numbers.get(key)) for key in pictures or labels
+    ]
+
+
+def _find(folder: Path, ending: str) -> dict[str, Path]:
+    """{"city/NAME": path} of the files <city>/NAME<ending>, sorted. Hidden files (macOS leaves some) are no data."""
+    paths = sorted(path for path in folder.glob(f"*/*{ending}") if not path.name.startswith("."))
+    return {f"{path.parent.name}/{path.name.removesuffix(ending)}": path for path in paths}
+
+
+def _nothing_found(root: Path, kind: str, split: str, ending: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"No <city>/*{ending} in {root / kind / split}. Unzip {kind}_trainvaltest.zip into {root}, "
+        f"or point the data root at the folder that has {kind}/."
+    )
+
+
+def _require_partners(have: Iterable[str], partners: dict[str, Path], what: str, partner: str, folder: Path) -> None:
+    have = list(have)
+    lone = [key for key in have if key not in partners]
+    if lone:
+        shown = ", ".join(lone[:3]) + (", …" if len(lone) > 3 else "")
+        raise FileNotFoundError(f"{len(lone)} of {len(have)} {what} lack {partner} in {folder}: {shown}")

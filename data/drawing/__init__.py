@@ -1,0 +1,1 @@
+"""How the street scenes of `data.scenes` are drawn."""

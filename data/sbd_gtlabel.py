@@ -1,0 +1,212 @@
+"""Edge labels of SBD: the published training pictures and labels at five scales, and the evaluation truth.
+
+    python -m data.sbd_gtlabel --root datasets/sbd --out datasets/sbd_edges --eval --workers 8
+
+Writes the prepared layout of `data.sbd` below OUT: pictures, labels with edges between instances (label_inst_orig) and
+without (label_cls_orig), and the published lists; with --eval the evaluation truth gt_eval/{gt_thin,gt_raw}/{inst,cls}.
+
+Published oddity, not repeated: for the held-out and the test pictures the published script writes the instance-sensitive
+PNG under the instance-insensitive name.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from data.base import InputError, read_image, write_png
+from data.cli import run
+from data.gtlabel_products import COMPRESSION, draw
+from data.gtlabel_run import Job, Product, add_work_flags, run_jobs, write_stamp
+from data.imresize import imresize
+from data.label_files import write_edges, write_lines
+from data.label_mat import write_gt_cls, write_gt_inst, write_label_edge, write_mat_list
+from data.sbd import SBD, draw_holdout, find_root, image_path, label_path, make_record, read_holdout, read_names
+from data.sbd_truth import NUM_CLASSES, SBDTruth, read_sbd_truth
+
+SCALES = (0.5, 0.75, 1, 1.25, 1.5)
+
+
+@dataclass(frozen=True)
+class ScaledPicture:
+    """The picture at one scale."""
+
+    source: Path
+    path: Path
+    stamp: Path
+    scale: float
+
+    def files(self) -> list[Path]:
+        return [self.path]
+
+    def make(self, truth: SBDTruth) -> None:
+        write_png(self.path, imresize(read_image(self.source), self.scale))
+
+
+@dataclass(frozen=True)
+class ScaledLabel:
+    """The training label at one scale; with `view` also a coloured picture of it, with `mat` the published `labelEdge`."""
+
+    path: Path
+    stamp: Path
+    kind: str
+    scale: float
+    radius: float
+    mat: Path | None
+    view: Path | None
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.path, self.mat, self.view) if path is not None]
+
+    def make(self, truth: SBDTruth) -> None:
+        edges = truth.training_edges(self.scale, instance_sensitive=self.kind == "inst", radius=self.radius)
+        write_edges(self.path, [edges], compression=COMPRESSION)
+        if self.mat:
+            write_label_edge(self.mat, edges, NUM_CLASSES)
+        if self.view:
+            write_png(self.view, draw([edges], SBD.classes, tuple(map(tuple, SBD.palette.tolist()))))
+
+
+@dataclass(frozen=True)
+class EvaluationTruth:
+    """What predictions are scored against; with `mat` also the published GTinst or GTcls."""
+
+    path: Path
+    stamp: Path
+    kind: str
+    thin: bool
+    mat: bool
+
+    def files(self) -> list[Path]:
+        return [self.path, *([self.path.with_suffix(".mat")] if self.mat else [])]
+
+    def make(self, truth: SBDTruth) -> None:
+        edges = truth.evaluation_edges(thin=self.thin, instance_sensitive=self.kind == "inst")
+        write_edges(self.path, [edges], compression=COMPRESSION)
+        if self.mat and self.kind == "inst":
+            write_gt_inst(self.path.with_suffix(".mat"), edges, truth.own_label, truth.instance, NUM_CLASSES)
+        elif self.mat:
+            write_gt_cls(self.path.with_suffix(".mat"), edges, truth.label, NUM_CLASSES)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m data.sbd_gtlabel",
+        description="Make edge labels of SBD.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    boolean = argparse.BooleanOptionalAction
+    group = parser.add_argument_group("data")
+    group.add_argument("--root", type=Path, default=Path("datasets/sbd"), help="the folder with img/, cls/ and inst/")
+    group.add_argument("--out", type=Path, required=True, help="the folder for pictures and labels; not ROOT")
+    group.add_argument(
+        "--val-list", type=Path, metavar="FILE", help="held-out names of train.txt, or the published seed.mat"
+    )
+    group.add_argument("--val-seed", type=int, default=0, help="draws the held-out pictures without --val-list")
+    group = parser.add_argument_group("products")
+    group.add_argument(
+        "--instance",
+        action=boolean,
+        default=True,
+        help="both kinds of labels; else without edges between instances only",
+    )
+    group.add_argument("--radius", type=float, default=2, help="of training labels, in pixels")
+    group.add_argument("--scales", type=float, nargs="+", default=SCALES, metavar="S", help="of what is trained on")
+    group.add_argument("--eval", action=boolean, default=False, help="also the evaluation truth, OUT/gt_eval")
+    group.add_argument("--mat", action=boolean, default=False, help="also the published .mat structures")
+    group.add_argument("--visualize", action=boolean, default=False, help="also coloured pictures, OUT/view")
+    add_work_flags(parser)
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Make what is missing or stale, and the lists; returns the exit status."""
+    root, out = find_root(args.root).resolve(), args.out.resolve()
+    if out == root:
+        raise InputError(f"--out {out}: is the data set's own folder, whose val.txt would be lost; choose another")
+    if not 1 <= args.radius <= 64 or not all(0 < scale <= 4 for scale in args.scales):
+        raise InputError("expected --radius from 1 to 64 pixels and --scales above 0 and up to 4")
+    names = read_parts(root, args)
+    stamp = write_stamp(out / "gtlabel.json", {"radius": args.radius})
+    pictures = (root / "img").is_dir()
+    if not pictures:
+        print(f"There is no {root / 'img'}: labels only")
+    jobs = []
+    for name, part in names:
+        record = make_record(root, name)
+        inputs = (record.label, record.instance, *([record.image] if pictures else []))
+        products = make_products(out, part, name, record.image if pictures else None, stamp, args)
+        jobs.append(Job(name, inputs, partial(read_sbd_truth, record.label, record.instance), tuple(products)))
+    status = run_jobs(jobs, args, "edge labels")
+    for path, rows in make_lists(names, args).items():
+        write_lines(out / f"{path}.txt", (" ".join(row) for row in rows))
+        if args.mat:
+            write_mat_list(
+                out / f"{path}.mat",
+                [[name.replace("_inst.png", ".mat").replace("_cls.png", ".mat") for name in row] for row in rows],
+            )
+    return status
+
+
+def read_parts(root: Path, args: argparse.Namespace) -> list[tuple[str, str]]:
+    """(name, part) of all pictures in the order of SBD's lists; the part is train, val or test."""
+    names, test = read_names(root / "train.txt"), read_names(root / "val.txt")
+    if not names and not test:
+        raise InputError(f"{root}: train.txt and val.txt name no pictures")
+    held_out = set(read_holdout(args.val_list, names) if args.val_list else draw_holdout(names, args.val_seed))
+    return [(name, "val" if name in held_out else "train") for name in names] + [(name, "test") for name in test]
+
+
+def make_products(
+    out: Path, part: str, name: str, image: Path | None, stamp: Path, args: argparse.Namespace
+) -> Iterator[Product]:
+    """All files of one picture. The test part has the published single scale."""
+    for scale in part_scales(part, args):
+        if image:
+            yield ScaledPicture(image, out / image_path(part, name, scale), stamp, scale)
+        for kind in kinds(args):
+            label = label_path(part, name, scale, kind)
+            mat = out / label.with_name(f"{name}.mat") if args.mat else None
+            view = out / "view" / label if args.visualize else None
+            yield ScaledLabel(out / label, stamp, kind, scale, args.radius, mat, view)
+    if args.eval:
+        for mode, kind in product(("thin", "raw"), kinds(args)):
+            path = out / "gt_eval" / f"gt_{mode}" / kind / f"{name}.png"
+            yield EvaluationTruth(path, stamp, kind, mode == "thin", args.mat)
+
+
+def make_lists(names: list[tuple[str, str]], args: argparse.Namespace) -> dict[str, list[tuple[str, ...]]]:
+    """The published lists without ending, each as rows of (picture, label) or (picture,)."""
+    lists: dict[str, list[tuple[str, ...]]] = {}
+    for wanted in ("val", "test"):
+        lists[wanted] = [(_picture(part, name, 1),) for name, part in names if part == wanted]
+    for kind in kinds(args):
+        rows = [(part, _row(part, name, scale, kind)) for name, part in names for scale in part_scales(part, args)]
+        lists[f"trainaug_{kind}_orig"] = [row for part, row in rows if part == "train"]
+        lists[f"trainvalaug_{kind}_orig"] = [row for part, row in rows if part != "test"]
+        lists[f"test_{kind}_orig"] = [row for part, row in rows if part == "test"]
+        lists[f"trainvaltest_{kind}_orig"] = [_row(part, name, 1, kind) for name, part in names]
+    return lists
+
+
+def kinds(args: argparse.Namespace) -> tuple[str, ...]:
+    return ("inst", "cls") if args.instance else ("cls",)
+
+
+def part_scales(part: str, args: argparse.Namespace) -> Sequence[float]:
+    return (1,) if part == "test" else args.scales
+
+
+def _picture(part: str, name: str, scale: float) -> str:
+    return f"/{image_path(part, name, scale).as_posix()}"
+
+
+def _row(part: str, name: str, scale: float, kind: str) -> tuple[str, str]:
+    return _picture(part, name, scale), f"/{label_path(part, name, scale, kind).as_posix()}"
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: main(parse_args())))

@@ -1,0 +1,48 @@
+"""CASENet: Deep Category-Aware Semantic Edge Detection (Yu et al., CVPR 2017).
+
+Shapes: N images, K classes, H x W pixels. x1..x5 are the trunk's stages, at strides 1, 2, 4, 8, 8.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import crop_to, pad_to_multiple
+from models.resnet import edge_resnet
+
+STRIDE = 8
+
+
+class CASENet(nn.Module):
+    """Three class-agnostic sides and one class-aware side, fused per class by one learned weight for each."""
+
+    # Everything whose shape depends on the number of classes.
+    classifier = ("side5.", "fuse.")
+
+    def __init__(self, num_classes: int, backbone: str = "resnet101") -> None:
+        super().__init__()
+        self.backbone = edge_resnet(backbone)
+        c1, c2, c3, _, c5 = self.backbone.channels
+        self.side1 = nn.Conv2d(c1, 1, 1)
+        self.side2 = nn.Sequential(nn.Conv2d(c2, 1, 1), upsample(1, 2))
+        self.side3 = nn.Sequential(nn.Conv2d(c3, 1, 1), upsample(1, 4))
+        self.side5 = nn.Sequential(nn.Conv2d(c5, num_classes, 1), upsample(num_classes, STRIDE))
+        self.fuse = nn.Conv2d(4 * num_classes, num_classes, 1, groups=num_classes)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}."""
+        x1, x2, x3, _, x5 = self.backbone(pad_to_multiple(image, STRIDE))
+        side5 = self.side5(x5)  # (N, K, H, W)
+        shared = torch.cat([self.side1(x1), self.side2(x2), self.side3(x3)], dim=1)  # (N, 3, H, W)
+        return crop_to({"side5": side5, "fuse": self._fuse(side5, shared)}, *image.shape[-2:])
+
+    def _fuse(self, side5: Tensor, shared: Tensor) -> Tensor:
+        """fuse_k = w_k0 side5_k + sum over j of w_kj shared_j + b_k: the grouped convolution over [side5_k, shared],
+        without stacking the shared maps once per class."""
+        weight = self.fuse.weight[:, :, 0, 0]  # (K, 4)
+        own = weight[:, 0, None, None] * side5 + self.fuse.bias[:, None, None]
+        return own + torch.einsum("kj,njhw->nkhw", weight[:, 1:], shared)
+
+
+def upsample(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """Learned up-sampling by `factor`: kernel 2f, stride f, dense over the channels, without bias."""
+    return nn.ConvTranspose2d(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)

@@ -1,0 +1,113 @@
+"""DecoupleSegNets: Improving Semantic Segmentation via Decoupled Body and Edge Supervision (Li et al., ECCV 2020).
+
+Shapes: N images, K classes, H x W pixels. x1..x5 are the trunk's stages; x2 has the detail, x5 (stride 8, h x w) the meaning.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import (
+    CONTEXT_CHANNELS,
+    conv_bn_relu,
+    crop_to,
+    initialise_heads,
+    pad_to_least,
+    resize,
+    seg_classifier,
+)
+from models.resnet import conv1x1, conv3x3
+from models.segnets import CONTEXTS, FINE_CHANNELS, seg_trunk
+
+# Two unpadded 3x3 convolutions of stride 2 need a map of 7 pixels, at stride 8.
+LEAST_SIZE = 49
+
+
+class DecoupledNet(nn.Module):
+    """A base net whose classifier gives way to the body/edge head."""
+
+    # Everything whose shape depends on the number of classes.
+    classifier = ("decouple.seg.6.", "decouple.body.3.")
+    # What this net has and its base net has not, and the other way round.
+    beyond_base = ("decouple.", "final.")
+
+    def __init__(
+        self, num_classes: int, backbone: str = "resnet101", *, context: str, align_corners: bool = True
+    ) -> None:
+        super().__init__()
+        self.backbone = seg_trunk(backbone)
+        _, c2, _, _, c5 = self.backbone.channels
+        self.context = CONTEXTS[context](c5)
+        self.fine = conv1x1(c2, FINE_CHANNELS)
+        self.decouple = BodyEdgeHead(num_classes, align_corners)
+        initialise_heads(self.context, self.fine, self.decouple)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> logits {"seg": (N, K, H, W), "body": (N, K, H, W), "edge": (N, 1, H, W)}."""
+        padded = pad_to_least(image, LEAST_SIZE)
+        _, x2, _, _, x5 = self.backbone(padded)
+        outputs = self.decouple(self.context(x5), self.fine(x2))
+        outputs = {name: resize(logits, padded.shape[-2:]) for name, logits in outputs.items()}
+        return crop_to(outputs, *image.shape[-2:])
+
+
+class BodyEdgeHead(nn.Module):
+    """Splits any context map into body and edge, supervises each, and classifies their sum beside the map itself."""
+
+    def __init__(self, num_classes: int, align_corners: bool) -> None:
+        super().__init__()
+        width = CONTEXT_CHANNELS
+        self.split = BodyEdgeSplit(width, align_corners)
+        self.edge_fusion = conv1x1(width + FINE_CHANNELS, width)
+        self.edge = nn.Sequential(*conv_bn_relu(width, FINE_CHANNELS, 3), conv1x1(FINE_CHANNELS, 1))
+        self.body = nn.Sequential(*conv_bn_relu(width, width, 3), conv1x1(width, num_classes))
+        self.seg = seg_classifier(2 * width, num_classes)
+
+    def forward(self, context: Tensor, fine: Tensor) -> dict[str, Tensor]:
+        """context (N, 256, h, w), fine (N, 48, H', W') -> logits: seg and edge at (H', W'), body at (h, w)."""
+        size = fine.shape[-2:]
+        body, edge = self.split(context)
+        edge = self.edge_fusion(torch.cat([resize(edge, size), fine], dim=1))  # (N, 256, H', W')
+        whole = torch.cat([resize(context, size), edge + resize(body, size)], dim=1)  # (N, 512, H', W')
+        return {"seg": self.seg(whole), "body": self.body(body), "edge": self.edge(edge)}
+
+
+class BodyEdgeSplit(nn.Module):
+    """Body: the map, warped along a learned flow towards the inside of its objects. Edge: what the body lacks."""
+
+    def __init__(self, channels: int, align_corners: bool) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.down = nn.Sequential(*_halve(channels), *_halve(channels))
+        self.flow_make = conv3x3(2 * channels, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, h, w), h and w at least 7 -> body, edge, of the same shape, which sum to x."""
+        coarse = resize(self.down(x), x.shape[-2:])
+        flow = self.flow_make(torch.cat([x, coarse], dim=1))
+        body = warp(x, flow, align_corners=self.align_corners)
+        return body, x - body
+
+
+def warp(x: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
+    """out[y, x] = in at (x + flow_x, y + flow_y), bilinear, zero outside. x: (N, C, h, w). flow: (N, 2, h, w), first x, then y.
+
+    The sampling grid runs from -1 to 1 with corner on corner, and flow is in units of 1 / w and 1 / h of that grid. The published code
+    leaves `align_corners` of `grid_sample` to PyTorch's default, which was True in the version it was written for (1.2) and has been
+    False since 1.3; with False not even zero flow is the identity. Published weights do not say under which they were trained.
+    """
+    height, width = x.shape[-2:]
+    flow = (
+        flow.float() if flow.dtype in (torch.float16, torch.bfloat16) else flow
+    )  # half precision cannot tell the pixels of a row apart
+    options = {"dtype": flow.dtype, "device": flow.device}
+    rows, columns = torch.linspace(-1, 1, height, **options), torch.linspace(-1, 1, width, **options)
+    at = torch.stack([columns + flow[:, 0] / width, rows[:, None] + flow[:, 1] / height], dim=3)  # (N, h, w, 2)
+    warped = F.grid_sample(x.to(flow.dtype), at, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
+    return warped.to(x.dtype)
+
+
+def _halve(channels: int) -> nn.Sequential:
+    """Depth-wise 3x3 convolution of stride 2, unpadded."""
+    convolution = nn.Conv2d(channels, channels, 3, stride=2, groups=channels)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))

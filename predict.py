@@ -1,0 +1,173 @@
+"""Draw the semantic edges of pictures.
+
+    python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
+
+Each picture NAME leaves in --out:
+    NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and the same over the picture
+    prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536; test.py --predictions takes OUT/prob
+    bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k (data.edges.encode_png)
+The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its own name. Pictures
+whose names differ only in the ending (a.jpg, a.png) keep it.
+
+Any picture that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped, CMYK is converted.
+Photographs are turned upright as their EXIF data say; --no-upright takes the pixels as stored, as data sets are read.
+"""
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data import DATASETS
+from data.base import InputError, write_png
+from data.cli import run
+from data.edges import PNG_CLASSES, encode_png, pack
+from models import model_names
+from utils.checkpoint import ModelInfo, load_model
+from utils.inference import pick_device, predict_edges, quantize
+from utils.picture_files import find_pictures, output_names, read_picture
+from utils.visualize import add_legend, draw_edges, draw_overlay, present_classes
+
+WRITERS = (
+    4  # threads that draw and compress while the network goes on: a full-size Cityscapes picture takes a second or more
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, or `argv`."""
+    switch = argparse.BooleanOptionalAction
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="a picture or a folder of pictures")
+    parser.add_argument("--recursive", action=switch, default=True, help="take the subfolders of folders too (default)")
+    parser.add_argument("--upright", action=switch, default=True, help="turn photographs as EXIF says (default)")
+
+    net = parser.add_argument_group("network")
+    net.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    net.add_argument(
+        "--model", choices=model_names("edge"), help="for a file that does not say it, such as the published ones"
+    )
+    net.add_argument("--backbone", help="likewise")
+    net.add_argument("--dataset", choices=sorted(DATASETS), help="likewise, for the names and colours of the classes")
+    net.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1")
+    net.add_argument(
+        "--base-size",
+        type=_size,
+        metavar="N",
+        help="resize to this long side for the network; 0 = as they are; default: the checkpoint's",
+    )
+
+    out = parser.add_argument_group("output")
+    out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    out.add_argument(
+        "--threshold",
+        type=_probability,
+        default=0.5,
+        metavar="P",
+        help="least probability of an edge that is drawn (default 0.5)",
+    )
+    out.add_argument("--overlay", action=switch, default=True, help="write NAME_overlay.png (default)")
+    out.add_argument("--save-prob", action=switch, default=False, help="write prob/class_001/NAME.png …")
+    out.add_argument("--save-bits", action=switch, default=False, help="write bits/NAME.png")
+    out.add_argument("--overwrite", action=switch, default=False, help="replace files of an earlier run")
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Predict all pictures; 0 if all of them worked, else 2."""
+    device = pick_device(args.device)
+    found, failures = find_pictures(args.inputs, args.out, args.recursive)
+    names = output_names(found)
+    model, info = load_model(args.checkpoint, name=args.model, backbone=args.backbone, dataset=args.dataset)
+    if info.task != "edge":
+        raise InputError(f"{args.checkpoint} holds {info.name}, a network for {info.task}; predict.py draws edges")
+    files = {path: output_files(args.out, name, info, args) for path, name in names.items()}
+    check_outputs(files, args.overwrite)
+    base_size = info.base_size if args.base_size is None else args.base_size
+    model.to(device)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        pending: deque[Future] = deque()
+        for path, wanted in tqdm(files.items(), unit="picture", disable=None):
+            try:
+                image = read_picture(path, upright=args.upright)
+                prob = predict_edges(model, image, device=device, base_size=base_size)
+            except (InputError, OSError) as error:
+                failures[path] = error
+                continue
+            pending.append(pool.submit(write_outputs, wanted, image, prob, info, args.threshold))
+            if len(pending) > WRITERS:
+                pending.popleft().result()
+        for write in pending:
+            write.result()
+    return report(args.out, found, failures)
+
+
+def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace) -> dict[str, list[Path]]:
+    """The files to write for one picture: kind -> paths, one each but for "prob", which has one per class."""
+    files = {"edges": [out / f"{name}_edges.png"]}
+    if args.overlay:
+        files["overlay"] = [out / f"{name}_overlay.png"]
+    if args.save_prob:
+        files["prob"] = [out / "prob" / f"class_{k + 1:03d}" / f"{name}.png" for k in range(info.num_classes)]
+    if args.save_bits:
+        files["bits"] = [out / "bits" / f"{name}.png"]
+        if info.num_classes > PNG_CLASSES:
+            raise InputError(
+                f"--save-bits holds {PNG_CLASSES} classes, this network has {info.num_classes}; use --save-prob"
+            )
+    return files
+
+
+def check_outputs(files: dict[Path, dict[str, list[Path]]], overwrite: bool) -> None:
+    """InputError, before anything is written, if a file would replace an input or, without `overwrite`, any file."""
+    inputs = {path.resolve() for path in files}
+    for path in (path for wanted in files.values() for paths in wanted.values() for path in paths):
+        if path.resolve() in inputs:
+            raise InputError(f"{path} would replace an input; give another --out")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} is there already; give --overwrite or another --out")
+
+
+def write_outputs(
+    files: dict[str, list[Path]], image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
+) -> None:
+    """Write one picture's files. image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
+    present = present_classes(prob, info.num_classes, threshold=threshold)
+    drawn = draw_edges(prob, info.palette, threshold=threshold)
+    write_png(files["edges"][0], add_legend(drawn, present, info.classes, info.palette))
+    for path in files.get("overlay", ()):
+        write_png(path, draw_overlay(image, prob, info.palette, threshold=threshold))
+    for path, score in zip(files.get("prob", ()), prob, strict=False):  # no paths where none were asked for
+        write_png(path, quantize(score))
+    for path in files.get("bits", ()):
+        write_png(path, encode_png(pack(prob >= threshold)))
+
+
+def report(out: Path, pictures: Collection[Path], failures: dict[Path, Exception]) -> int:
+    """Say where the results lie and which inputs failed; the exit status."""
+    done = sum(path not in failures for path in pictures)
+    print(f"{done} of {len(pictures)} pictures predicted: see {out}")
+    for path, error in failures.items():
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        print(f"failed: {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
+    return 2 if failures else 0
+
+
+def _size(text: str) -> int:
+    if (value := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of pixels, 0 or more")
+    return value
+
+
+def _probability(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a probability, 0 to 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: main(parse_args())))

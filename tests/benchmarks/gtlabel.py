@@ -1,0 +1,183 @@
+"""How fast edge labels of 2048x1024 Cityscapes frames are made, per picture, on one core.
+
+    python tests/benchmarks/gtlabel.py [--root datasets/cityscapes] [--frames 18] [--workers 2] [--repeat 5]
+
+Without --root the golden frame of ../shared is used, or, where that is absent, a drawn one. Times are the least of the
+repeats, averaged over the frames. "Files alone" reads the two label PNGs and writes the edge PNG, and computes nothing.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import cv2  # noqa: E402  (the repository is not installed: its root goes on the path first)
+import numpy as np  # noqa: E402
+
+from data import cityscapes_gtlabel as script  # noqa: E402
+from data.base import read_index, write_png  # noqa: E402
+from data.edges import encode_png, evaluation_edges, label_to_edges  # noqa: E402
+from data.gtlabel_products import COMPRESSION  # noqa: E402
+
+# golden/edges/README.md, section 6: the same work on the same kind of machine.
+PUBLISHED = "label 5.2 s with files and 1.5 s without, evaluation 5.9 s, in Octave; label without files 3.4-10.1 s in pyEdgeEval"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, help="a folder with gtFine/")
+    parser.add_argument("--frames", type=int, default=18)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=5)
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = args.root or make_root(Path(folder) / "cs")
+        frames = [
+            frame
+            for split in script.SPLITS
+            if (root / "gtFine" / split).is_dir()
+            for frame in script.find_frames(root, split)
+        ]
+        frames = frames[: args.frames]
+        one_core(frames, root, Path(folder), args.repeat)
+        many_frames(frames, Path(folder), args.frames, args.workers)
+
+
+def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) -> None:
+    """Per picture, one thread."""
+    times: dict[str, list[float]] = {}
+    for frame in frames:
+        truth = script.read_truth(frame.label, frame.instance)
+        edges = label_to_edges(*truth, num_classes=19)
+        whole = script.make_job(frame, root, make_maker(folder / "out"))
+        actions = {
+            "files": partial(files_alone, frame, edges, folder / "edge.png"),
+            "rule": partial(label_to_edges, *truth, num_classes=19),
+            "label": replace(whole, products=whole.products[:1]).run,
+            "evaluation rules": partial(evaluation_rules, *truth),
+            "evaluation": replace(whole, products=whole.products[1:]).run,
+        }
+        for name, action in actions.items():
+            times.setdefault(name, []).append(least(action, repeat))
+    ms = {name: 1000 * float(np.mean(one)) for name, one in times.items()}
+    height, width = truth[0].shape
+    print(f"{len(frames)} frames of {width}x{height}, one thread, ms per picture (published: {PUBLISHED})")
+    print(f"  reading two PNGs and writing one, nothing computed   {ms['files']:7.1f}")
+    print(f"  training label, the rule alone                       {ms['rule']:7.1f}")
+    print(f"  training label with files                            {ms['label']:7.1f}")
+    print(f"  evaluation thin + raw, inst + cls, the rules alone   {ms['evaluation rules']:7.1f}")
+    print(f"  evaluation thin + raw, inst + cls, with files        {ms['evaluation']:7.1f}  (bar: 1000)")
+    print(f"  training label with files / files alone              {ms['label'] / ms['files']:7.2f}x (bar: 1.5x)")
+
+
+def files_alone(frame: script.Frame, edges: np.ndarray, target: Path) -> None:
+    """Read and write what a training label takes, and compute nothing."""
+    read_index(frame.label)
+    read_index(frame.instance)
+    write_png(target, encode_png(edges), compression=COMPRESSION)
+
+
+def evaluation_rules(label: np.ndarray, instance: np.ndarray) -> None:
+    for thin, kind in product((True, False), (True, False)):
+        evaluation_edges(label, instance, num_classes=19, thin=thin, instance_sensitive=kind)
+
+
+def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: int) -> None:
+    """Whole runs of the command, over few and many pictures: what starting costs, and what each picture costs."""
+    few, many = count, 5 * count
+    roots = {number: copy_frames(frames, folder / f"{number} frames", number) for number in (few, many)}
+    per_picture = {}
+    for n in (1, workers):
+        seconds = {}
+        for number, root in roots.items():
+            seconds[number], peak = command(root, folder / f"{number} out {n}", n)
+        per_picture[n] = (seconds[many] - seconds[few]) / (many - few)
+        print(
+            f"  {n} worker(s): {few} frames {seconds[few]:.1f} s, {many} frames {seconds[many]:.1f} s, so "
+            f"{1000 * per_picture[n]:.0f} ms per picture" + (f"; peak memory {peak} MB (bar: 500)" if n == 1 else "")
+        )
+    ratio = per_picture[1] / per_picture[workers]
+    print(f"  {workers} workers make labels {ratio:.2f}x as fast as one (bar: 1.8x with 2; wants {workers} idle cores)")
+
+
+def copy_frames(frames: list[script.Frame], root: Path, count: int) -> Path:
+    folder = root / "gtFine/train/city"
+    folder.mkdir(parents=True)
+    for k in range(count):
+        frame = frames[k % len(frames)]
+        for kind, source in (("labelIds", frame.label), ("instanceIds", frame.instance)):
+            shutil.copyfile(source, folder / f"city_{k:06}_000019_gtFine_{kind}.png")
+    return root
+
+
+def command(root: Path, out: Path, workers: int) -> tuple[float, int]:
+    """(seconds, MB) of the label script on a folder, evaluation truth included. MB: the peak of the main process."""
+    code = (
+        "import sys; from data import cityscapes_gtlabel as s; s.main(s.parse_args(sys.argv[1:]));"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    flags = ["--root", root, "--out", out, "--eval", "--workers", str(workers)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *flags], cwd=ROOT, check=True, capture_output=True, text=True, env=environment
+    )
+    return time.perf_counter() - start, int(done.stdout.split()[-1]) // 1024
+
+
+def make_maker(out: Path) -> script.ProductMaker:
+    """The script's own, for training label and evaluation truth."""
+    args = script.parse_args(["--out", str(out), "--eval"])
+    return script.ProductMaker(out, script.Rule(19), script.Cityscapes.classes, script.Cityscapes.palette, args)
+
+
+def least(action: Callable[[], object], repeat: int) -> float:
+    action()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def make_root(root: Path) -> Path:
+    """A Cityscapes folder of one frame: the golden one, or a drawn one."""
+    folder = root / "gtFine/train/city"
+    golden = ROOT.parent / "shared/golden/edges/cityscapes_gt_2048x1024"
+    folder.mkdir(parents=True)
+    for kind in ("labelIds", "instanceIds"):
+        path = folder / f"city_000000_000019_gtFine_{kind}.png"
+        if golden.is_dir():
+            shutil.copyfile(next(golden.glob(f"*_{kind}.png")), path)
+        else:
+            draw_frame(path, kind)
+    return root
+
+
+def draw_frame(path: Path, kind: str) -> None:
+    """Ellipses of random classes over a road."""
+    rng = np.random.default_rng(0)
+    ids = np.full((1024, 2048), 7, np.uint16)
+    for number in range(150):
+        one = int(rng.choice([8, 11, 17, 20, 21, 23, 24, 26, 33]))
+        value = one * 1000 + number if kind == "instanceIds" and one in (24, 26, 33) else one
+        centre, axes = rng.integers(0, (2048, 1024)).tolist(), rng.integers(5, 150, 2).tolist()
+        cv2.ellipse(ids, centre, axes, 0, 0, 360, value, -1)
+    write_png(path, ids if kind == "instanceIds" else ids.astype(np.uint8))
+
+
+if __name__ == "__main__":
+    main()
