@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import build_dataset
+from data import build_dataset, parse_options
 from data.base import IGNORE, InputError, check_ids, read_index
 from data.cli import run
 from data.gtlabel_products import ProductMaker, Rule, Truth, add_product_flags
@@ -57,6 +57,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group.add_argument("--dataset", help="camvid, bdd, mapillary, ...")
     group.add_argument("--root", type=Path)
     group.add_argument("--split", default="train")
+    group.add_argument("--option", nargs="+", default=[], metavar="NAME=VALUE", help="of the set, as in version=v2.0")
     group = parser.add_argument_group("result")
     group.add_argument("--out", type=Path, required=True, help="the folder for the labels")
     add_product_flags(parser, scale=1)
@@ -76,7 +77,7 @@ def label_dataset(args: argparse.Namespace) -> int:
     if args.root is None:
         raise InputError("--dataset needs --root, the data set's folder")
     out = args.out.resolve()
-    dataset = build_dataset(args.dataset, args.root.resolve(), args.split)
+    dataset = build_dataset(args.dataset, args.root.resolve(), args.split, **parse_options(args.option))
     if any(record.label is None for record in dataset.records):
         raise InputError(f"{dataset.name} {args.split}: there are no label maps; choose another --split")
     reader = copy.copy(dataset)

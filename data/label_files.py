@@ -18,7 +18,7 @@ import numpy as np
 from data.base import IGNORE, Dataset, InputError, Record, read_image, write_aside, write_png
 from data.edges import MAX_CLASSES, PNG_CLASSES, decode_png, encode_png
 
-LABEL_ENDINGS = ("_labelIds", "_polygons")
+LABEL_ENDINGS = ("_labelIds", "_polygons", "_train_id")
 
 
 def edge_label_path(folder: str | Path, dataset: Dataset, record: Record, *, instance_sensitive: bool = True) -> Path:

@@ -1,13 +1,14 @@
-"""Thinning of binary maps, as `bwmorph(map, 'thin', Inf)` does it: 64 pixels at a time.
+"""Thinning of binary maps, as `bwmorph(map, 'thin', Inf)` does it, 64 pixels at a time.
 
-A map is kept as bits in a flat uint64 array (`Grid`): each row has `pad` or more zeros on either side
-and fills whole words. So a neighbour is a fixed number of bits away, there are no borders to look after, and one logical operation treats
-64 pixels. `utils.matching` works on the same bits.
+A map is kept as bits in a flat uint64 array (`Grid`): each row has `pad` or more zeros on either side and fills whole words. So a
+neighbour is a fixed number of bits away, there are no borders to look after, and one logical operation treats 64 pixels.
+`utils.matching` works on the same bits.
 
-Rule: Guo & Hall, "Parallel thinning with two-subiteration algorithms", CACM 1989, their first algorithm, as restated by Lam, Lee & Suen, "Thinning
-methodologies", TPAMI 1992.
+Rule: Guo & Hall, "Parallel thinning with two-subiteration algorithms", CACM 1989, their first algorithm, as restated (G1 to G3) by
+Lam, Lee & Suen, "Thinning methodologies: a comprehensive survey", TPAMI 1992.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +17,23 @@ from numba import njit
 WORD = 64
 
 
+def compiled(function: Callable) -> Callable:
+    """Compile with numba, free of Python's lock, and keep the machine code on disk: beside the source, else in the user's cache folder.
+
+    Where neither can be written (a read-only container), each process compiles anew.
+    """
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """The place of every pixel of a height x width map in a flat array of bits, with `pad` (>= 1) pixels of zeros around it.
 
-    Pixel (y, x) is bit `origin + y * stride + x`. One word of zeros precedes the first row and one follows the last, so that a reader may
-    look one word to either side of any row.
+    Pixel (y, x) is bit `origin + y * stride + x`. One word of zeros precedes the first row and one follows the last, so that a
+    reader may look one word to either side of any row.
     """
 
     height: int
@@ -78,12 +90,12 @@ def thin(mask: np.ndarray) -> np.ndarray:
     return grid.unpack(bits)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def thin_bits(bits, row_words):  # pragma: no cover - compiled
-    """Thin, in place, a map that `Grid` packed with `row_words` words per row.
+    """Thin, in place, a map that a `Grid` packed with `row_words` words per row.
 
-    The two subiterations alternate until neither changes anything. A row is looked at again only if it, or a row beside it, has lost a
-    pixel since the same subiteration last saw it.
+    The two subiterations alternate until neither changes anything. A row is looked at again only if it, or a row beside it, has
+    lost a pixel since the same subiteration last saw it.
     """
     rows = bits.size // row_words
     lost = np.full(
@@ -109,7 +121,7 @@ def thin_bits(bits, row_words):  # pragma: no cover - compiled
         step += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_doomed(bits, start, row_words, first, doomed):  # pragma: no cover - compiled
     """Write the pixels that one subiteration takes from the row at word `start` into `doomed`; True if there are any.
 

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from data import gtlabel as script
-from data.base import InputError, read_image, write_png
+from data.base import InputError, read_image, read_index, write_png
+from data.bdd import LAYOUTS
 from data.edges import decode_png, label_to_edges, unpack
 from data.label_files import class_groups, read_edge_groups, read_edges, write_edges
+from tests.test_bdd import bdd_at
+from tests.test_mapillary import config, mapillary_at
 
 
 def run(*flags):
@@ -134,6 +137,45 @@ def test_camvid_by_name(tmp_path, rng):
     label[label == 11] = 255
     np.testing.assert_array_equal(bits(tmp_path / "out/valannot/a_edge.png"), label_to_edges(label, num_classes=11))
     assert (tmp_path / "out/val.txt").read_text() == "/val/a.png /valannot/a_edge.png\n"
+
+
+def test_bdd_by_name(tmp_path):
+    bdd_at(tmp_path / "bdd", LAYOUTS[1])
+    flags = ("--dataset", "bdd", "--root", tmp_path / "bdd", "--split", "val", "--out", tmp_path / "out", "--eval")
+    assert run(*flags, "--visualize") == 0
+    line = (tmp_path / "out/val.txt").read_text().splitlines()[1]
+    assert line == "/seg/images/val/7d1-2.jpg /seg/labels/val/7d1-2_edge.png"
+    label = read_index(tmp_path / "bdd/seg/labels/val/7d1-2_train_id.png")
+    np.testing.assert_array_equal(bits(tmp_path / f"out{line.split()[1]}"), label_to_edges(label, num_classes=19))
+    assert (tmp_path / "out/gt_eval/gt_thin/inst/7d1-2.png").is_file()
+    assert (tmp_path / "out/view/seg/labels/val/7d1-2_edge.png").is_file()
+
+
+def test_mapillary_by_name_65_classes_with_instances(tmp_path, rng):
+    root = mapillary_at(tmp_path / "vistas")
+    (root / "config_v2.0.json").write_text(config((*(f"class {k}" for k in range(65)), "Unlabeled")))
+    ids = blocks(rng, range(66), (96, 96), 6).astype(np.uint8)
+    coded = ids.astype(np.uint16) * 256 + blocks(rng, range(3), (96, 96), 12).astype(np.uint16)
+    for name in ("aa", "bb"):
+        write_png(root / f"training/v2.0/labels/{name}.png", ids)
+        write_png(root / f"training/v2.0/instances/{name}.png", coded)
+    flags = ("--dataset", "mapillary", "--root", root, "--out", tmp_path / "out", "--eval", "--visualize")
+    assert run(*flags, "--workers", 2, "--option", "version=v2.0") == 0
+    groups = read_edge_groups(tmp_path / "out/training/v2.0/labels/aa_edge.png", 65)
+    found = np.concatenate([unpack(group, count) for group, count in zip(groups, (24, 24, 17), strict=True)])
+    padded = np.pad(coded.astype(int), 2, mode="edge")
+    shifts = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if 0 < dy * dy + dx * dx <= 4]
+    for k in range(65):  # plainly: within radius 2 another region, and one of the two of class k
+        region = np.where(padded // 256 == k, padded, -1)
+        expected = np.zeros((96, 96), bool)
+        for dy, dx in shifts:
+            expected |= region[2:-2, 2:-2] != region[2 + dy : 98 + dy, 2 + dx : 98 + dx]
+        np.testing.assert_array_equal(found[k], expected)
+    assert len(list((tmp_path / "out/gt_eval/gt_thin/inst").glob("bb*.png"))) == 3
+    with pytest.raises(InputError, match="'v2.0' is no option of a data set; expected NAME=VALUE"):
+        run(*flags, "--option", "v2.0")
+    with pytest.raises(InputError, match="mapillary has no option 'cv'; it takes version, images, instances"):
+        run(*flags, "--option", "cv=1", "instances=false")
 
 
 def test_failures(tmp_path, capsys):

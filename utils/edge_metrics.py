@@ -8,12 +8,20 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 
 from data.base import InputError
-from data.thinning import Grid, thin_bits
-from utils.edge_summary import MATCHED_PREDICTED, MATCHED_TRUE, PREDICTED, TRUE, Point, Summary, summarize
+from data.thinning import Grid, compiled, thin_bits
+from utils.edge_summary import (
+    MATCHED_PREDICTED,
+    MATCHED_TRUE,
+    PREDICTED,
+    TRUE,
+    Point,
+    Summary,
+    default_thresholds,
+    summarize,
+)
 from utils.matching import (
     ENDLESS,
     Scratch,
@@ -29,11 +37,6 @@ from utils.matching import (
 )
 
 __all__ = ["Point", "Summary", "default_thresholds", "evaluate_both", "evaluate_image", "match", "summarize"]
-
-
-def default_thresholds(n: int = 99) -> np.ndarray:
-    """float64 (n,): 1/(n+1), 2/(n+1), ..., n/(n+1)."""
-    return np.linspace(1 / (n + 1), n / (n + 1), n)
 
 
 def match(pred: np.ndarray, gt: np.ndarray, max_dist: float) -> tuple[int, int]:
@@ -61,17 +64,22 @@ def evaluate_image(
 ) -> np.ndarray:
     """Count, for one class of one image, at each threshold: int64 (T, 4) of matched true, true, matched predicted, predicted pixels.
 
-    prob: the score (H, W), float in 0..1, or uint16 for score * 65536, or uint8 for score * 255; an edge where score >= threshold.
-    gt: bool (H, W), thinned by the caller if the protocol wants that; or (A, H, W), the maps of A annotators: then the true pixels of all are
-    counted, and a predicted pixel is matched if it is in the matching with any of them.
-    thresholds: float64 (T,), ascending. max_dist: as in `match`, of the diagonal that is left when `margin` pixels are cut off on all four sides.
-    thin: thin the predicted map at each threshold. interior: bool (H, W), the inside of the true objects; predicted pixels (after thinning)
-    inside it and out of reach of every true pixel are not counted (SBD's "kill internal").
+    prob: the scores (H, W): float, or uint16 for score * 65536, or uint8 for score * 255; an edge where score >= threshold.
+    gt: bool (H, W), thinned by the caller if the protocol wants that; or (A, H, W), the maps of A annotators: then the true pixels
+    of all are added up, and a predicted pixel is matched if it is in the matching with any of them.
+    thresholds: float64 (T,), ascending. max_dist: as in `match`. margin: pixels cut off on all four sides, before anything else, so
+    that the diagonal shrinks too. thin: thin the predicted map at each threshold.
+    interior: bool (H, W), the inside of the true objects: thinned predicted pixels in it that are out of reach of every true pixel
+    are not counted (SBD's "kill internal").
+
+    Raises InputError for arrays whose sizes, types or values do not fit.
     """
+    if interior is not None and (gt.ndim == 3 or not thin):
+        raise ValueError("interior is defined for thinned predictions and one annotator only")
     if gt.ndim == 3:
-        if interior is not None:
-            raise ValueError("interior is defined for one annotator only")
         return _count_annotators(prob, gt, thresholds, max_dist, thin, margin)
+    if interior is not None:
+        _require_same_size(interior, gt)
     levels = _crop(_levels(prob, gt.shape, thresholds), margin)
     return _Sweep(levels, len(thresholds), max_dist).count(_crop(gt, margin), thin, _crop(interior, margin))
 
@@ -104,15 +112,12 @@ class _Sweep:
 
     def count(self, gt: np.ndarray, thin: bool, interior: np.ndarray | None = None) -> np.ndarray:
         """int64 (T, 4) against the true pixels bool (H, W)."""
-        if interior is not None and not thin:
-            raise ValueError("interior is defined for thinned predictions only")
         true_bits = self.grid.pack(gt)
         sides = Side.of(np.zeros_like(true_bits)), Side.of(true_bits)
         reachable = dilate(true_bits, self.runs)
         removed = None if interior is None else self.grid.pack(interior) & ~reachable
-        count = self._count_thin(sides, reachable, removed) if thin else self._count_raw(sides, reachable)
-        matched, predicted = count
-        return np.stack([matched, np.full_like(matched, gt.sum()), matched, predicted], axis=1)
+        matched, predicted = self._count_thin(sides, reachable, removed) if thin else self._count_raw(sides, reachable)
+        return np.stack([matched, np.full_like(matched, np.count_nonzero(gt)), matched, predicted], axis=1)
 
     def _new_pixels(self) -> Iterator[tuple[int, np.ndarray]]:
         """(threshold's index, the pixels that come in at it), from the highest threshold down, where any come in."""
@@ -154,7 +159,7 @@ def _from_the_top(changes: np.ndarray) -> np.ndarray:
     return changes[::-1].cumsum()[::-1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort_by_level(levels, n, origin, stride):  # pragma: no cover - compiled
     """Order the pixels as they come in when the threshold falls.
 
@@ -181,9 +186,9 @@ def _count_annotators(
 ) -> np.ndarray:
     """int64 (T, 4) against the maps bool (A, H, W) of several annotators.
 
-    Which predicted pixels are in a maximum matching is a matter of choice, and here it matters, because those matched with any annotator
-    are counted. We choose the set that lies nearest to the annotator's pixels (a greedy choice is optimal: the sets that can be matched are a
-    matroid), ties in reading order, as the published minimum of cost does in the main. So each threshold is matched anew, nearest roots first.
+    Which predicted pixels are in a maximum matching is a matter of choice, and here the choice shows, because a pixel that is matched
+    with two annotators counts once. We take the set that lies nearest to the annotator's pixels, ties in reading order: near what
+    the published minimum of cost takes, but unique. The sets that can be matched are a matroid, so nearest first finds it.
     """
     levels = _crop(_levels(prob, gts.shape[1:], thresholds), margin)
     grid, runs = _geometry(levels.shape, max_dist)
@@ -194,7 +199,7 @@ def _count_annotators(
         bits = grid.pack(levels > t)
         if thin:
             thin_bits(bits, grid.row_words)
-        predicted = np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+        predicted = np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little")).astype(np.int32)
         hit = np.zeros_like(bits)
         for true_bits, nearness in truths:
             pred, true = Side.of(bits), Side.of(true_bits)
@@ -220,7 +225,7 @@ def _geometry(shape: tuple[int, int], max_dist: float) -> tuple[Grid, np.ndarray
     """The grid of a map and the disk around a pixel in which its partner may lie."""
     if not 0 <= max_dist < math.inf:
         raise InputError(f"max_dist is {max_dist}; expected a fraction of the diagonal, 0 or more")
-    radius = max_dist * math.hypot(*shape)
+    radius = min(max_dist, 1) * math.hypot(*shape)  # nothing is farther apart than the diagonal
     grid = Grid(*shape, pad=max(1, reach(radius)))
     return grid, disk_runs(grid, radius)
 

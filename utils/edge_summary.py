@@ -1,7 +1,7 @@
 """From counts of matched pixels to the published figures: ODS, OIS and AP of one class over images.
 
-Definitions: Martin, Fowlkes & Malik, TPAMI 2004; Arbelaez et al., "Contour detection and hierarchical image segmentation", TPAMI 2011; the details of
-interpolation are those of the published evaluation of SBD, SEAL and DFF.
+Definitions: Martin, Fowlkes & Malik, TPAMI 2004; Arbelaez et al., "Contour detection and hierarchical image segmentation", TPAMI
+2011. The details of interpolation are those of the published evaluation of SBD, SEAL and DFF.
 """
 
 import math
@@ -24,11 +24,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Scores of one class over images. All of them are nan if the class has no true pixel in any image (`has_truth` is false).
+    """Scores of one class over images; nan, and `has_truth` false, if the class has no true pixel in any image.
 
-    ods: at the one best threshold for all images. ois: each image at its own best threshold, then pooled. ap: area under the curve, 101
-    recalls. ap_sbd: the interpolated mean precision that SBD's benchmark prints last. curve: float64 (T, 4) of threshold, recall,
-    precision, F, pooled over images. images: how many were counted. has_prediction: is any pixel predicted at any threshold?
+    ods: at the one threshold that is best for all images. ois: each image at its own best threshold, then pooled. ap: area under
+    the curve. ap_sbd: the interpolated mean precision that SBD's benchmark prints last. curve: float64 (T, 4) of threshold, recall,
+    precision, F, pooled over images; recall and F are nan without truth. images: how many were given. has_prediction: is any
+    pixel predicted at any threshold?
     """
 
     ods: Point
@@ -41,9 +42,20 @@ class Summary:
     has_prediction: bool
 
 
-def summarize(counts: np.ndarray, thresholds: np.ndarray, *, ap: str = "first") -> Summary:
-    """Summarise int64 (images, T, 4), the counts of `evaluate_image` for one class. ap: see `average_precision`."""
-    counts, thresholds = np.asarray(counts), np.asarray(thresholds, np.float64)
+def default_thresholds(n: int = 99) -> np.ndarray:
+    """float64 (n,): 1/(n+1), 2/(n+1), ..., n/(n+1)."""
+    return np.linspace(1 / (n + 1), n / (n + 1), n)
+
+
+def summarize(counts: np.ndarray, thresholds: np.ndarray | None = None, *, ap: str = "first") -> Summary:
+    """Summarise int64 (images, T, 4), the counts of `evaluate_image` for one class.
+
+    thresholds: float64 (T,), ascending; None: `default_thresholds(T)`. ap: see `average_precision`.
+    """
+    counts = np.asarray(counts)
+    if thresholds is None and counts.ndim == 3:
+        thresholds = default_thresholds(counts.shape[1])
+    thresholds = np.asarray(thresholds, np.float64)
     if counts.ndim != 3 or counts.shape[1:] != (len(thresholds), 4):
         raise ValueError(f"expected counts (images, {len(thresholds)}, 4), got {counts.shape}")
     pooled = counts.sum(axis=0)
@@ -75,8 +87,8 @@ def f_measure(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
 def average_precision(recall: np.ndarray, precision: np.ndarray, *, keep: str = "first") -> float:
     """0.01 x the sum of the precision at the recalls 0, 0.01, ..., 1, linear between the points of the curve, 0 outside them.
 
-    keep: which of several points with the same recall counts, the "first" (lowest threshold) as current MATLAB's `unique` does, or the "last"
-    as it did until 2012. A curve of one recall only has no area: 0, as published.
+    keep: which of several points with the same recall counts: the "first" (lowest threshold), as current MATLAB's `unique` has it,
+    or the "last", as it was until 2012. A curve of one recall only has no area: 0, as published.
     """
     if keep not in ("first", "last"):
         raise ValueError(f'keep must be "first" or "last", got {keep!r}')

@@ -20,9 +20,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from data.thinning import WORD, Grid
+from data.thinning import WORD, Grid, compiled
 
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 ONE = np.uint64(1)
@@ -80,7 +79,7 @@ def disk_runs(grid: Grid, radius: float) -> np.ndarray:
     return np.array([(dy * grid.stride - half, dy * grid.stride + half) for dy, half in zip(rows, halves, strict=True)])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def popcount(word):  # pragma: no cover - compiled
     """Number of ones in a uint64, in the form that LLVM turns into one instruction."""
     word -= (word >> ONE) & np.uint64(0x5555555555555555)
@@ -89,7 +88,7 @@ def popcount(word):  # pragma: no cover - compiled
     return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count(bits):  # pragma: no cover - compiled
     """Number of bits that are set."""
     total = 0
@@ -98,32 +97,32 @@ def count(bits):  # pragma: no cover - compiled
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lowest(word):  # pragma: no cover - compiled
     """Index of the lowest one in a uint64 that is not zero."""
     return popcount((word & (~word + ONE)) - ONE)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def flip(bits, at):  # pragma: no cover - compiled
     """Turn bit `at` over."""
     bits[at >> 6] ^= ONE << np.uint64(at & 63)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def has(bits, at):  # pragma: no cover - compiled
     """Is bit `at` set?"""
     return (bits[at >> 6] >> np.uint64(at & 63)) & ONE != 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def set_bits(bits, positions):  # pragma: no cover - compiled
     """Set the bits with these numbers."""
     for at in positions:
         bits[at >> 6] |= ONE << np.uint64(at & 63)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def window(word, first, last):  # pragma: no cover - compiled
     """A mask of the bits of word number `word` that lie in the run from bit `first` to bit `last`."""
     mask = ALL
@@ -134,7 +133,7 @@ def window(word, first, last):  # pragma: no cover - compiled
     return mask
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def dilate(bits, runs):  # pragma: no cover - compiled
     """Bits of all pixels in reach of a pixel of `bits`."""
     out = np.zeros_like(bits)
@@ -150,7 +149,7 @@ def dilate(bits, runs):  # pragma: no cover - compiled
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def near(bits, centre, runs):  # pragma: no cover - compiled
     """A pixel of `bits` in the disk around bit `centre`, in the nearest row that has one; 0 if there is none."""
     for k in range(len(runs)):
@@ -163,7 +162,7 @@ def near(bits, centre, runs):  # pragma: no cover - compiled
     return 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def match_smaller(runs, one, two, scratch):  # pragma: no cover - compiled
     """Make any matching maximum, searching from the side that has fewer free pixels; return how many pairs that adds."""
     if count(one.free) > count(two.free):
@@ -179,7 +178,7 @@ def match_smaller(runs, one, two, scratch):  # pragma: no cover - compiled
     return match_roots(roots, runs, one, two, scratch, False)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_pixels(pixels, reachable, runs, mine, theirs, scratch):  # pragma: no cover - compiled
     """Take those of `pixels` that are in `reachable` (bits) into the graph, on the side `mine`; return how many pairs the maximum gains."""
     roots = np.empty(pixels.size, np.int32)
@@ -192,7 +191,7 @@ def add_pixels(pixels, reachable, runs, mine, theirs, scratch):  # pragma: no co
     return match_roots(roots[:n_roots], runs, mine, theirs, scratch, True)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def replace_pixels(before, after, runs, mine, theirs, scratch):  # pragma: no cover - compiled
     """Change the pixels of `mine` from the bits `before` to `after`; return by how many pairs the maximum changes."""
     lost = 0
@@ -214,7 +213,7 @@ def replace_pixels(before, after, runs, mine, theirs, scratch):  # pragma: no co
     return match_smaller(runs, mine, theirs, scratch) - lost
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def match_roots(roots, runs, mine, theirs, scratch, keep_dead, patience=PATIENCE):  # pragma: no cover - compiled
     """Match `roots` (pixels of `mine`, passed over if matched) as far as possible; return how many pairs that adds.
 
@@ -253,7 +252,7 @@ def match_roots(roots, runs, mine, theirs, scratch, keep_dead, patience=PATIENCE
     return gained
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _search(root, runs, theirs, scratch, n_seen):  # pragma: no cover - compiled
     """Find the shortest augmenting path from `root`, breadth first: (its last pixel but one, its last, number of `seen`).
 
@@ -286,7 +285,7 @@ def _search(root, runs, theirs, scratch, n_seen):  # pragma: no cover - compiled
     return root, NONE, n_seen
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _flip_path(root, tip, end, mine, theirs, scratch):  # pragma: no cover - compiled
     """Back from the free pixel `end` to the root, each pixel takes the one ahead of it and gives up the one behind."""
     flip(theirs.free, end)
@@ -301,7 +300,7 @@ def _flip_path(root, tip, end, mine, theirs, scratch):  # pragma: no cover - com
         end, tip = behind, scratch.parent[behind]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _measure(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cover - compiled
     """Breadth first from the free pixels of `theirs`, back to the hard roots: how many steps is each pixel away from a free one?
 
@@ -362,7 +361,7 @@ def _measure(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cover -
     return n_dead
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _descend_all(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cover - compiled
     """Lead each hard root down the `steps` to a free pixel, no pixel being on two paths: (paths flipped, roots to try again)."""
     gained, left, n_seen = 0, 0, n_dead
@@ -382,7 +381,7 @@ def _descend_all(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cov
     return gained, left
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _descend(root, runs, theirs, scratch, n_seen):  # pragma: no cover - compiled
     """Depth first, each pixel one step nearer than the last; returns as `_search` does."""
     scratch.queue[0] = root
@@ -408,7 +407,7 @@ def _descend(root, runs, theirs, scratch, n_seen):  # pragma: no cover - compile
     return root, NONE, n_seen
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _near_at(steps, bits, centre, runs, scratch):  # pragma: no cover - compiled
     """As `near`, but only pixels that were measured to be this number of steps away from a free one."""
     for k in range(len(runs)):
