@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from data import build_dataset, dataset_class
+from data import build_dataset, dataset_class, parse_options
 from data.base import Dataset, InputError
 from data.cli import run
 from utils.checkpoint import ModelInfo, load_model
@@ -100,7 +100,7 @@ def open_pictures(args: argparse.Namespace, name: str) -> Dataset | None:
         return None
     if not name:
         raise InputError(f"{args.checkpoint} does not say what it was trained on; add --dataset")
-    return build_dataset(name, args.data_root or f"datasets/{name}", args.split)
+    return build_dataset(name, args.data_root or f"datasets/{name}", args.split, **parse_options(args.data_option))
 
 
 def open_truth(args: argparse.Namespace, protocol: Protocol, dataset: Dataset | None, num_classes: int) -> Truth:

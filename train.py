@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from data import build_dataset
+from data import build_dataset, parse_options
 from data.base import Dataset, InputError, write_aside
 from data.cli import run
 from data.sampling import BatchSampler
@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> None:
     if device == "cuda":
         torch.cuda.set_device(ranks.local_rank)
     try:
-        train_set = build_dataset(args.dataset, args.data_root, args.train_split)
+        train_set = open_split(args, args.train_split)
         sampler = BatchSampler(len(train_set), args.batch_size, seed=args.seed, rank=ranks.rank, world=ranks.world)
         items = EdgeTraining(edge_labels(args, train_set), augmentation(args), args.seed)
         model, info = network(args, train_set, ranks, device)
@@ -70,6 +70,11 @@ def main(args: argparse.Namespace) -> None:
         close_distributed()
     if ranks.is_main:
         print(f"run: {folder}")
+
+
+def open_split(args: argparse.Namespace, split: str) -> Dataset:
+    """One split of the data set that the flags name."""
+    return build_dataset(args.dataset, args.data_root, split, **parse_options(args.data_option))
 
 
 def edge_labels(args: argparse.Namespace, dataset: Dataset) -> EdgeLabels:
@@ -112,7 +117,7 @@ def validation(args: argparse.Namespace) -> EdgeValidation | None:
     if not args.val_every:
         return None
     return EdgeValidation(
-        edge_labels(args, build_dataset(args.dataset, args.data_root, args.val_split)),
+        edge_labels(args, open_split(args, args.val_split)),
         base_size=args.base_size,
         thresholds=args.val_thresholds,
         samples=args.val_samples,

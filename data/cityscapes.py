@@ -1,10 +1,14 @@
 """Cityscapes (Cordts et al., CVPR 2016), and every data set in its folder layout and label ids.
 
-Layout below the root, as unzipped from leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip:
+Layout below the root, as unzipped from leftImg8bit_{trainvaltest,trainextra}.zip, gtFine_trainvaltest.zip and gtCoarse.zip:
 
     leftImg8bit/<split>/<city>/NAME_leftImg8bit.png       RGB picture, 2048x1024
     gtFine/<split>/<city>/NAME_gtFine_labelIds.png        8-bit map of label ids, the column `id` of LABELS
     gtFine/<split>/<city>/NAME_gtFine_instanceIds.png     16-bit map: label id * 1000 + number, or the label id alone
+    gtCoarse/<split>/<city>/NAME_gtCoarse_*.png           the same, roughly drawn; the only labels of split train_extra
+
+Each zip may also have been unpacked in a folder of its own name (leftImg8bit_trainvaltest/leftImg8bit/...), as the code of
+Zhu et al. (CVPR 2019) and DecoupleSegNets expects.
 """
 
 from collections.abc import Iterable
@@ -65,25 +69,55 @@ LABELS = (
 )
 TRAIN_LABELS = sorted((label for label in LABELS if label.train_id != IGNORE), key=lambda label: label.train_id)
 SPLITS = {"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")}
+EXTRA = "train_extra"
+# One picture of train_extra is black; the download page asks to remove it.
+BLACK = "troisdorf_000000_000073"
+# Validation cities of the three published splits (Zhu et al., CVPR 2019, and DecoupleSegNets): with the three of val in
+# front of the 18 of train in alphabetical order, the three from a third of the list, and from two thirds, on.
+CV_CITIES = (
+    ("frankfurt", "lindau", "munster"),
+    ("darmstadt", "dusseldorf", "erfurt"),
+    ("monchengladbach", "strasbourg", "stuttgart"),
+)
 
 
 class Cityscapes(Dataset):
-    """2975 train, 500 val, 1525 test pictures of streets, 19 classes.
+    """2975 train, 500 val, 1525 test pictures of streets, 19 classes; 19997 of train_extra, which has coarse labels only.
 
     instances: True reads the instance maps and asks for all of them, False reads none, None (default) reads them where
     the split has any; then every label must have one. images=False opens a folder of labels alone, for label scripts.
-    The test split may come without gtFine: then its samples have no label.
+    coarse=True reads gtCoarse instead of gtFine. cv: cross-validation split, 0 (the official one) to 2; it says which
+    cities are train and which are val. The test split may come without gtFine: then its samples have no label.
     """
 
     name = "cityscapes"
     classes = tuple(label.name for label in TRAIN_LABELS)
     palette = np.array([label.color for label in TRAIN_LABELS], np.uint8)
 
-    def __init__(self, root: str | Path, split: str, *, images: bool = True, instances: bool | None = None) -> None:
-        if split not in SPLITS:
-            raise InputError(f"{self.name} has no split {split!r}; expected one of {', '.join(SPLITS)}")
-        parts = [_find_records(Path(root), part, images=images, instances=instances) for part in SPLITS[split]]
-        super().__init__(root, split, [record for part in parts for record in part])
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        images: bool = True,
+        instances: bool | None = None,
+        coarse: bool = False,
+        cv: int = 0,
+    ) -> None:
+        if split not in (*SPLITS, EXTRA):
+            raise InputError(f"{self.name} has no split {split!r}; expected one of {', '.join((*SPLITS, EXTRA))}")
+        if cv not in range(len(CV_CITIES)):
+            raise InputError(f"{self.name} has no cross-validation split {cv}; expected 0 to {len(CV_CITIES) - 1}")
+        if coarse and split == "test":
+            raise InputError(f"{self.name}: the test split has no coarse labels")
+        truth = "gtCoarse" if coarse or split == EXTRA else "gtFine"
+        validated = cv > 0 and split in ("train", "val")
+        parts = SPLITS["trainval"] if validated else SPLITS.get(split, (split,))
+        found = [_find_records(Path(root), part, truth, images=images, instances=instances) for part in parts]
+        records = [record for part in found for record in part]
+        if validated:
+            records = [r for r in records if (_city(r) in CV_CITIES[cv]) == (split == "val")]
+        super().__init__(root, split, records)
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """(label uint8 (H, W) of train ids, instance int32 (H, W) as on disk), each None where there is no file."""
@@ -115,35 +149,49 @@ def to_train_ids(label_ids: np.ndarray, path: str | Path) -> np.ndarray:
     return train_id_table()[label_ids]
 
 
-def _find_records(root: Path, split: str, *, images: bool, instances: bool | None) -> list[Record]:
+def _find_records(root: Path, split: str, truth: str, *, images: bool, instances: bool | None) -> list[Record]:
     """The samples of one split, sorted by city and name; every file has its partners or the run stops here."""
-    pictures = _find(root / "leftImg8bit" / split, "_leftImg8bit.png") if images else {}
-    labels = _find(root / "gtFine" / split, "_gtFine_labelIds.png")
-    numbers = _find(root / "gtFine" / split, "_gtFine_instanceIds.png") if instances is not False else {}
+    pictures_at, labels_at = _folder(root, "leftImg8bit", split), _folder(root, truth, split)
+    pictures = _find(pictures_at, "_leftImg8bit.png") if images else {}
+    labels = _find(labels_at, f"_{truth}_labelIds.png")
+    numbers = _find(labels_at, f"_{truth}_instanceIds.png") if instances is not False else {}
     if images and not pictures:
         raise _nothing_found(root, "leftImg8bit", split, "_leftImg8bit.png")
     if not labels and not (images and split == "test"):
-        raise _nothing_found(root, "gtFine", split, "_gtFine_labelIds.png")
+        raise _nothing_found(root, truth, split, f"_{truth}_labelIds.png")
     if images and labels:
-        _require_partners(pictures, labels, "pictures", "a label map *_gtFine_labelIds.png", root / "gtFine" / split)
-        _require_partners(labels, pictures, "label maps", "a picture *_leftImg8bit.png", root / "leftImg8bit" / split)
+        _require_partners(pictures, labels, "pictures", f"a label map *_{truth}_labelIds.png", labels_at)
+        _require_partners(labels, pictures, "label maps", "a picture *_leftImg8bit.png", pictures_at)
     if numbers or (instances and labels):
-        what = "an instance map *_gtFine_instanceIds.png (instances=False does without)"
-        _require_partners(labels, numbers, "label maps", what, root / "gtFine" / split)
+        what = f"an instance map *_{truth}_instanceIds.png (instances=False does without)"
+        _require_partners(labels, numbers, "label maps", what, labels_at)
     return [
         Record(key.split("/")[1], pictures.get(key), labels.get(key), numbers.get(key)) for key in pictures or labels
     ]
 
 
+def _folder(root: Path, kind: str, split: str) -> Path:
+    """The folder of a split's cities, unzipped in one place or each zip in its own folder."""
+    above = (root, root / f"{kind}_trainvaltest", root / f"{kind}_trainextra", root / kind)
+    folders = [folder / kind / split for folder in above]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _city(record: Record) -> str:
+    return (record.label or record.image).parent.name
+
+
 def _find(folder: Path, ending: str) -> dict[str, Path]:
     """{"city/NAME": path} of the files <city>/NAME<ending>, sorted. Hidden files (macOS leaves some) are no data."""
     paths = sorted(path for path in folder.glob(f"*/*{ending}") if not path.name.startswith("."))
-    return {f"{path.parent.name}/{path.name.removesuffix(ending)}": path for path in paths}
+    named = {f"{path.parent.name}/{path.name.removesuffix(ending)}": path for path in paths}
+    return {key: path for key, path in named.items() if not key.startswith(f"troisdorf/{BLACK}")}
 
 
 def _nothing_found(root: Path, kind: str, split: str, ending: str) -> FileNotFoundError:
+    archive = {"gtCoarse": "gtCoarse.zip"}.get(kind, f"{kind}_{'trainextra' if split == EXTRA else 'trainvaltest'}.zip")
     return FileNotFoundError(
-        f"No <city>/*{ending} in {root / kind / split}. Unzip {kind}_trainvaltest.zip into {root}, "
+        f"No <city>/*{ending} in {root / kind / split}. Unzip {archive} into {root}, "
         f"or point the data root at the folder that has {kind}/."
     )
 

@@ -111,7 +111,8 @@ def _find_version(root: Path) -> str:
     for version, (folders, _) in VERSIONS.items():
         if any((place / folder / "labels").is_dir() for place in places for folder in folders):
             return version
-    return next((version for version, (_, names) in VERSIONS.items() if any((root / n).is_file() for n in names)), "v1.2")
+    named = [version for version, (_, names) in VERSIONS.items() if any((root / name).is_file() for name in names)]
+    return named[0] if named else "v1.2"
 
 
 def _find_config(root: Path, version: str) -> Path:

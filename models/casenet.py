@@ -44,5 +44,13 @@ class CASENet(nn.Module):
 
 
 def upsample(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """Learned up-sampling by `factor`: kernel 2f, stride f, dense over the channels, without bias."""
-    return nn.ConvTranspose2d(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)
+    """Learned up-sampling by `factor`: kernel 2f, stride f, dense over the channels, without bias.
+
+    It starts as bilinear interpolation of each channel by itself (CASENet's choice).
+    """
+    layer = nn.ConvTranspose2d(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)
+    ramp = 1 - (torch.arange(2 * factor) - factor + 0.5).abs() / factor
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[range(channels), range(channels)] = torch.outer(ramp, ramp)
+    return layer

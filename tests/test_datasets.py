@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import DATASETS, build_dataset, dataset_class
+from data import DATASETS, build_dataset, dataset_class, parse_options
 from data.base import Dataset, InputError, read_index, write_png
 from data.cityscapes import LABELS, Cityscapes, to_train_ids, train_id_table
 
@@ -26,18 +26,28 @@ def camvid_at(root: Path, splits: tuple[str, ...] = ("train", "val", "test"), pr
 
 
 def cityscapes_at(
-    root: Path, split: str = "val", names: tuple[str, ...] = ("ulm_000000_000019", "ulm_000001_000019")
+    root: Path,
+    split: str = "val",
+    names: tuple[str, ...] = ("ulm_000000_000019", "ulm_000001_000019"),
+    *,
+    truth: str = "gtFine",
+    unzipped: tuple[str, str] = ("", ""),
 ) -> Path:
-    """A Cityscapes of 8x4 pictures: a car (instance 26000) on road, left column out of roi."""
+    """A Cityscapes of 8x4 pictures: a car (instance 26000) on road, left column out of roi.
+
+    unzipped: the folders below the root in which the zips of pictures and of labels were unpacked.
+    """
     label = np.full((4, 8), 7, np.uint8)
     label[:, 0], label[1:3, 3:6] = 3, 26
     instance = label.astype(np.uint16)
     instance[1:3, 3:6] = 26000
     for name in names:
         city = name.split("_")[0]
-        write_png(root / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png", np.full((4, 8, 3), (1, 2, 3), np.uint8))
-        write_png(root / f"gtFine/{split}/{city}/{name}_gtFine_labelIds.png", label)
-        write_png(root / f"gtFine/{split}/{city}/{name}_gtFine_instanceIds.png", instance)
+        picture = root / unzipped[0] / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png"
+        write_png(picture, np.full((4, 8, 3), (1, 2, 3), np.uint8))
+        folder = root / unzipped[1] / f"{truth}/{split}/{city}"
+        write_png(folder / f"{name}_{truth}_labelIds.png", label)
+        write_png(folder / f"{name}_{truth}_instanceIds.png", instance)
     return root
 
 
@@ -140,7 +150,7 @@ def test_cityscapes_splits_and_options(tmp_path: Path) -> None:
         "ulm_000001_000019",
     ]
     assert build_dataset("cityscapes", tmp_path, "val", instances=False)[0].instance is None
-    with pytest.raises(InputError, match=r"no split 'foo'; expected one of train, val, test, trainval"):
+    with pytest.raises(InputError, match=r"no split 'foo'; expected one of train, val, test, trainval, train_extra"):
         build_dataset("cityscapes", tmp_path, "foo")
 
 
@@ -214,6 +224,78 @@ def test_cityscapes_files_that_lie(tmp_path: Path) -> None:
     write_png(dataset.records[1].label, np.full((4, 8, 3), 7, np.uint8))
     with pytest.raises(InputError, match="found 3 channels, expected a map of ids with one channel"):
         dataset[1]
+
+
+def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
+    extra = ("erlangen_000000_000000", "troisdorf_000000_000073", "troisdorf_000000_000074")
+    cityscapes_at(tmp_path, "train_extra", extra, truth="gtCoarse")
+    dataset = build_dataset("cityscapes", tmp_path, "train_extra")
+    # The published set has one black picture, which is to be left out.
+    assert [record.name for record in dataset.records] == ["erlangen_000000_000000", "troisdorf_000000_000074"]
+    assert dataset[0].label[1, 3] == 13 and dataset[0].instance.max() == 26000
+    cityscapes_at(tmp_path, "val", truth="gtCoarse")
+    with pytest.raises(FileNotFoundError, match=r"No <city>/\*_gtFine_labelIds.png"):
+        build_dataset("cityscapes", tmp_path, "val")
+    coarse = build_dataset("cityscapes", tmp_path, "val", coarse=True)
+    assert coarse.records[0].label.name == "ulm_000000_000019_gtCoarse_labelIds.png"
+    with pytest.raises(InputError, match="the test split has no coarse labels"):
+        build_dataset("cityscapes", tmp_path, "test", coarse=True)
+
+
+@pytest.mark.parametrize(
+    ("remove", "message"),
+    [
+        ("gtCoarse", r"No <city>/\*_gtCoarse_labelIds.png in .*gtCoarse/train_extra. Unzip gtCoarse.zip into"),
+        ("leftImg8bit", r"No <city>/\*_leftImg8bit.png in .*leftImg8bit/train_extra. Unzip leftImg8bit_trainextra.zip"),
+        ("gtCoarse/train_extra/jena", r"1 of 2 pictures lack a label map \*_gtCoarse_labelIds.png .*jena/jena_000000"),
+    ],
+)
+def test_missing_coarse_files(tmp_path: Path, remove: str, message: str) -> None:
+    cityscapes_at(tmp_path, "train_extra", ("bonn_000000_000000", "jena_000000_000000"), truth="gtCoarse")
+    (tmp_path / remove).rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=message):
+        build_dataset("cityscapes", tmp_path, "train_extra")
+
+
+def test_each_zip_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    cityscapes_at(tmp_path, unzipped=("leftImg8bit_trainvaltest", "gtFine_trainvaltest"))
+    names = ("bonn_000000_000000",)
+    cityscapes_at(tmp_path, "train_extra", names, truth="gtCoarse", unzipped=("leftImg8bit_trainextra", "gtCoarse"))
+    assert len(build_dataset("cityscapes", tmp_path, "val", instances=True)) == 2
+    assert build_dataset("cityscapes", tmp_path, "train_extra")[0].label.shape == (4, 8)
+
+
+def test_published_cross_validation_splits_by_city(tmp_path: Path) -> None:
+    official = ["frankfurt", "lindau", "munster"]
+    others = [
+        *("aachen", "bochum", "bremen", "cologne", "darmstadt", "dusseldorf", "erfurt", "hamburg", "hanover", "jena"),
+        *("krefeld", "monchengladbach", "strasbourg", "stuttgart", "tubingen", "ulm", "weimar", "zurich"),
+    ]
+    cityscapes_at(tmp_path, "val", tuple(f"{city}_000000_000019" for city in official))
+    cityscapes_at(tmp_path, "train", tuple(f"{city}_000000_000019" for city in others))
+    cities = official + others
+    for cv in range(3):  # as published: three in a row from cv thirds of the list on
+        val = {r.name.split("_")[0] for r in build_dataset("cityscapes", tmp_path, "val", cv=cv).records}
+        train = {r.name.split("_")[0] for r in build_dataset("cityscapes", tmp_path, "train", cv=cv).records}
+        assert val == set(cities[cv * 21 // 3 :][:3])
+        assert train == set(cities) - val
+        assert len(build_dataset("cityscapes", tmp_path, "trainval", cv=cv)) == 21
+    with pytest.raises(InputError, match="no cross-validation split 3; expected 0 to 2"):
+        build_dataset("cityscapes", tmp_path, "val", cv=3)
+
+
+def test_options_of_a_command_line() -> None:
+    assert parse_options(["cv=1", "coarse=true", "version=v2.0"]) == {"cv": 1, "coarse": True, "version": "v2.0"}
+    for word in ("cv", "=1", "cv="):
+        with pytest.raises(InputError, match="is no option of a data set; expected NAME=VALUE"):
+            parse_options([word])
+
+
+def test_an_unknown_option_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="camvid has no option 'cv'; it takes none"):
+        build_dataset("camvid", camvid_at(tmp_path), "val", cv=1)
+    with pytest.raises(InputError, match="scenes has no option 'size'; it takes images, instances, coarse, cv"):
+        build_dataset("scenes", tmp_path, "val", size=1)
 
 
 def test_real_camvid(shared: Path) -> None:

@@ -11,8 +11,9 @@ import scipy.io
 from scipy.sparse import csc_array
 
 from data.base import Dataset, InputError, Record, write_png
-from data.edges import encode_png, pack
+from data.edges import encode_png, label_to_edges, pack
 from data.imresize import resize_bicubic
+from data.label_mat import write_gt_inst
 from utils.distributed import Ranks
 from utils.edge_counts import PictureCounter, PredictionFiles, count_image
 from utils.edge_eval import count_pictures, metrics_document, write_results
@@ -489,3 +490,21 @@ def test_scores_of_pictures():
     counts[2, 0, 0, 0] = [0, 0, 0, 7]
     (mode,) = score_modes(counts, ["a", "b"], find_protocol("dff", raw=False, thresholds=1))
     np.testing.assert_allclose(picture_scores(counts, mode, 0), [(2 / 3 + 1) / 2, 0, np.nan])
+
+
+def test_a_class_cell_with_as_many_regions_as_classes_is_not_taken_for_an_instance_cell(tmp_path):
+    """Our GTinst has a map per class, SBD's one per instance; with three of each only the maps tell them apart."""
+    label = np.full((20, 30), 255, np.uint8)
+    instance = np.zeros((20, 30), np.int32)
+    for number, (left, k) in enumerate(((2, 1), (11, 1), (20, 2)), start=1):
+        label[5:15, left : left + 7], instance[5:15, left : left + 7] = k, number
+    bits = label_to_edges(label, instance, num_classes=3)
+    write_gt_inst(tmp_path / "classes.mat", bits, label, instance, 3)
+    np.testing.assert_array_equal(read_mat(tmp_path / "classes.mat", 3)[0], bits)
+
+    cells = np.empty((3, 1), object)
+    for number in (1, 2, 3):
+        cells[number - 1, 0] = label_to_edges((instance != number).astype(np.uint8), num_classes=1) != 0
+    truth = {"Boundaries": cells, "Segmentation": instance.astype(np.uint8), "Categories": np.array([[2], [2], [3]])}
+    scipy.io.savemat(tmp_path / "instances.mat", {"GTinst": truth})
+    np.testing.assert_array_equal(read_mat(tmp_path / "instances.mat", 3)[0], bits)

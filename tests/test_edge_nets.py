@@ -9,6 +9,7 @@ import torch
 from reference import assert_close, official_state, recipe_input
 
 from models import build_model
+from models.casenet import upsample
 from models.dff import dynamic_fusion
 from models.losses import edge_losses
 from models.weights import DFF_NAMES, rename
@@ -215,3 +216,15 @@ def test_torchvision_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> 
     assert not [key for key in kept if key.startswith("backbone.")]
     with pytest.raises(CheckpointError, match="does not fit"):
         load_weights(build_model("dff", num_classes=2, backbone="resnet34"), tmp_path / "resnet18.pth")
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_upsampling_starts_as_bilinear_interpolation(factor: int) -> None:
+    """Away from the border, that of PyTorch itself; each channel by itself."""
+    image = torch.randn(1, 3, 9, 7)
+    found = upsample(3, factor)(image)
+    expected = torch.nn.functional.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(
+        found[..., factor:-factor, factor:-factor], expected[..., factor:-factor, factor:-factor]
+    )

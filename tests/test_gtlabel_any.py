@@ -172,7 +172,7 @@ def test_mapillary_by_name_65_classes_with_instances(tmp_path, rng):
             expected |= region[2:-2, 2:-2] != region[2 + dy : 98 + dy, 2 + dx : 98 + dx]
         np.testing.assert_array_equal(found[k], expected)
     assert len(list((tmp_path / "out/gt_eval/gt_thin/inst").glob("bb*.png"))) == 3
-    with pytest.raises(InputError, match="'v2.0' is no option of a data set; expected NAME=VALUE"):
+    with pytest.raises(InputError, match=r"'v2.0' is no option of a data set; expected NAME=VALUE"):
         run(*flags, "--option", "v2.0")
     with pytest.raises(InputError, match="mapillary has no option 'cv'; it takes version, images, instances"):
         run(*flags, "--option", "cv=1", "instances=false")

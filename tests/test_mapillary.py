@@ -24,7 +24,7 @@ def config(names: tuple[str, ...] = NAMES) -> str:
         {
             "name": f"object--{name.lower()}",
             "readable": name,
-            "color": [10 * place, 20, 30],
+            "color": [3 * place, 20, 30],
             "instances": name in ("Bird", "Car"),
             "evaluate": name not in ("Ambiguous", "Unlabeled"),
         }
@@ -42,6 +42,7 @@ def instances() -> np.ndarray:
 
 def mapillary_at(root: Path, version: str = "v2.0", config_name: str = "config_v2.0.json") -> Path:
     """Two pictures of 10x6 in training and in validation, one in testing, which has empty folders of labels."""
+    root.mkdir(parents=True, exist_ok=True)
     (root / config_name).write_text(config())
     for part, names in (("training", ("aa", "bb")), ("validation", ("cc", "dd")), ("testing", ("ee",))):
         for name in names:
@@ -69,7 +70,7 @@ def test_every_layout(tmp_path: Path, version: str, config_name: str, found: str
     sample = dataset[1]
     assert (dataset.version, sample.name, sample.image.shape) == (found, "dd", (6, 10, 3))
     assert dataset.classes == ("Bird", "Road", "Car") and dataset.num_classes == 3
-    assert dataset.palette.tolist() == [[0, 20, 30], [20, 20, 30], [30, 20, 30]]
+    assert dataset.palette.tolist() == [[0, 20, 30], [6, 20, 30], [9, 20, 30]]
     assert [label.has_instances for label in dataset.labels] == [True, False, False, True, False]
     np.testing.assert_array_equal(sample.label, TRAIN)
     assert (sample.label.dtype, sample.instance.dtype) == (np.uint8, np.int32)

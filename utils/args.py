@@ -20,8 +20,13 @@ _CITYSCAPES = {
     "crop_size": 640,
     "scale": [0.75, 2.0],
 }
+# The published runs train on the whole train list, test on the val list ("test" here) and never validate: they took the last
+# checkpoint, so last.pth is the one to compare. Their training pictures are resized beforehand (data.sbd_gtlabel), not here.
 _SBD = {
     "dataset": "sbd",
+    "train_split": "trainval",
+    "val_split": "test",
+    "val_samples": 200,
     "data_root": "datasets/sbd",
     "backbone": "resnet101",
     "pretrained": "imagenet",
@@ -44,12 +49,14 @@ RECIPES: dict[str, dict[str, object]] = {
         "model": "dff",
         "backbone": "resnet18",
         "pretrained": "none",
-        "epochs": 14,
+        "epochs": 12,
         "batch_size": 4,
         "lr": 0.02,
         "base_size": 0,
         "crop_size": 96,
         "scale": [0.75, 1.25],
+        "val_every": 4,
+        "val_samples": 20,
     },
     "dff-camvid-small": {
         "dataset": "camvid",
@@ -57,12 +64,14 @@ RECIPES: dict[str, dict[str, object]] = {
         "model": "dff",
         "backbone": "resnet18",
         "pretrained": "none",
-        "epochs": 40,
+        "epochs": 18,
         "batch_size": 4,
         "lr": 0.02,
         "base_size": 240,
         "crop_size": 160,
         "scale": [0.75, 1.5],
+        "val_every": 3,
+        "val_samples": 50,
     },
 }
 
@@ -81,6 +90,7 @@ def train_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", choices=DATASETS, default="scenes")
     data.add_argument("--data-root", help="folder of the data set (default: datasets/<dataset>)")
+    data.add_argument("--data-option", nargs="+", default=[], metavar="NAME=VALUE", help="of the data set, e.g. cv=1")
     data.add_argument("--train-split", default="train")
     data.add_argument("--val-split", default="val")
     data.add_argument("--base-size", type=size, default=0, help="long side before the random scale; 0: as on disk")

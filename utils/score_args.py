@@ -34,6 +34,7 @@ def score_parser(description: str) -> argparse.ArgumentParser:
     truth.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder of the data set (default: datasets/<dataset>)"
     )
+    truth.add_argument("--data-option", nargs="+", default=[], metavar="NAME=VALUE", help="of the data set, e.g. cv=1")
     truth.add_argument("--split", default="val", help="default: val")
     truth.add_argument(
         "--labels", type=Path, metavar="DIR", help="true edges as files, in place of a data set's labels"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import scipy.io
 from PIL import Image, UnidentifiedImageError
@@ -167,13 +168,13 @@ def _boundaries(truth: np.void, num_classes: int) -> tuple[np.ndarray, np.ndarra
     # The published scripts store an absent class as an empty map, at times of another size: it is no edge.
     cells = truth["Boundaries"].ravel()
     names = truth.dtype.names
+    segmentation = np.asarray(truth["Segmentation"])
+    maps = [cell.toarray() if hasattr(cell, "toarray") else np.asarray(cell) for cell in cells]
     classes = np.arange(1, len(cells) + 1)
-    if "Categories" in names and truth["Categories"].size == len(cells):
+    if "Categories" in names and truth["Categories"].size == len(cells) and _one_per_region(maps, segmentation):
         classes = truth["Categories"].ravel()
     if classes.size and classes.max() > num_classes:
         raise InputError(f"holds class {classes.max()}; expected at most {num_classes}")
-    segmentation = np.asarray(truth["Segmentation"])
-    maps = [cell.toarray() if hasattr(cell, "toarray") else np.asarray(cell) for cell in cells]
     size = next((edge.shape for edge in maps if edge.any()), segmentation.shape)
     bits = np.zeros(size, np.uint32)
     for number, edge in zip(classes.tolist(), maps, strict=True):
@@ -183,6 +184,17 @@ def _boundaries(truth: np.void, num_classes: int) -> tuple[np.ndarray, np.ndarra
     has_label = "Categories" not in names and segmentation.shape == size
     label = np.where((segmentation > 0) & (segmentation <= num_classes), segmentation - 1, 255).astype(np.uint8)
     return bits, label if has_label else None
+
+
+def _one_per_region(maps: list[np.ndarray], segmentation: np.ndarray) -> bool:
+    """Does map i surround region i of the segmentation (SBD's GTinst)? Else map i is that of class i (Cityscapes' GTinst), which
+    only the maps can tell where there are as many regions as classes."""
+    for number, edge in enumerate(maps, start=1):
+        if edge.any() and edge.shape == segmentation.shape:
+            around = cv2.dilate((segmentation == number).astype(np.uint8), np.ones((5, 5), np.uint8))
+            if not around[edge != 0].all():
+                return False
+    return True
 
 
 def _picture_size(path: Path) -> tuple[int, int]:
