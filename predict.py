@@ -1,11 +1,15 @@
-"""Draw the semantic edges of pictures.
+"""Draw the semantic edges of pictures, or their segmentation, as the checkpoint's network does.
 
     python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
+    python predict.py street.jpg more/ --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2 --mirror
 
-Each picture NAME leaves in --out:
+Each picture NAME leaves in --out, from a network for edges:
     NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and the same over the picture
     prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536; test.py --predictions takes OUT/prob
     bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k (data.edges.encode_png)
+and from one for segmentation:
+    labels/NAME.png                     the class of each pixel, 8 bits; test.py --task seg --predictions takes OUT
+    NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and the same over the picture
 The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its own name. Pictures
 whose names differ only in the ending (a.jpg, a.png) keep it.
 
@@ -20,6 +24,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -27,11 +32,11 @@ from data import DATASETS
 from data.base import InputError, write_png
 from data.cli import run
 from data.edges import PNG_CLASSES, encode_png, pack
-from models import model_names
 from utils.checkpoint import ModelInfo, load_model
-from utils.inference import pick_device, predict_edges, quantize
+from utils.inference import pick_device, predict_edges, predict_labels, quantize
 from utils.picture_files import find_pictures, output_names, read_picture
-from utils.visualize import add_legend, draw_edges, draw_overlay, present_classes
+from utils.score_args import add_network_flags, chosen_modes
+from utils.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
 
 WRITERS = (
     4  # threads that draw and compress while the network goes on: a full-size Cityscapes picture takes a second or more
@@ -48,18 +53,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     net = parser.add_argument_group("network")
     net.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
-    net.add_argument(
-        "--model", choices=model_names("edge"), help="for a file that does not say it, such as the published ones"
-    )
-    net.add_argument("--backbone", help="likewise")
-    net.add_argument("--dataset", choices=sorted(DATASETS), help="likewise, for the names and colours of the classes")
-    net.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1")
-    net.add_argument(
-        "--base-size",
-        type=_size,
-        metavar="N",
-        help="resize to this long side for the network; 0 = as they are; default: the checkpoint's",
-    )
+    text = "for a file that does not say it: the names and colours of the classes"
+    net.add_argument("--dataset", choices=sorted(DATASETS), help=text)
+    add_network_flags(net)
 
     out = parser.add_argument_group("output")
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
@@ -71,8 +67,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="least probability of an edge that is drawn (default 0.5)",
     )
     out.add_argument("--overlay", action=switch, default=True, help="write NAME_overlay.png (default)")
-    out.add_argument("--save-prob", action=switch, default=False, help="write prob/class_001/NAME.png …")
-    out.add_argument("--save-bits", action=switch, default=False, help="write bits/NAME.png")
+    out.add_argument("--save-prob", action=switch, default=False, help="edges: write prob/class_001/NAME.png …")
+    out.add_argument("--save-bits", action=switch, default=False, help="edges: write bits/NAME.png")
     out.add_argument("--overwrite", action=switch, default=False, help="replace files of an earlier run")
     return parser.parse_args(argv)
 
@@ -83,34 +79,38 @@ def main(args: argparse.Namespace) -> int:
     found, failures = find_pictures(args.inputs, args.out, args.recursive)
     names = output_names(found)
     model, info = load_model(args.checkpoint, name=args.model, backbone=args.backbone, dataset=args.dataset)
-    if info.task != "edge":
-        raise InputError(f"{args.checkpoint} holds {info.name}, a network for {info.task}; predict.py draws edges")
+    predict, write = (predict_edges, write_edges) if info.task == "edge" else (predict_labels, write_labels)
     files = {path: output_files(args.out, name, info, args) for path, name in names.items()}
     check_outputs(files, args.overwrite)
-    base_size = info.base_size if args.base_size is None else args.base_size
+    modes = chosen_modes(args, info.base_size)
     model.to(device)
     with ThreadPoolExecutor(WRITERS) as pool:
         pending: deque[Future] = deque()
         for path, wanted in tqdm(files.items(), unit="picture", disable=None):
             try:
                 image = read_picture(path, upright=args.upright)
-                prob = predict_edges(model, image, device=device, base_size=base_size)
+                scores = predict(model, image, device=device, **modes)
             except (InputError, OSError) as error:
                 failures[path] = error
                 continue
-            pending.append(pool.submit(write_outputs, wanted, image, prob, info, args.threshold))
+            pending.append(pool.submit(write, wanted, image, scores, info, args.threshold))
             if len(pending) > WRITERS:
                 pending.popleft().result()
-        for write in pending:
-            write.result()
+        for written in pending:
+            written.result()
     return report(args.out, found, failures)
 
 
 def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace) -> dict[str, list[Path]]:
     """The files to write for one picture: kind -> paths, one each but for "prob", which has one per class."""
-    files = {"edges": [out / f"{name}_edges.png"]}
+    drawn = "edges" if info.task == "edge" else "colors"
+    files = {drawn: [out / f"{name}_{drawn}.png"]}
     if args.overlay:
         files["overlay"] = [out / f"{name}_overlay.png"]
+    if info.task == "seg":
+        if args.save_prob or args.save_bits:
+            raise InputError(f"--save-prob and --save-bits are for edges; {args.checkpoint} holds {info.name}")
+        return files | {"labels": [out / "labels" / f"{name}.png"]}
     if args.save_prob:
         files["prob"] = [out / "prob" / f"class_{k + 1:03d}" / f"{name}.png" for k in range(info.num_classes)]
     if args.save_bits:
@@ -132,7 +132,19 @@ def check_outputs(files: dict[Path, dict[str, list[Path]]], overwrite: bool) -> 
             raise InputError(f"{path} is there already; give --overwrite or another --out")
 
 
-def write_outputs(
+def write_labels(
+    files: dict[str, list[Path]], image: np.ndarray, labels: np.ndarray, info: ModelInfo, _threshold: float
+) -> None:
+    """Write one picture's files. image: uint8 (H, W, 3). labels: uint8 (H, W)."""
+    write_png(files["labels"][0], labels)
+    colors = color_labels(labels, info.palette)
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=info.num_classes)).tolist()
+    write_png(files["colors"][0], add_legend(colors, present, info.classes, info.palette))
+    for path in files.get("overlay", ()):
+        write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
+
+
+def write_edges(
     files: dict[str, list[Path]], image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
 ) -> None:
     """Write one picture's files. image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
@@ -155,12 +167,6 @@ def report(out: Path, pictures: Collection[Path], failures: dict[Path, Exception
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         print(f"failed: {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
     return 2 if failures else 0
-
-
-def _size(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number of pixels, 0 or more")
-    return value
 
 
 def _probability(text: str) -> float:

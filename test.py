@@ -3,15 +3,19 @@
     python test.py --checkpoint runs/camvid/dff/best.pth --data-root datasets/CamVid --split test
     python test.py --task edge --predictions DIR --dataset cityscapes --data-root datasets/cityscapes --split val
     python test.py --task edge --predictions DIR --labels DIR --workers 8 --out scores
+    python test.py --task seg --predictions DIR --labels DIR --num-classes 19 --out scores
     torchrun --nproc-per-node 8 test.py --checkpoint runs/cityscapes/dff/best.pth     # each GPU takes its share
+    python test.py --checkpoint seg.pth --window 832 --scales 0.5 0.75 1 1.25 1.5 1.75 2 --mirror    # as published
+    python test.py --checkpoint seg.pth --submit submission         # Cityscapes' test split -> submission.zip
 
-A test leaves metrics.json, scores.csv, curves.csv, counts.npz and report.html in --out. Interrupted, it goes on when
-run again.
+A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv and counts.npz (edge) or scores.csv and
+confusion.csv (seg). An interrupted test of edges goes on when run again.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -27,9 +31,17 @@ from utils.edge_report import write_report
 from utils.edge_scores import format_table, score_modes
 from utils.edge_source import FileSource, NetworkSource, class_names, shower
 from utils.inference import pick_device
+from utils.label_maps import DatasetLabels, FolderLabels, LabelMaps, NetworkLabels, match_maps
 from utils.prediction_files import PredictionFolder
 from utils.protocols import Protocol
-from utils.score_args import chosen_protocol, chosen_task, parse_score_args
+from utils.score_args import chosen_modes, chosen_protocol, chosen_task, parse_score_args
+from utils.seg_eval import count_pictures as count_label_maps
+from utils.seg_eval import shower as label_shower
+from utils.seg_eval import write_results as write_seg_results
+from utils.seg_report import write_report as write_seg_report
+from utils.seg_scores import SegProtocol, picture_quality, score_pictures
+from utils.seg_tables import format_scores
+from utils.submission import write_submission
 from utils.truth_files import DatasetTruth, FolderTruth, Truth
 
 
@@ -50,9 +62,13 @@ def main(args: argparse.Namespace) -> None:
         if args.checkpoint:
             model, info = load_model(args.checkpoint, name=args.model, backbone=args.backbone, dataset=args.dataset)
             model.to(device)
-        if chosen_task(args, info and info.task) == "seg":
-            raise InputError("--task seg: this version scores edges only")
-        score_edges(args, model, info, device, ranks)
+        task = chosen_task(args, info and info.task)
+        if args.submit:
+            submit(args, model, info, device, ranks)
+        elif task == "seg":
+            score_labels(args, model, info, device, ranks)
+        else:
+            score_edges(args, model, info, device, ranks)
     finally:
         close_distributed()
 
@@ -73,8 +89,8 @@ def score_edges(
     else:
         require_classes(args, info, dataset)
         truth = open_truth(args, protocol, dataset, info.num_classes)
-        base_size = info.base_size if args.base_size is None else args.base_size
-        source = NetworkSource(args.checkpoint, model, dataset, truth, device=device, base_size=base_size)
+        modes = chosen_modes(args, info.base_size)
+        source = NetworkSource(args.checkpoint, model, dataset, truth, device=device, modes=modes)
     counter = PictureCounter(
         truth, protocol, fingerprint(source.identity, truth.origin), args.out / "partial", source.files
     )
@@ -94,6 +110,48 @@ def score_edges(
         print(f"\nscores: {args.out}")
 
 
+def score_labels(
+    args: argparse.Namespace, model: nn.Module | None, info: ModelInfo | None, device: torch.device, ranks: Ranks
+) -> None:
+    """Count on all ranks; add up, print and write on the main one."""
+    name = args.dataset or (info.dataset if info else "")
+    dataset = open_pictures(args, name)
+    num_classes = info.num_classes if info else known_classes(args, name)
+    if num_classes is None:
+        raise InputError("label maps do not say how many classes there are; add --num-classes or --dataset")
+    names, palette = class_names(info, name, num_classes)
+    protocol = SegProtocol(tuple(names), tuple(args.bounds), args.boundary_iou)
+    truth = open_labels(args, dataset, num_classes)
+    if args.predictions:
+        predictions = FolderLabels(args.predictions, num_classes, what="predictions", label_ids=args.label_ids)
+    else:
+        predictions = open_network(args, model, info, dataset, device)
+    tell = partial(print, file=sys.stderr) if ranks.is_main else (lambda _text: None)
+    matches = match_maps(truth, predictions, allow_missing=args.allow_missing, report=tell)
+    counts = count_label_maps(truth, predictions, matches, protocol, workers=args.workers, ranks=ranks)
+    if ranks.is_main:
+        scores = score_pictures(list(counts.values()), protocol)
+        source = {**predictions.origin, **truth.origin, "images": len(counts)}
+        print(format_scores(scores))
+        write_seg_results(args.out, scores, source)
+        if args.report:
+            quality = picture_quality(list(counts.values()))
+            show = label_shower(truth, predictions, matches, dataset)
+            write_seg_report(args.out, scores, quality, source, palette, show=show, pictures=args.pictures)
+        print(f"\nscores: {args.out}")
+
+
+def submit(args: argparse.Namespace, model: nn.Module, info: ModelInfo, device: torch.device, ranks: Ranks) -> None:
+    """Write, check and zip the label maps for Cityscapes' server."""
+    if info.task != "seg":
+        raise InputError(f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps")
+    dataset = open_pictures(args, args.dataset or info.dataset)
+    predictions = open_network(args, model, info, dataset, device)
+    path = write_submission(dataset, predictions, args.submit, ranks)
+    if ranks.is_main:
+        print(f"{len(dataset)} label maps, valid by the server's rules: {path}")
+
+
 def open_pictures(args: argparse.Namespace, name: str) -> Dataset | None:
     """The data set: its pictures, its labels; beside --predictions and --labels only with --data-root."""
     if args.labels and args.predictions and not args.data_root:
@@ -106,6 +164,21 @@ def open_pictures(args: argparse.Namespace, name: str) -> Dataset | None:
 def open_truth(args: argparse.Namespace, protocol: Protocol, dataset: Dataset | None, num_classes: int) -> Truth:
     """The true edges: files, or what the data set makes of its labels."""
     return FolderTruth(args.labels, protocol, num_classes) if args.labels else DatasetTruth(dataset, protocol)
+
+
+def open_labels(args: argparse.Namespace, dataset: Dataset | None, num_classes: int) -> LabelMaps:
+    """The true label maps: files, or the data set's."""
+    if args.labels:
+        return FolderLabels(args.labels, num_classes, what="labels", label_ids=args.label_ids)
+    return DatasetLabels(dataset)
+
+
+def open_network(
+    args: argparse.Namespace, model: nn.Module, info: ModelInfo, dataset: Dataset, device: torch.device
+) -> NetworkLabels:
+    """The label maps that the network makes of the data set's pictures."""
+    require_classes(args, info, dataset)
+    return NetworkLabels(args.checkpoint, model, dataset, device=device, modes=chosen_modes(args, info.base_size))
 
 
 def known_classes(args: argparse.Namespace, name: str) -> int | None:

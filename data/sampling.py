@@ -33,8 +33,12 @@ class BatchSampler:
         """Make the next iteration begin at this step of this epoch."""
         self.epoch, self.first_step = epoch, step
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+    def __iter__(self) -> Iterator[list[tuple]]:
+        keys = self.keys(self.epoch, np.random.default_rng((self.seed, self.epoch)))
         for step in range(self.first_step, len(self)):
             begin = step * self.batch_size + self.rank * self.share
-            yield [(self.epoch, int(index)) for index in order[begin : begin + self.share]]
+            yield keys[begin : begin + self.share]
+
+    def keys(self, epoch: int, rng: np.random.Generator) -> list[tuple]:
+        """What the data set is asked for in this epoch, in order: (epoch, index) of every sample, shuffled."""
+        return [(epoch, int(index)) for index in rng.permutation(self.length)]

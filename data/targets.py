@@ -11,7 +11,7 @@ from torch import Tensor
 from data.base import Dataset, InputError, Sample
 from data.edges import MAX_CLASSES, label_to_edges
 from data.label_files import read_edges, require_edge_labels
-from data.transforms import Augmentation, Crop, cut, draw_window
+from data.transforms import Augmentation, Crop, change_look, cut, draw_window
 
 EDGE_RADIUS = 2
 
@@ -86,6 +86,7 @@ class EdgeTraining:
         window = draw_window(*sample.image.shape[:2], self.augmentation, rng)
         maps = self.labels.maps(index, sample)
         crop = cut(sample.image, maps, window, self.augmentation.crop_size, margin=EDGE_RADIUS)
+        change_look(crop, self.augmentation, rng)
         edges, valid = edge_target(crop, self.labels)
         return {
             "image": torch.from_numpy(crop.image),

@@ -1,4 +1,4 @@
-"""Published augmentation of the edge task: random scale, crop, mean-colour padding with a valid mask, mirror.
+"""Published augmentation: random scale, crop, mean-colour padding with a valid mask, mirror; for segmentation also colours and blur.
 
 Only the part of the picture that ends up in the crop is resized. Every random choice comes from the generator that the caller
 hands in, so that a crop is a function of (seed, epoch, index).
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from data.appearance import blur, jitter
+
 # ImageNet's mean and standard deviation, RGB, for pictures in 0..1.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -19,12 +21,15 @@ MEAN_COLOR = tuple(round(255 * mean) for mean in MEAN)
 @dataclass(frozen=True)
 class Augmentation:
     """base_size: long side in pixels before the random scale, 0 = as on disk. crop_size: side of the square crop in pixels.
-    scale: range of the random factor. mirror: flip left to right in half of the cases."""
+    scale: range of the random factor. mirror: flip left to right in half of the cases. color: amount of the colour jitter, 0 = none.
+    blur: blur every crop by a random width."""
 
     base_size: int
     crop_size: int
     scale: tuple[float, float] = (0.75, 2.0)
     mirror: bool = True
+    color: float = 0.0
+    blur: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,28 @@ class Crop:
     mirror: bool
 
 
-def draw_window(height: int, width: int, augmentation: Augmentation, rng: np.random.Generator) -> Window:
-    """Choose mirror, scale and place of a crop, in this order."""
+def draw_window(
+    height: int,
+    width: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    around: tuple[int, int] | None = None,
+) -> Window:
+    """Choose mirror, scale and place of a crop, in this order. around: (y, x) of a pixel of the unscaled picture that the crop must
+    hold; its place within the crop is random, but for the picture's border, which the crop does not cross."""
     mirror = bool(augmentation.mirror and rng.random() < 0.5)
     long_side = max(height, width)
     base = augmentation.base_size or long_side
     low, high = augmentation.scale
     factor = rng.integers(round(base * low), round(base * high), endpoint=True) / long_side
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
-    top, left = (int(rng.integers(0, max(0, n - augmentation.crop_size), endpoint=True)) for n in size)
+    crop = augmentation.crop_size
+    if around is None:
+        top, left = (int(rng.integers(0, max(0, n - crop), endpoint=True)) for n in size)
+    else:
+        at = (min(int((c + 0.5) * n / m), n - 1) for c, n, m in zip(around, size, (height, width), strict=True))
+        first = (int(rng.integers(c - crop + 1, c, endpoint=True)) for c in at)
+        top, left = (min(max(0, place), max(0, n - crop)) for place, n in zip(first, size, strict=True))
     return Window(size, top, left, mirror)
 
 
@@ -80,6 +98,19 @@ def cut(
     below = np.ix_(rows.nearest, columns.nearest)
     parts = tuple(None if values is None else values[below] for values in maps)
     return Crop(crop, parts, (rows.inner, columns.inner), inside, window.mirror)
+
+
+def change_look(crop: Crop, augmentation: Augmentation, rng: np.random.Generator) -> None:
+    """Colour jitter and blur of a crop's picture, in place, in the published order; padding stays as it is."""
+    rows, columns = crop.inside
+    if crop.mirror:
+        columns = slice(crop.image.shape[1] - columns.stop, None)
+    image = np.ascontiguousarray(crop.image[rows, columns])
+    if augmentation.color:
+        image = jitter(image, augmentation.color, rng)
+    if augmentation.blur:
+        image = blur(image, rng)
+    crop.image[rows, columns] = image
 
 
 def resize_long_side(image: np.ndarray, base_size: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from data.base import InputError, read_image, read_index, write_png
 from data.edges import decode_png, unpack
 from models import build_model
 from utils.checkpoint import ModelInfo, load_model, save_checkpoint
-from utils.inference import predict_edges, quantize
+from utils.inference import predict_edges, predict_labels, quantize
 from utils.picture_files import EXIF_ORIENTATION, find_pictures, output_names, read_picture, turn_upright
 from utils.prediction_files import PredictionFolder
 
@@ -227,11 +227,36 @@ def test_a_file_that_does_not_say_what_it_is_needs_the_flags(checkpoint, picture
     assert run(*flags, "--model", "dff", "--backbone", "resnet18") == 0
 
 
-def test_a_segmentation_network_is_refused(checkpoint, pictures, tmp_path, monkeypatch):
-    model, info = load_model(checkpoint)
-    monkeypatch.setattr(predict, "load_model", lambda *_args, **_kwargs: (model, replace(info, task="seg")))
-    with pytest.raises(InputError, match="a network for seg"):
-        run(pictures, "--checkpoint", checkpoint, "--out", tmp_path / "out")
+@pytest.fixture(scope="module")
+def seg_checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("seg") / "best.pth"
+    model = build_model("fcn", num_classes=3, backbone="resnet18")
+    info = replace(INFO, name="fcn", task="seg")
+    save_checkpoint(path, {"model": info.to_plain(), "weights": model.state_dict()})
+    return path
+
+
+def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, pictures, tmp_path):
+    modes = ("--window", 32, "--scales", "0.5", "1", "--mirror", "--batch-size", 3, "--device", "cpu")
+    assert run(pictures, "--checkpoint", seg_checkpoint, "--out", tmp_path / "out", *modes) == 0
+    names = ("one", "sub/deeper/three", "sub/two")
+    expected = [f"labels/{name}.png" for name in names]
+    expected += [f"{name}_{kind}.png" for name in names for kind in ("colors", "overlay")]
+    assert outputs(tmp_path / "out") == sorted(expected)
+    model, _ = load_model(seg_checkpoint)
+    image = read_image(pictures / "one.png")
+    labels = read_index(tmp_path / "out/labels/one.png")
+    assert labels.dtype == np.uint8
+    wanted = predict_labels(model, image, window=32, scales=(0.5, 1.0), mirror=True)
+    assert np.array_equal(labels, wanted)
+    drawn = read_image(tmp_path / "out/one_colors.png")
+    assert np.array_equal(drawn[:33, :41], PALETTE[labels])
+    assert drawn.shape[0] > 33  # the legend
+    overlay = read_image(tmp_path / "out/one_overlay.png").astype(int)
+    assert np.abs(overlay - (image / 2 + PALETTE[labels] / 2)).max() <= 1
+    with pytest.raises(InputError, match="are for edges"):
+        run(pictures, "--checkpoint", seg_checkpoint, "--out", tmp_path / "more", "--save-prob")
 
 
 def test_more_classes_than_an_edge_png_holds(tmp_path):

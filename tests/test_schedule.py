@@ -6,19 +6,21 @@ from pathlib import Path
 import pytest
 
 from models import build_model
-from utils.schedule import edge_optimizer, poly, set_lr
+from utils.schedule import PerEpoch, edge_optimizer, per_iteration, poly, seg_optimizer, set_lr
 
-GOLDEN = Path(__file__).parent / "golden" / "models" / "lr" / "dff_poly.json"
+GOLDEN = Path(__file__).parent / "golden" / "models" / "lr"
 
 
 def test_poly_per_iteration_and_group() -> None:
-    reference = json.loads(GOLDEN.read_text())
+    reference = json.loads((GOLDEN / "dff_poly.json").read_text())
     model = build_model("dff", num_classes=2, backbone="resnet18")
     optimizer = edge_optimizer(model, lr=reference["base_lr"], momentum=0.9, weight_decay=1e-4)
     per_epoch = reference["iters_per_epoch"]
     for epoch, iteration, trunk, *heads in reference["table"]:
         step = epoch * per_epoch + iteration
-        set_lr(optimizer, poly(reference["base_lr"], step, reference["epochs"] * per_epoch))
+        lr = poly(reference["base_lr"], step, reference["epochs"] * per_epoch)
+        assert per_iteration(reference["base_lr"], reference["epochs"])(epoch, iteration, per_epoch) == lr
+        set_lr(optimizer, lr)
         assert optimizer.param_groups[0]["lr"] == pytest.approx(trunk, rel=1e-12)
         assert [optimizer.param_groups[1]["lr"]] * len(heads) == pytest.approx(heads, rel=1e-12)
 
@@ -31,3 +33,32 @@ def test_groups_hold_every_parameter_once() -> None:
     trunk = {id(parameter) for parameter in model.backbone.parameters()}
     assert {id(parameter) for parameter in optimizer.param_groups[0]["params"]} == trunk
     assert all(group["weight_decay"] == 1e-4 and group["momentum"] == 0.9 for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize("name", ["dec_poly", "dec_sclpoly"])
+def test_per_epoch_schedules_of_the_segmentation_nets(name: str) -> None:
+    """The formula, and what the published loop really trains with: one epoch ahead of it."""
+    reference = json.loads((GOLDEN / f"{name}.json").read_text())
+    settings = {
+        "base": reference["lr"],
+        "epochs": reference["max_epoch"],
+        "power": reference["poly_exp"],
+        "restart": reference["reduce_border_epoch"] if reference["schedule"] == "scl-poly" else None,
+        "rescale": reference["rescale"],
+        "repoly": reference["repoly"],
+    }
+    formula, published = PerEpoch(**settings, quirks=False), PerEpoch(**settings, quirks=True)
+    for epoch, lr in reference["formula_lr_by_epoch"]:
+        assert formula.at(epoch) == pytest.approx(lr, rel=1e-12)
+    for epoch, lr in reference["official_loop_lr_used_in_epoch"]:
+        assert published(epoch, 3, 7) == published(epoch) == pytest.approx(lr, rel=1e-12)
+        assert formula(epoch) == pytest.approx(dict(reference["formula_lr_by_epoch"])[epoch], rel=1e-12)
+
+
+def test_segmentation_nets_have_one_learning_rate() -> None:
+    model = build_model("fcn", num_classes=2, backbone="resnet18")
+    optimizer = seg_optimizer(model, lr=0.1, momentum=0.9, weight_decay=1e-4)
+    (group,) = optimizer.param_groups
+    set_lr(optimizer, 0.25)
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.25, 0.9, 1e-4)
+    assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in model.parameters()]

@@ -1,92 +1,43 @@
-"""Recipes, and the flags of `train.py`."""
+"""The flags of `train.py`."""
 
 import argparse
 from collections.abc import Sequence
 
 from data import DATASETS
-from models import model_names
-from models.resnet import DEPTHS
+from models import ALL_BACKBONES, MODELS
+from models.gffnet import FUSIONS
+from utils.recipes import RECIPES, SECOND_STAGES
+from utils.tasks import SEG_LOSSES
 
-# The settings of the published runs (Hu et al., IJCAI 2019; the same for CASENet, which that paper trains as its baseline).
-_CITYSCAPES = {
-    "dataset": "cityscapes",
-    "data_root": "datasets/cityscapes",
-    "backbone": "resnet101",
-    "pretrained": "imagenet",
-    "epochs": 200,
-    "batch_size": 8,
-    "lr": 0.08,
-    "base_size": 2048,
-    "crop_size": 640,
-    "scale": [0.75, 2.0],
+# What each task starts from; recipes and flags come on top.
+TASK_DEFAULTS: dict[str, dict[str, object]] = {
+    "edge": {},
+    "seg": {"epochs": 80, "lr": 0.01, "crop_size": 832, "scale": [0.5, 2.0], "color_aug": 0.25, "gblur": True},
 }
-# The published runs train on the whole train list, test on the val list ("test" here) and never validate: they took the last
-# checkpoint, so last.pth is the one to compare. Their training pictures are resized beforehand (data.sbd_gtlabel), not here.
-_SBD = {
-    "dataset": "sbd",
-    "train_split": "trainval",
-    "val_split": "test",
-    "val_samples": 200,
-    "data_root": "datasets/sbd",
-    "backbone": "resnet101",
-    "pretrained": "imagenet",
-    "epochs": 10,
-    "batch_size": 16,
-    "lr": 0.05,
-    "base_size": 0,
-    "crop_size": 352,
-    "scale": [1.0, 1.0],
-}
-RECIPES: dict[str, dict[str, object]] = {
-    "dff-cityscapes": {**_CITYSCAPES, "model": "dff"},
-    "dff-sbd": {**_SBD, "model": "dff"},
-    "casenet-cityscapes": {**_CITYSCAPES, "model": "casenet"},
-    "casenet-sbd": {**_SBD, "model": "casenet"},
-    # Not published: small settings for two CPU cores, random weights.
-    "dff-scenes": {
-        "dataset": "scenes",
-        "data_root": "datasets/scenes",
-        "model": "dff",
-        "backbone": "resnet18",
-        "pretrained": "none",
-        "epochs": 12,
-        "batch_size": 4,
-        "lr": 0.02,
-        "base_size": 0,
-        "crop_size": 96,
-        "scale": [0.75, 1.25],
-        "val_every": 4,
-        "val_samples": 20,
-    },
-    "dff-camvid-small": {
-        "dataset": "camvid",
-        "data_root": "datasets/CamVid",
-        "model": "dff",
-        "backbone": "resnet18",
-        "pretrained": "none",
-        "epochs": 18,
-        "batch_size": 4,
-        "lr": 0.02,
-        "base_size": 240,
-        "crop_size": 160,
-        "scale": [0.75, 1.5],
-        "val_every": 3,
-        "val_samples": 50,
-    },
-}
+# Flags that one task alone has.
+EDGE_GROUP, SEG_GROUP = "edge nets", "segmentation nets"
 
 # Flags in which a resumed command may differ: they change nothing that is computed on a CPU.
 FREE_ON_RESUME = {"resume", "workers", "device", "wandb", "run_dir", "data_root", "recipe", "save_every"}
+
+BOOLEAN = argparse.BooleanOptionalAction
 
 
 def train_parser() -> argparse.ArgumentParser:
     """The flags of `train.py`, grouped."""
     parser = argparse.ArgumentParser(
-        prog="train.py", description="Train CASENet or DFF.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="train.py",
+        description="Train a semantic edge net or a segmentation net.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # what `_early_parser` does not see would get the defaults of another task
     )
-    boolean = argparse.BooleanOptionalAction
     parser.add_argument("--recipe", choices=RECIPES, help="defaults of a published run; other flags override them")
+    for add in (_add_data, _add_model, _add_optimisation, _add_edge, _add_seg, _add_validation, _add_run):
+        add(parser)
+    return parser
 
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", choices=DATASETS, default="scenes")
     data.add_argument("--data-root", help="folder of the data set (default: datasets/<dataset>)")
@@ -96,37 +47,79 @@ def train_parser() -> argparse.ArgumentParser:
     data.add_argument("--base-size", type=size, default=0, help="long side before the random scale; 0: as on disk")
     data.add_argument("--crop-size", type=positive, default=640, help="side of the training crop in pixels")
     data.add_argument("--scale", type=float, nargs=2, default=[0.75, 2.0], metavar=("LOW", "HIGH"))
-    data.add_argument(
-        "--edge-labels", metavar="DIR", help="train on the files of a label script (default: from labels)"
-    )
-    data.add_argument("--mirror", action=boolean, default=True, help="flip half of the crops")
-    data.add_argument("--instance", action=boolean, default=True, help="edges between instances of one class count")
+    data.add_argument("--mirror", action=BOOLEAN, default=True, help="flip half of the crops")
+    data.add_argument("--color-aug", type=share, default=0.0, help="amount of the colour jitter, 0 to 0.5")
+    data.add_argument("--gblur", action=BOOLEAN, default=False, help="Gaussian blur of random width")
 
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
-    model.add_argument("--model", choices=model_names("edge"), default="dff")
-    model.add_argument("--backbone", choices=DEPTHS, default="resnet101")
+    model.add_argument("--model", choices=MODELS, default="dff")
+    model.add_argument("--backbone", choices=ALL_BACKBONES, default="resnet101")
     model.add_argument("--pretrained", default="imagenet", help="weights of the trunk: none, imagenet or a file")
-    model.add_argument("--init-from", help="start from the weights of this checkpoint")
-    model.add_argument("--reset-classifier", action=boolean, default=False, help="leave its classifier out")
+    model.add_argument("--init-from", help="start from this checkpoint; a decoupled net also from its base net's")
+    model.add_argument("--reset-classifier", action=BOOLEAN, default=False, help="leave its classifier out")
     model.add_argument(
-        "--sync-bn", action=boolean, default=True, help="batch normalisation over all ranks, as published"
+        "--sync-bn", action=BOOLEAN, default=True, help="batch normalisation over all ranks, as published"
     )
+    model.add_argument("--freeze-bn", action=BOOLEAN, default=False, help="keep its running statistics as they are")
+    model.add_argument(
+        "--align-corners", action=BOOLEAN, default=True, help="of a decoupled net's warp, see models/decouple.py"
+    )
+    model.add_argument("--fusion", choices=FUSIONS, default="sequential", help="of gffnet, see models/gffnet.py")
 
+
+def _add_optimisation(parser: argparse.ArgumentParser) -> None:
     optimisation = parser.add_argument_group("optimisation")
     optimisation.add_argument("--epochs", type=positive, default=200)
     optimisation.add_argument("--batch-size", type=positive, default=8, help="over all ranks together")
-    optimisation.add_argument("--lr", type=float, default=0.08, help="of the trunk; the heads get ten times as much")
+    optimisation.add_argument("--lr", type=float, default=0.08, help="of an edge net's heads ten times as much")
     optimisation.add_argument("--momentum", type=float, default=0.9)
     optimisation.add_argument("--weight-decay", type=float, default=1e-4)
-    optimisation.add_argument("--side5-weight", type=float, default=1.0)
-    optimisation.add_argument("--fuse-weight", type=float, default=1.0)
     optimisation.add_argument("--seed", type=int, default=0)
 
+
+def _add_edge(parser: argparse.ArgumentParser) -> None:
+    edge = parser.add_argument_group(EDGE_GROUP)
+    edge.add_argument(
+        "--edge-labels", metavar="DIR", help="train on the files of a label script (default: from labels)"
+    )
+    edge.add_argument("--instance", action=BOOLEAN, default=True, help="edges between instances of one class count")
+    edge.add_argument("--side5-weight", type=float, default=1.0)
+    edge.add_argument("--fuse-weight", type=float, default=1.0)
+
+
+def _add_seg(parser: argparse.ArgumentParser) -> None:
+    seg = parser.add_argument_group(SEG_GROUP)
+    seg.add_argument("--loss", choices=SEG_LOSSES, default="ohem", help="of a base net; decoupled ones have their own")
+    seg.add_argument(
+        "--images-per-loss", type=size, default=1, help="as on each GPU of the published runs; 0: all of a rank"
+    )
+    for name, what in (("seg", "seg"), ("body", "body"), ("edge", "edge"), ("att", "edge attention")):
+        seg.add_argument(f"--{name}-weight", type=float, default=1.0, help=f"of the term: {what}")
+    seg.add_argument("--border", type=size, default=1, help="pixels within which labels are relaxed")
+    seg.add_argument("--strict-bdr-cls", type=size, nargs="*", default=[], help="classes that are not relaxed")
+    seg.add_argument("--rlx-off-epoch", type=int, default=-1, help="no relaxation after this epoch; -1: never")
+    seg.add_argument("--class-uniform-pct", type=share, default=0.5, help="share of crops centred on classes, 0 to 1")
+    seg.add_argument("--class-uniform-tile", type=positive, default=1024, help="side of its tiles in pixels")
+    seg.add_argument("--coarse-boost-classes", type=size, nargs="*", default=[], help="centred on in coarse labels too")
+    seg.add_argument("--coarse-split", default="train_extra", help="the split that has them")
+    seg.add_argument("--max-cu-epoch", type=size, default=150, help="the last epoch that uses coarse labels")
+    seg.add_argument("--lr-schedule", choices=["poly", "scl-poly"], default="poly")
+    seg.add_argument("--poly-exp", type=float, default=1.0)
+    seg.add_argument("--rescale", type=float, default=1.0, help="scl-poly: share of --lr after --rlx-off-epoch")
+    seg.add_argument("--repoly", type=float, default=1.5, help="scl-poly: exponent after --rlx-off-epoch")
+    seg.add_argument("--quirks", action=BOOLEAN, default=True, help="the published code's oddities, see the README")
+
+
+def _add_validation(parser: argparse.ArgumentParser) -> None:
     validation = parser.add_argument_group("validation")
     validation.add_argument("--val-every", type=size, default=1, metavar="EPOCHS", help="0: never")
-    validation.add_argument("--val-thresholds", type=positive, default=9, help="for the MF in training")
+    validation.add_argument("--val-thresholds", type=positive, default=9, help="for an edge net's MF")
     validation.add_argument("--val-samples", type=size, default=0, help="so many, spread over the split; 0: all")
 
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("run")
     run.add_argument("--checkname", default="default", help="name of the run")
     run.add_argument("--run-dir", help="folder of the run (default: runs/<dataset>/<model>-<backbone>/<checkname>)")
@@ -136,29 +129,54 @@ def train_parser() -> argparse.ArgumentParser:
     run.add_argument("--save-every", type=positive, default=1, metavar="EPOCHS", help="write last.pth so often")
     run.add_argument("--workers", type=size, default=4, help="loader processes on each rank")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    run.add_argument("--wandb", action=boolean, default=False, help="also log to Weights & Biases")
-    return parser
+    run.add_argument("--wandb", action=BOOLEAN, default=False, help="also log to Weights & Biases")
 
 
 def parse_train_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Flags over the recipe's defaults over the parser's."""
+    """Flags over the recipe's defaults over the task's over the parser's."""
     parser = train_parser()
-    recipe, _ = _recipe_parser().parse_known_args(argv)
-    if recipe.recipe in RECIPES:
-        parser.set_defaults(**RECIPES[recipe.recipe])
+    early, _ = _early_parser().parse_known_args(argv)
+    recipe = RECIPES.get(early.recipe, {})
+    task = task_of(early.model or recipe.get("model", parser.get_default("model")))
+    parser.set_defaults(**TASK_DEFAULTS.get(task, {}) | recipe)
     args = parser.parse_args(argv)
     args.data_root = args.data_root or f"datasets/{args.dataset}"
     args.run_dir = args.run_dir or f"runs/{args.dataset}/{args.model}-{args.backbone}/{args.checkname}"
-    if not 0 < args.scale[0] <= args.scale[1]:
-        parser.error(f"--scale {args.scale[0]} {args.scale[1]}: expected 0 < LOW <= HIGH")
-    if args.crop_size < 32:
-        parser.error(f"--crop-size {args.crop_size}: the networks take 32 pixels and more")
+    if fault := _first_fault(args, parser):
+        parser.error(fault)
     return args
 
 
-def _recipe_parser() -> argparse.ArgumentParser:
+def task_of(model: str) -> str | None:
+    """ "edge" or "seg"; None if there is no such model."""
+    return MODELS[model][1] if model in MODELS else None
+
+
+def _first_fault(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str | None:
+    """What is wrong with flags that are right one by one."""
+    if not 0 < args.scale[0] <= args.scale[1]:
+        return f"--scale {args.scale[0]} {args.scale[1]}: expected 0 < LOW <= HIGH"
+    if args.crop_size < 32:
+        return f"--crop-size {args.crop_size}: the networks take 32 pixels and more"
+    if args.color_aug > 0.5:
+        return f"--color-aug {args.color_aug}: expected at most 0.5, where hues are any"
+    if args.backbone not in MODELS[args.model][2]:
+        return f"--backbone {args.backbone}: {args.model} has {', '.join(MODELS[args.model][2])}"
+    if args.lr_schedule == "scl-poly" and not 0 <= args.rlx_off_epoch < args.epochs:
+        return "--lr-schedule scl-poly: say with --rlx-off-epoch where it starts anew, within --epochs"
+    if args.recipe in SECOND_STAGES and not args.init_from:
+        return f"--recipe {args.recipe} is a second stage: give the trained net that it starts from with --init-from"
+    other = SEG_GROUP if task_of(args.model) == "edge" else EDGE_GROUP
+    group = next(group for group in parser._action_groups if group.title == other)
+    given = [action for action in group._group_actions if getattr(args, action.dest) != parser.get_default(action.dest)]
+    return f"{given[0].option_strings[0]} is for {other}; {args.model} is none" if given else None
+
+
+def _early_parser() -> argparse.ArgumentParser:
+    """What decides about the defaults of the others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe")
+    parser.add_argument("--model")
     return parser
 
 
@@ -175,4 +193,12 @@ def size(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number, 0 or above")
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
     return number

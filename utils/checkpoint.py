@@ -2,7 +2,7 @@
 
 A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with `weights_only=True`:
   format 1; model {name, backbone, num_classes, task, classes, palette, base_size, dataset, options}; weights (the state dict);
-  and, in `last.pth`, what training needs to go on: optimizer, epoch, step, rng, args, best.
+  and, in `last.pth`, what training needs to go on: optimizer, epoch, args, best.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -100,6 +100,14 @@ def load_base(model: nn.Module, path: str | Path) -> list[str]:
     if not hasattr(model, "beyond_base"):
         raise CheckpointError(f"{path}: only a decoupled network starts from a base net, not {type(model).__name__}")
     return _fill(model, path, read_checkpoint(path), model.beyond_base)
+
+
+def load_start(model: nn.Module, path: str | Path, *, reset_classifier: bool = False) -> list[str]:
+    """What training starts from: `load_base` for a decoupled network and a file without a body/edge head, else `load_weights`."""
+    names = translate(unwrap(read_checkpoint(path)))
+    if hasattr(model, "beyond_base") and not any(name.startswith("decouple.") for name in names):
+        return load_base(model, path)
+    return load_weights(model, path, reset_classifier=reset_classifier)
 
 
 def load_model(

@@ -1,12 +1,19 @@
 """One process or many: who am I, and batch normalisation over all of them."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+
+from data.base import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ def init_distributed(device: str = "cpu") -> Ranks:
         return Ranks()
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
     if ranks.world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device == "cuda" else "gloo")
+        # The others wait while the main rank prepares data (`from_main`), which may take longer than PyTorch's ten minutes.
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=1))
     return ranks
 
 
@@ -54,6 +62,22 @@ def gather_objects(part: object, ranks: Ranks) -> list[object]:
     parts: list[object] = [None] * ranks.world
     dist.all_gather_object(parts, part)
     return parts
+
+
+def from_main(make: Callable[[], T], ranks: Ranks) -> T:
+    """What `make` returns on the main rank, on every rank; the others wait for it. An error there is an error everywhere."""
+    if ranks.world == 1:
+        return make()
+    box: list[object] = [None]
+    if ranks.is_main:
+        try:
+            box = [make()]
+        except (InputError, OSError) as error:
+            box = [error]
+    dist.broadcast_object_list(box, src=0)
+    if isinstance(box[0], Exception):
+        raise box[0]
+    return box[0]
 
 
 def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:

@@ -14,7 +14,7 @@ from data.base import Dataset, InputError
 from utils.checkpoint import ModelInfo, distinct_colors
 from utils.edge_counts import PredictionFiles
 from utils.edge_report import Shown
-from utils.inference import predict_edges, quantize
+from utils.inference import ModeValue, predict_edges, quantize
 from utils.prediction_files import PredictionFolder, match_names
 from utils.truth_files import Truth
 
@@ -38,9 +38,9 @@ class NetworkSource:
         truth: Truth,
         *,
         device: torch.device,
-        base_size: int,
+        modes: dict[str, ModeValue],
     ) -> None:
-        self.model, self.dataset, self.device, self.base_size = model, dataset, device, base_size
+        self.model, self.dataset, self.device, self.modes = model, dataset, device, modes
         self.pictures = match_pictures(truth, dataset)
         lacking = [name for i, name in enumerate(truth.names) if i not in self.pictures]
         if lacking:
@@ -48,13 +48,13 @@ class NetworkSource:
                 f"{dataset.name} {dataset.split} has no picture {lacking[0]} ({len(lacking)} labels are without one)"
             )
         self.indices = list(range(len(truth.names)))
-        self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), "base_size": base_size}
+        self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), **modes}
         self.identity = {**self.origin, "checkpoint": "", "device": device.type}
 
     def scores(self, index: int) -> np.ndarray:
         """uint16 (K, h, w)."""
         image = self.dataset.read_image(self.dataset.records[self.pictures[index]])
-        return quantize(predict_edges(self.model, image, device=self.device, base_size=self.base_size))
+        return quantize(predict_edges(self.model, image, device=self.device, **self.modes))
 
 
 class FileSource:

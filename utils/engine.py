@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -15,33 +16,35 @@ from tqdm import tqdm
 
 from data.base import InputError
 from data.sampling import BatchSampler
-from data.targets import unpack_edges
-from models.losses import edge_losses
 from utils.checkpoint import CheckpointError, ModelInfo, read_checkpoint, save_checkpoint
 from utils.distributed import Ranks, mean_over_ranks
 from utils.inference import normalize
 from utils.logger import Logger
-from utils.schedule import poly, set_lr
-from utils.validation import EdgeValidation
+from utils.schedule import set_lr
+from utils.tasks import Task
+from utils.validation import Scores
 from utils.visualize import plot_curves
+
+# What the scores in the log are called on the terminal.
+SCORES = {"mf": "MF", "miou": "mIoU"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the loop needs to know of the command."""
+    """What the loop needs to know of the command. freeze_bn: batch normalisation keeps its running statistics."""
 
     epochs: int
-    lr: float
-    weights: dict[str, float]
+    seed: int
     device: str
     val_every: int
     save_every: int
     folder: Path
+    freeze_bn: bool = False
     args: dict = field(default_factory=dict)
 
 
 class Trainer:
-    """Trains an edge net for `settings.epochs` epochs and leaves `last.pth`, `best.pth` and `log.jsonl` in the run's folder."""
+    """Trains a net for `settings.epochs` epochs and leaves `last.pth`, `best.pth` and `log.jsonl` in the run's folder."""
 
     def __init__(
         self,
@@ -49,14 +52,15 @@ class Trainer:
         info: ModelInfo,
         optimizer: torch.optim.Optimizer,
         loader: DataLoader,
-        validation: EdgeValidation | None,
+        task: Task,
+        validation: Callable[..., Scores] | None,
         *,
         settings: Settings,
         ranks: Ranks,
         logger: Logger,
     ) -> None:
         self.model, self.info, self.optimizer = model, info, optimizer
-        self.loader, self.validation = loader, validation
+        self.loader, self.task, self.validation = loader, task, validation
         self.settings, self.ranks, self.logger = settings, ranks, logger
         self.net = self._over_ranks()
         self.epoch, self.best = 0, -math.inf
@@ -82,15 +86,14 @@ class Trainer:
             raise CheckpointError(f"{path} holds weights only; resume from last.pth, or start from it with --init-from")
         theirs, ours = state["args"], self.settings.args
         different = [
-            f"--{key.replace('_', '-')} was {theirs.get(key)}, is {ours.get(key)}"
-            for key in sorted(theirs.keys() | ours.keys())
-            if key not in free and theirs.get(key) != ours.get(key)
+            f"--{key.replace('_', '-')} was {theirs[key]}, is {ours[key]}"
+            for key in sorted(theirs.keys() & ours.keys())  # a flag that one of the versions lacks cannot disagree
+            if key not in free and theirs[key] != ours[key]
         ]
         if different:
             raise CheckpointError(f"{path} is of another command: {'; '.join(different)}; give the same flags")
         self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
         self.epoch, self.best = state["epoch"], state["best"]
         self.logger.keep_until(self.epoch)
 
@@ -102,10 +105,16 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> None:
         self.net.train()
+        if self.settings.freeze_bn:
+            freeze_batch_norm(self.net)
+        # What a net draws (dropout) depends on (seed, epoch, rank) alone, on CPUs and GPUs, so that a resumed run draws the same.
+        torch.manual_seed(
+            int(np.random.SeedSequence((self.settings.seed, epoch, self.ranks.rank)).generate_state(1)[0])
+        )
         self.loader.batch_sampler.start_at(epoch)
-        steps, started, sums = len(self.loader), time.perf_counter(), dict.fromkeys(self.settings.weights, 0.0)
+        steps, started, sums = len(self.loader), time.perf_counter(), dict.fromkeys(self.task.weights, 0.0)
         for step, batch in enumerate(self._progress(epoch)):
-            lr = poly(self.settings.lr, epoch * steps + step, self.settings.epochs * steps)
+            lr = self.task.schedule(epoch, step, steps)
             set_lr(self.optimizer, lr)
             for name, value in self._step(batch, f"epoch {epoch}, iteration {step}, learning rate {lr:.3g}").items():
                 sums[name] += value
@@ -114,7 +123,7 @@ class Trainer:
             "train",
             epoch=epoch,
             step=(epoch + 1) * steps,
-            loss=sum(self.settings.weights[name] * value for name, value in terms.items()),
+            loss=self.task.total(terms),
             **terms,
             lr=lr,
             seconds=round(time.perf_counter() - started, 2),
@@ -122,14 +131,13 @@ class Trainer:
 
     def _step(self, batch: dict, where: str) -> dict[str, float]:
         """One optimiser step; returns this rank's unweighted loss terms."""
-        device = self.settings.device
-        image = normalize(batch["image"].to(device, non_blocking=True))
-        target = unpack_edges(batch["edges"].to(device, non_blocking=True), self.info.num_classes)
-        terms = edge_losses(self.net(image), target, batch["valid"].to(device, non_blocking=True))
-        loss = sum(self.settings.weights[name] * term for name, term in terms.items())
+        names = batch.pop("name")
+        batch = {key: value.to(self.settings.device, non_blocking=True) for key, value in batch.items()}
+        terms = self.task.terms(self.net(normalize(batch["image"])), batch)
+        loss = self.task.total(terms)
         if not torch.isfinite(loss):
             raise InputError(
-                f"the loss is {loss.item()} at {where}, rank {self.ranks.rank}, samples {', '.join(batch['name'])}; "
+                f"the loss is {loss.item()} at {where}, rank {self.ranks.rank}, samples {', '.join(names)}; "
                 "nothing was saved after the last whole epoch; try a lower --lr"
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -138,18 +146,18 @@ class Trainer:
         return {name: term.item() for name, term in terms.items()}
 
     def _validate(self, epoch: int) -> bool:
-        """Log the scores; True if MF is the best so far."""
+        """Log the scores; True if the one that counts is the best so far."""
         started = time.perf_counter()
-        scores = self.validation(
-            self.model, device=self.settings.device, ranks=self.ranks, weights=self.settings.weights
-        )
+        scores = self.validation(self.model, device=self.settings.device, ranks=self.ranks)
         seconds = round(time.perf_counter() - started, 2)
-        self.logger.write("val", epoch=epoch, loss=scores.loss, mf=scores.mf, seconds=seconds)
+        self.logger.write("val", epoch=epoch, loss=scores.loss, **{scores.name: scores.value}, seconds=seconds)
         if self.ranks.is_main:
             plot_curves(self.logger.path, self.settings.folder / "curves.png")
-            tqdm.write(f"epoch {epoch}: validation loss {scores.loss:.4f}, MF {100 * scores.mf:.2f}")
-        improved = scores.mf > self.best
-        self.best = max(self.best, scores.mf)
+            tqdm.write(
+                f"epoch {epoch}: validation loss {scores.loss:.4f}, {SCORES[scores.name]} {100 * scores.value:.2f}"
+            )
+        improved = scores.value > self.best
+        self.best = max(self.best, scores.value)
         return improved
 
     def _weights(self) -> dict:
@@ -160,13 +168,19 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "best": self.best,
-            "rng": torch.get_rng_state(),
             "args": self.settings.args,
         }
 
     def _progress(self, epoch: int) -> Iterator[dict]:
         label = f"epoch {epoch + 1}/{self.settings.epochs}"
         return tqdm(self.loader, desc=label, leave=False, disable=None if self.ranks.is_main else True)
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Make every batch normalisation use its running statistics and leave them alone; its weights are still trained."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def make_loader(items: Dataset, sampler: BatchSampler, workers: int, device: str) -> DataLoader:
@@ -178,6 +192,7 @@ def make_loader(items: Dataset, sampler: BatchSampler, workers: int, device: str
         pin_memory=device == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # else it would draw from the generator that dropout uses, how often depends on the workers
     )
 
 

@@ -123,15 +123,16 @@ def _curve(line: Line) -> str:
     )
 
 
-def picture_row(title: str, pictures: Sequence[tuple[str, np.ndarray | None]]) -> str:
-    """Pictures beside each other, each uint8 (H, W, 3) RGB with its caption; None is left out."""
+def picture_row(title: str, pictures: Sequence[tuple[str, np.ndarray | None]], *, columns: int = 0) -> str:
+    """Pictures beside each other, each uint8 (H, W, 3) RGB with its caption; None is left out. columns: 0 = as many as fit."""
     shown = "".join(
         f'<figure><img alt="{escape(caption)}" src="{embed(picture)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for caption, picture in pictures
         if picture is not None
     )
-    return f"<h3>{escape(title)}</h3><div class=row>{shown}</div>"
+    style = f' style="grid-template-columns:repeat({columns},1fr)"' if columns else ""
+    return f"<h3>{escape(title)}</h3><div class=row{style}>{shown}</div>"
 
 
 def embed(picture: np.ndarray) -> str:

@@ -26,16 +26,20 @@ from utils.truth_files import DatasetTruth, ImageTruth
 
 
 @dataclass(frozen=True)
-class EdgeScores:
-    """loss: the mean over pictures. mf: MF (ODS) of the thin protocol, the mean over classes with ground truth."""
+class Scores:
+    """loss: the mean over pictures. name: of the score that `best.pth` follows, as it stands in the log. value: that score."""
 
     loss: float
-    mf: float
+    name: str
+    value: float
 
 
 class EdgeValidation:
-    """Scores a network on a split. samples: so many pictures, spread evenly over the split; 0 takes all. workers: processes
-    that count; 0 counts in this one."""
+    """Scores a network on a split: "mf" is MF (ODS) of the thin protocol, the mean over classes with ground truth.
+
+    weights: of the loss's terms. samples: so many pictures, spread evenly over the split; 0 takes all. workers: processes that count; 0
+    counts in this one.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class EdgeValidation:
         *,
         base_size: int,
         thresholds: int,
+        weights: dict[str, float],
         samples: int = 0,
         workers: int = 0,
     ) -> None:
@@ -50,21 +55,20 @@ class EdgeValidation:
         protocol = find_protocol("dff", dataset.name, raw=False, thresholds=thresholds, instance=sensitive)
         self.labels, self.dataset, self.base_size = labels, dataset, base_size
         self.truth = DatasetTruth(dataset, protocol)
-        count = min(samples or len(dataset), len(dataset))
-        self.indices = [position * len(dataset) // count for position in range(count)]
-        self.workers = workers
+        self.indices = spread(len(dataset), samples)
+        self.workers, self.weights = workers, weights
 
     @property
     def protocol(self) -> Protocol:
         """The knobs of the scores."""
         return self.truth.protocol
 
-    def __call__(self, model: nn.Module, *, device: str, ranks: Ranks, weights: dict[str, float]) -> EdgeScores:
+    def __call__(self, model: nn.Module, *, device: str, ranks: Ranks) -> Scores:
         """The scores of `model`, the same on every rank; it is left in the mode in which it was."""
         training = model.training
         model.eval()
         mine, waiting = [], deque()
-        for item in self._run(model, device, weights, self.indices[ranks.rank :: ranks.world]):
+        for item in self._run(model, device, self.indices[ranks.rank :: ranks.world]):
             waiting.append(item)
             if len(waiting) > 2 * self.workers:  # a picture's scores take 80 MB at 2048x1024
                 mine.append(_finished(waiting.popleft()))
@@ -74,14 +78,11 @@ class EdgeValidation:
         counts = np.stack([counts[0] for _, counts in everyone], axis=1)  # (K, images, T, 4)
         summaries = [summarize(part, default_thresholds(self.protocol.thresholds)) for part in counts]
         scores = [summary.ods.f for summary in summaries if summary.has_truth]
-        return EdgeScores(
-            float(np.mean([loss for loss, _ in everyone])), float(np.mean(scores)) if scores else float("nan")
-        )
+        loss = float(np.mean([loss for loss, _ in everyone]))
+        return Scores(loss, "mf", float(np.mean(scores)) if scores else float("nan"))
 
     @torch.inference_mode()
-    def _run(
-        self, model: nn.Module, device: str, weights: dict[str, float], indices: list[int]
-    ) -> Iterator[tuple[float, Future]]:
+    def _run(self, model: nn.Module, device: str, indices: list[int]) -> Iterator[tuple[float, Future]]:
         """(loss, the counts int64 (1, K, T, 4) to come) of each picture."""
         for index in indices:
             sample = self.dataset[index]
@@ -91,7 +92,7 @@ class EdgeValidation:
             losses = edge_losses(outputs, target, torch.ones_like(target[:, :1]))
             scores = resize_scores(outputs["fuse"].float().sigmoid(), sample.image.shape[:2])
             counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
-            yield sum(weights[name] * float(losses[name]) for name in losses), counts
+            yield sum(self.weights[name] * float(losses[name]) for name in losses), counts
 
     def _target(self, maps: tuple[np.ndarray, np.ndarray | None], size: tuple[int, int]) -> torch.Tensor:
         """The training target bool (1, K, h, w) of a whole picture at the network's size."""
@@ -110,6 +111,12 @@ class EdgeValidation:
 def _finished(item: tuple[float, Future]) -> tuple[float, np.ndarray]:
     loss, counts = item
     return loss, counts.result()
+
+
+def spread(length: int, samples: int) -> list[int]:
+    """So many of `length` numbers, evenly spread; all of them for 0."""
+    count = min(samples or length, length)
+    return [position * length // count for position in range(count)]
 
 
 def nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -170,7 +170,7 @@ def _text_width(text: str, size: int) -> int:
 
 
 def plot_curves(log_path: Path, out: Path) -> None:
-    """Draw a run's `log.jsonl` as a PNG: loss (training, validation), then MF and learning rate where they are logged.
+    """Draw a run's `log.jsonl` as a PNG: loss (training, validation), then MF or mIoU and learning rate where they are logged.
 
     Lines that are torn (the run was killed while writing) and keys that are missing are passed over; InputError if
     nothing is left to draw.
@@ -182,6 +182,7 @@ def plot_curves(log_path: Path, out: Path) -> None:
     plots = [
         ("loss", [("training", *_series(entries, "train", "loss")), ("validation", *_series(entries, "val", "loss"))]),
         ("MF (ODS)", [("validation", *_series(entries, "val", "mf"))]),
+        ("mIoU", [("validation", *_series(entries, "val", "miou"))]),
         ("learning rate", [("learning rate", *_series(entries, "train", "lr"))]),
     ]
     plots = [(title, [curve for curve in curves if curve[1]]) for title, curves in plots]

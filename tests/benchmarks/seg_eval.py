@@ -1,0 +1,179 @@
+"""Time of the segmentation scores and memory of multi-scale inference, on 2048x1024 pictures of 19 classes that we draw.
+
+    python tests/benchmarks/seg_eval.py
+    python tests/benchmarks/seg_eval.py --inference --net deeplabv3plus --backbone resnet18 --device cpu
+
+This should give, on one core of an AMD EPYC shared with other jobs: boundary F at the four published tolerances in
+0.025 s (the published function takes 39.5 s), all scores of a picture with reading its two PNGs in 0.05 s, so 500
+pictures in 3 s on 8 cores. Memory of the seven mirrored scales, in windows one by one, above the loaded net: 0.96 GB
+for `dot` (0.76 GB of score maps, 0.2 GB for the logits of a window); with --quick 1.9 GB for deeplabv3plus over
+resnet18 and 2.9 GB for deeplabv3plus_decouple over resnet50, where the net's own forward pass decides.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from data.cityscapes import TRAIN_LABELS, to_train_ids
+from data.cli import run
+from data.drawing.layout import draw_scene
+from data.files import read_index, write_png
+from models import build_model
+from utils.inference import pick_device, predict_labels
+from utils.seg_metrics import PUBLISHED_BOUNDS, boundary_counts, boundary_iou_counts, confusion
+from utils.seg_scores import SegProtocol, count_picture
+from utils.windows import Windows
+
+SIZE = (2048, 1024)
+CLASSES = len(TRAIN_LABELS)
+PUBLISHED_SECONDS = dict(zip(PUBLISHED_BOUNDS, (1.1, 4.1, 13.1, 21.2), strict=True))  # golden/edges, section 6
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+WINDOW = 832
+BARS = {"speed": 50, "seconds": 120, "pictures": 500, "cores": 8}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, or `argv`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=5, help="the quickest of so many runs counts (default 5)")
+    parser.add_argument("--inference", action="store_true", help="measure inference in place of scores")
+    parser.add_argument("--net", default="dot", help="dot: one 1x1 convolution, to see our own buffers; or a model")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    text = "two scales, the first and the last window of each: the same peak in a fraction of the time"
+    parser.add_argument("--quick", action="store_true", help=text)
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the figures."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    if args.inference:
+        report_inference(args)
+    else:
+        report_scores(args.repeat)
+
+
+def draw_pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(prediction, truth) of a drawn street, uint8 (1024, 2048): the prediction shifted by 3 px, with wrong blocks."""
+    _, ids, _ = draw_scene(seed, 1, 0, *SIZE)
+    truth = to_train_ids(ids, "drawn")
+    rng = np.random.default_rng(seed)
+    pred = np.where(truth < CLASSES, truth, 0).astype(np.uint8)
+    pred = np.roll(pred, 3, axis=1)
+    for top, left in zip(rng.integers(0, SIZE[1] - 60, 40), rng.integers(0, SIZE[0] - 90, 40), strict=True):
+        pred[top : top + 60, left : left + 90] = rng.integers(0, CLASSES)
+    return pred, truth
+
+
+def seconds(work: Callable[[], object], repeat: int) -> float:
+    """Processor seconds of the quickest of `repeat` runs."""
+    times = []
+    for _ in range(repeat):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def report_scores(repeat: int) -> None:
+    pairs = [draw_pair(seed) for seed in range(3)]
+    boundary_counts(*pairs[0], CLASSES, (2,))  # compiles, or loads what is compiled
+    print("boundary F, 19 classes, 2048x1024, seconds\ntolerance     ours  published")
+    for bound, published in PUBLISHED_SECONDS.items():
+        ours = max(seconds(lambda p=p, b=bound: boundary_counts(*p, CLASSES, [b]), repeat) for p in pairs)
+        print(f"{bound:9g} {ours:8.4f} {published:10.1f}")
+    ours = max(seconds(lambda p=p: boundary_counts(*p, CLASSES, PUBLISHED_BOUNDS), repeat) for p in pairs)
+    total = sum(PUBLISHED_SECONDS.values())
+    print(f"all four  {ours:8.4f} {total:10.1f}   {total / ours:.0f} times faster (bar: {BARS['speed']})")
+    noise = np.random.default_rng(0).integers(0, CLASSES, SIZE[::-1], np.uint8)
+    worst = seconds(lambda: boundary_counts(noise, pairs[0][1], CLASSES, PUBLISHED_BOUNDS), 1)
+    print(f"a prediction of pure noise, all four: {worst:.2f} s")
+    for name, work in (
+        ("confusion matrix", lambda p: confusion(*p, CLASSES)),
+        ("boundary IoU", lambda p: boundary_iou_counts(*p, CLASSES, 0.005)),
+    ):
+        print(f"{name}: {max(seconds(lambda p=p, w=work: w(p), repeat) for p in pairs):.4f} s")
+    report_files(pairs, repeat)
+
+
+def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) -> None:
+    """Everything that `test.py --task seg --predictions` does for a picture."""
+    protocol = SegProtocol(tuple(label.name for label in TRAIN_LABELS))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{name}.png" for name in ("pred", "truth")]
+        slowest = 0.0
+        for pair in pairs:
+            for path, ids in zip(paths, pair, strict=True):
+                write_png(path, ids)
+            work = lambda: count_picture(*(read_index(path) for path in paths), protocol)  # noqa: E731 - timed as it is
+            slowest = max(slowest, seconds(work, repeat))
+    whole = slowest * BARS["pictures"] / BARS["cores"]
+    print(
+        f"all scores of a picture at {len(protocol.bounds)} tolerances, PNGs read: {slowest:.3f} s; by extrapolation "
+        f"{BARS['pictures']} on {BARS['cores']} cores: {whole:.0f} s (bar: {BARS['seconds']})"
+    )
+
+
+class Dot(nn.Module):
+    """19 classes from one 1x1 convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(3, CLASSES, 1)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"seg": self.net(image)}
+
+
+def report_inference(args: argparse.Namespace) -> None:
+    """Peak memory and time of one picture at seven scales, mirrored, in windows of 832 px."""
+    device = pick_device(args.device)
+    picture = draw_scene(0, 1, 0, *SIZE)[0]
+    model = Dot() if args.net == "dot" else build_model(args.net, num_classes=CLASSES, backbone=args.backbone)
+    model.eval().to(device)
+    predict_labels(model, picture[:64, :64], device=device)
+    before = _peak_mb(device)
+    start = time.perf_counter()
+    scales = SCALES
+    if args.quick:
+        every, scales = Windows.places, (1.0, max(SCALES))
+        Windows.places = lambda self, views: every(self, views)[:1] + every(self, views)[-1:]
+    modes = {"window": WINDOW, "scales": scales, "mirror": True, "batch_size": args.batch_size}
+    predict_labels(model, picture, device=device, **modes)
+    taken, after = time.perf_counter() - start, _peak_mb(device)
+    name = args.net if args.net == "dot" else f"{args.net}-{args.backbone}"
+    print(
+        f"{name} on {device}, batches of {args.batch_size}, {len(scales)} scales, mirrored, windows of {WINDOW}: {taken:.1f} s"
+    )
+    print(f"peak memory {after:.0f} MB, {after - before:.0f} MB above the loaded net")
+    print(
+        f"of that, score maps: {_map_mb(1):.0f} MB at the output's size + {_map_mb(max(SCALES)):.0f} MB at the largest scale"
+    )
+
+
+def _map_mb(scale: float) -> float:
+    return 4 * CLASSES * SIZE[0] * SIZE[1] * scale**2 / 2**20
+
+
+def _peak_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: main(parse_args())))
