@@ -15,8 +15,10 @@ $(VENV)/.installed: requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
+# cityscapesscripts comes without its dependencies: one of them is a backport of "typing" older than Python's own.
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps cityscapesscripts
 	touch $@
 
 demo: $(VENV)/.installed

@@ -19,14 +19,15 @@ from data.scenes import Plan, make_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
 # What makes a training run tiny. The published recipes' nets and weights are replaced by small random ones.
-TINY_RUN = "--backbone resnet18 --pretrained none --epochs 1 --crop-size 32 --batch-size 2 --base-size 0"
+TINY_RUN = "--backbone resnet18 --pretrained none --epochs 1 --batch-size 2 --base-size 0 --workers 0 --val-samples 1"
 TINY = {
-    "train.py": f"{TINY_RUN} --workers 0 --val-thresholds 3 --val-samples 1 --device cpu",
-    "test.py": "--thresholds 3 --workers 0 --device cpu",
+    "train.py": f"{TINY_RUN} --device cpu --crop-size 32 --val-thresholds 3",
+    "test.py": "--workers 0 --device cpu",
     "predict.py": "--device cpu",
 }
+TINY_SEG = f"{TINY_RUN} --device cpu --crop-size 64"
 # Run by tests of their own, on data that this one does not draw.
-ELSEWHERE = ("casenet-sbd", "data.sbd_gtlabel", "data.kitti_gtlabel", "tests/benchmarks")
+ELSEWHERE = ("casenet-sbd", "data.sbd_gtlabel", "data.kitti_gtlabel", "tests/benchmarks", "baselines/")
 
 
 def readme_commands() -> list[str]:
@@ -44,7 +45,10 @@ def tiny(command: str) -> list[str]:
     else:
         words[0] = sys.executable
     script = next((word for word in words if word in TINY), None)
-    extra = shlex.split(TINY[script]) if script else []
+    seg = script == "train.py" and any(word.startswith("deeplabv3plus") for word in words)
+    extra = shlex.split(TINY_SEG if seg else TINY[script]) if script else []
+    if script == "test.py" and not any("deeplabv3plus" in word or word == "seg" for word in words):
+        extra += ["--thresholds", "3"]
     if "dff_r101_cityscapes.pth.tar" in words:
         words = ["resnet50" if word == "resnet101" else word for word in words]
     return words + extra
