@@ -46,11 +46,6 @@ BROUGHT_FILES = {
 }
 
 
-def model_names(task: str) -> tuple[str, ...]:
-    """The models for a task, "edge" or "seg"."""
-    return tuple(name for name, (_, kind, _) in MODELS.items() if kind == task)
-
-
 def build_model(
     name: str, *, num_classes: int, backbone: str = "resnet101", pretrained: str | Path = "none", **options: object
 ) -> nn.Module:
