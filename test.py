@@ -24,7 +24,7 @@ from data import build_dataset, dataset_class, parse_options
 from data.base import Dataset, InputError
 from data.cli import run
 from utils.checkpoint import ModelInfo, load_model
-from utils.distributed import Ranks, close_distributed, init_distributed
+from utils.distributed import own_device, process_group
 from utils.edge_counts import PictureCounter, fingerprint
 from utils.edge_eval import count_pictures, write_results
 from utils.edge_report import write_report
@@ -32,9 +32,10 @@ from utils.edge_scores import format_table, score_modes
 from utils.edge_source import FileSource, NetworkSource, class_names, shower
 from utils.inference import pick_device
 from utils.label_maps import DatasetLabels, FolderLabels, LabelMaps, NetworkLabels, match_maps
+from utils.launcher import Ranks
 from utils.prediction_files import PredictionFolder
 from utils.protocols import Protocol
-from utils.score_args import chosen_modes, chosen_protocol, chosen_task, parse_score_args
+from utils.score_args import chosen_modes, chosen_protocol, chosen_task, described_network, parse_score_args
 from utils.seg_eval import count_pictures as count_label_maps
 from utils.seg_eval import shower as label_shower
 from utils.seg_eval import write_results as write_seg_results
@@ -53,14 +54,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Score what the flags name."""
     device = pick_device(args.device)
-    ranks = init_distributed(device.type)
-    if device.type == "cuda" and ranks.world > 1:
-        device = torch.device("cuda", ranks.local_rank)
-        torch.cuda.set_device(device)
-    try:
+    with process_group(device.type) as ranks:
+        device = own_device(device, ranks)
         model, info = None, None
         if args.checkpoint:
-            model, info = load_model(args.checkpoint, name=args.model, backbone=args.backbone, dataset=args.dataset)
+            model, info = load_model(args.checkpoint, **described_network(args))
             model.to(device)
         task = chosen_task(args, info and info.task)
         if args.submit:
@@ -69,8 +67,6 @@ def main(args: argparse.Namespace) -> None:
             score_labels(args, model, info, device, ranks)
         else:
             score_edges(args, model, info, device, ranks)
-    finally:
-        close_distributed()
 
 
 def score_edges(

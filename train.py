@@ -5,14 +5,17 @@
     torchrun --nproc-per-node 8 train.py --recipe dff-cityscapes              # the same on eight GPUs
     torchrun --nproc-per-node 8 train.py --recipe deeplabv3plus-r50-cityscapes-decouple --init-from base.pth
 
-A run leaves last.pth, best.pth, args.json and log.jsonl in its folder.
+A run leaves last.pth, best.pth, args.json and log.jsonl in its folder. Started again, it goes on where it was; asked to stop by SIGTERM or
+SIGUSR1, it writes its checkpoint and ends with status 75.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -28,11 +31,18 @@ from data.targets import EdgeLabels, EdgeTraining
 from data.transforms import Augmentation
 from models import DECOUPLED, MODELS, OPTIONS
 from utils.args import FREE_ON_RESUME, parse_train_args
-from utils.checkpoint import ModelInfo, create_model, load_start
-from utils.distributed import Ranks, close_distributed, from_main, init_distributed, synchronise_batch_norm
-from utils.engine import Settings, Trainer, make_loader
+from utils.checkpoint import CheckpointError, ModelInfo, create_model, load_start, read_checkpoint
+from utils.distributed import from_main, own_device, process_group
+from utils.engine import Settings, Trainer
 from utils.inference import pick_device
+from utils.joint_norm import synchronise_batch_norm
+from utils.launcher import Ranks
+from utils.loading import make_loader
 from utils.logger import Logger
+from utils.precision import Precision
+from utils.preempt import REQUEUE, Preempted, StopRequest
+from utils.records import describe_run
+from utils.run_folder import LAST, PREVIOUS, newest_whole, only_one, remove_parts, set_aside
 from utils.schedule import PerEpoch, edge_optimizer, per_iteration, seg_optimizer
 from utils.seg_validation import SegValidation
 from utils.tasks import RELAXED_LOSSES, Task, edge_task, seg_task
@@ -44,39 +54,48 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parse_train_args(argv)
 
 
-def main(args: argparse.Namespace) -> None:
-    """Build everything, then train."""
-    device = pick_device(args.device).type
-    ranks = init_distributed(device)
-    if device == "cuda":
-        torch.cuda.set_device(ranks.local_rank)
-    try:
+def main(args: argparse.Namespace) -> int:
+    """Build everything, then train. Returns the exit status: 0, or REQUEUE if a signal ended the run early."""
+    with contextlib.ExitStack() as closing:
+        stop = closing.enter_context(StopRequest())
+        device = pick_device(args.device).type
+        ranks = closing.enter_context(process_group(device, timeout=timedelta(minutes=args.timeout_minutes)))
+        own_device(torch.device(device), ranks)
         train_set = pictures(args, args.train_split)
         work = (edge_work if MODELS[args.model][1] == "edge" else seg_work)(args, train_set, ranks)
-        model, info = network(args, train_set, ranks, device)
-        folder = prepare_folder(args, ranks)
-        logger = Logger(folder, is_main=ranks.is_main, wandb=args.wandb, config=vars(args))
+        folder = Path(args.run_dir)
+        checkpoint = from_main(lambda: open_folder(folder, args.resume, closing), ranks)
+        model, info = network(args, train_set, ranks, device, fresh=checkpoint is None)
+        logger = closing.enter_context(
+            Logger(folder, is_main=ranks.is_main, wandb=args.wandb, tensorboard=args.tensorboard, config=vars(args))
+        )
         trainer = Trainer(
             model,
             info,
             work.optimizer(model, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay),
-            make_loader(work.items, work.sampler, args.workers, device),
+            make_loader(work.items, work.files, work.sampler, workers=args.workers, device=device),
             work.task,
             work.validation,
             settings=settings(args, folder, device),
+            precision=Precision(args.amp, device, clip=args.clip_grad),
             ranks=ranks,
             logger=logger,
+            stop=stop,
         )
-        if args.resume:
-            trainer.resume(folder / "last.pth" if args.resume == "last" else Path(args.resume), FREE_ON_RESUME)
+        if checkpoint is not None:
+            trainer.resume(read_checkpoint(checkpoint), str(checkpoint), FREE_ON_RESUME)
         elif ranks.is_main:
             write_args(folder, args)
-        trainer.run()
-        logger.close()
-    finally:
-        close_distributed()
-    if ranks.is_main:
-        print(f"run: {folder}")
+        announce(args, trainer, ranks, device)
+        try:
+            trainer.run()
+        except Preempted as reason:
+            if ranks.is_main:
+                print(reason, flush=True)
+            return REQUEUE
+        if ranks.is_main:
+            print(f"run: {folder}")
+    return 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,7 @@ class Work:
     """What is trained on, in which order, towards what, and how it is scored."""
 
     items: Items
+    files: list[Path | None]  # the picture of each sample that the sampler may ask for
     sampler: BatchSampler
     task: Task
     optimizer: Callable[..., torch.optim.Optimizer]
@@ -107,9 +127,12 @@ def edge_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Wor
             samples=args.val_samples,
             workers=args.workers,
         )
+    sampler = BatchSampler(len(train_set), args.batch_size, seed=args.seed, rank=ranks.rank, world=ranks.world)
+    require_parts(args, sampler.share)
     return Work(
         items=EdgeTraining(labels(train_set), augmentation(args), args.seed),
-        sampler=BatchSampler(len(train_set), args.batch_size, seed=args.seed, rank=ranks.rank, world=ranks.world),
+        files=files_of(train_set),
+        sampler=sampler,
         task=edge_task(train_set.num_classes, weights, per_iteration(args.lr, args.epochs)),
         optimizer=edge_optimizer,
         validation=validation,
@@ -125,11 +148,10 @@ def seg_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Work
     relaxation = Relaxation(args.border, tuple(args.strict_bdr_cls), args.rlx_off_epoch)
     further = pictures(args, args.coarse_split) if args.coarse_boost_classes else None
     sampler = seg_sampler(args, train_set, further, ranks)
-    if args.images_per_loss and sampler.share % args.images_per_loss:
-        raise InputError(f"--images-per-loss {args.images_per_loss} must divide the {sampler.share} images of a rank")
-    if (args.batch_size if args.sync_bn else sampler.share) < 2 and not (
-        args.freeze_bn or args.model.startswith("fcn")
-    ):
+    part = require_parts(args, sampler.share)
+    if args.images_per_loss and part % args.images_per_loss:
+        raise InputError(f"--images-per-loss {args.images_per_loss} must divide the {part} images of a rank")
+    if part * (ranks.world if args.sync_bn else 1) < 2 and not (args.freeze_bn or args.model.startswith("fcn")):
         raise InputError(
             f"{args.model} pools whole images, whose batch normalisation needs two or more; see --batch-size"
         )
@@ -141,11 +163,19 @@ def seg_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Work
     losses = {"loss": loss, "images_per_loss": args.images_per_loss, "quirks": args.quirks}
     return Work(
         items=SegTraining(train_set, augmentation(args), args.seed, relaxed, further),
+        files=files_of(train_set) + (files_of(further) if further else []),
         sampler=sampler,
         task=seg_task(train_set.num_classes, weights, seg_schedule(args), **losses),
         optimizer=seg_optimizer,
         validation=validation,
     )
+
+
+def require_parts(args: argparse.Namespace, share: int) -> int:
+    """The images that go through a rank's net at once."""
+    if share % args.accumulate:
+        raise InputError(f"--accumulate {args.accumulate} must divide the {share} images of a rank")
+    return share // args.accumulate
 
 
 def seg_schedule(args: argparse.Namespace) -> PerEpoch:
@@ -177,6 +207,11 @@ def pictures(args: argparse.Namespace, split: str) -> Dataset:
     return dataset
 
 
+def files_of(dataset: Dataset) -> list[Path | None]:
+    """The picture of each sample."""
+    return [record.image for record in dataset.records]
+
+
 def augmentation(args: argparse.Namespace) -> Augmentation:
     """The random part of the data, as the flags say."""
     return Augmentation(
@@ -184,18 +219,20 @@ def augmentation(args: argparse.Namespace) -> Augmentation:
     )
 
 
-def network(args: argparse.Namespace, dataset: Dataset, ranks: Ranks, device: str) -> tuple[torch.nn.Module, ModelInfo]:
+def network(
+    args: argparse.Namespace, dataset: Dataset, ranks: Ranks, device: str, *, fresh: bool
+) -> tuple[torch.nn.Module, ModelInfo]:
     """The net on its device, the same on every rank, and what its checkpoints say about it."""
     torch.manual_seed(args.seed)
     # Weights that are going to be replaced anyway are never asked for.
-    pretrained = "none" if args.init_from or args.resume else args.pretrained
+    pretrained = "none" if args.init_from or not fresh else args.pretrained
     options = {name: getattr(args, name) for name in OPTIONS.get(args.model, ())}
     shape = {"num_classes": dataset.num_classes, "backbone": args.backbone}
     model = create_model(args.model, **shape, pretrained=pretrained, **options)
-    if args.init_from and not args.resume:
-        fresh = load_start(model, args.init_from, reset_classifier=args.reset_classifier)
-        if fresh and ranks.is_main:
-            print(f"{args.init_from}: {len(fresh)} parameters keep their initial values: {', '.join(fresh)}")
+    if args.init_from and fresh:
+        new = load_start(model, args.init_from, reset_classifier=args.reset_classifier)
+        if new and ranks.is_main:
+            print(f"{args.init_from}: {len(new)} parameters keep their initial values: {', '.join(new)}")
     if ranks.world > 1 and args.sync_bn:
         model = synchronise_batch_norm(model, device)
     info = ModelInfo(
@@ -217,22 +254,53 @@ def settings(args: argparse.Namespace, folder: Path, device: str) -> Settings:
         epochs=args.epochs,
         seed=args.seed,
         device=device,
+        batch_size=args.batch_size,
         val_every=args.val_every,
         save_every=args.save_every,
         folder=folder,
+        save_minutes=args.save_every_minutes,
+        accumulate=args.accumulate,
         freeze_bn=args.freeze_bn,
+        channels_last=args.channels_last,
+        compile=args.compile,
+        ema=args.ema,
+        profile=args.profile,
         args=vars(args),
     )
 
 
-def prepare_folder(args: argparse.Namespace, ranks: Ranks) -> Path:
-    """The run's folder; an InputError if it holds another run and this one does not resume it."""
-    folder = Path(args.run_dir)
+def open_folder(folder: Path, resume: str | None, closing: contextlib.ExitStack) -> Path | None:
+    """Make the run's folder, hold it until `closing`, and find the checkpoint to go on from; None: start anew.
+
+    resume: "auto" (the newest whole one, if there is any), "last" (there must be one), a path, or None (start anew, and rename a folder
+    that holds a run already).
+    """
+    if resume is None and any((folder / name).exists() for name in (LAST, PREVIOUS)):
+        print(f"--no-resume: the run that was in {folder} is now in {set_aside(folder)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    closing.enter_context(only_one(folder))
+    remove_parts(folder)
+    if resume not in ("auto", "last"):
+        return resume and Path(resume)
+    found = newest_whole(folder)
+    if found is None and resume == "last":
+        raise CheckpointError(f"--resume: {folder / LAST}: no such weight file; leave --resume out to start")
+    return found
+
+
+def announce(args: argparse.Namespace, trainer: Trainer, ranks: Ranks, device: str) -> None:
+    """Say what is going to happen, on the terminal and in the log."""
+    steps, done, accumulate = len(trainer.loader), trainer.progress, args.accumulate
+    images = args.batch_size // (ranks.world * accumulate)
+    batch = f"{args.batch_size} = {ranks.world} ranks x {accumulate} parts x {images} images"
+    where = {"epoch": done.epoch, "step": done.step}
+    trainer.logger.write("start", **where, batch=batch, lr=args.lr, steps=steps, **describe_run(ranks, device))
     if ranks.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "last.pth").exists() and not args.resume:
-            raise InputError(f"{folder} holds a run already; go on with --resume, or choose another --checkname")
-    return folder
+        print(
+            f"{args.model} over {args.backbone} on {device}: batch {batch}, learning rate {args.lr:g}, "
+            f"{args.epochs} epochs of {steps} steps, from epoch {done.epoch + 1}, step {done.step}",
+            flush=True,
+        )
 
 
 def write_args(folder: Path, args: argparse.Namespace) -> None:

@@ -14,12 +14,12 @@ from data.base import Dataset, InputError, Record, write_png
 from data.edges import encode_png, label_to_edges, pack
 from data.imresize import resize_bicubic
 from data.label_mat import write_gt_inst
-from utils.distributed import Ranks
 from utils.edge_counts import PictureCounter, PredictionFiles, count_image
 from utils.edge_eval import count_pictures, metrics_document, write_results
 from utils.edge_metrics import default_thresholds, evaluate_image
 from utils.edge_scores import format_table, picture_scores, score_modes
 from utils.edge_source import FileSource, match_files
+from utils.launcher import Ranks
 from utils.prediction_files import PredictionFolder, match_names
 from utils.protocols import PROTOCOLS, find_protocol
 from utils.truth_files import DatasetTruth, FolderTruth, ImageTruth, read_mat

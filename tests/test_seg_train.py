@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_train import records, start, torchrun
 from torch import nn
+from training import assert_equal_runs, records, run_command, start
 
 import train
 from data import DATASETS, build_dataset
@@ -107,7 +107,7 @@ def test_a_run_of_both_stages(tiny_camvid: Path, tmp_path: Path, capsys: pytest.
     """The base run's files and scores; then the decoupled net starts from it and lists exactly what is new."""
     start(*flags(tiny_camvid, tmp_path / "base"))
     names = {path.name for path in (tmp_path / "base").iterdir()}
-    assert names == {"last.pth", "best.pth", "args.json", "log.jsonl", "curves.png"}
+    assert names == {"last.pth", "previous.pth", "best.pth", "args.json", "log.jsonl", "curves.png"}
     lines = records(tmp_path / "base")
     assert [(line["kind"], line["epoch"]) for line in lines] == [(k, e) for e in range(3) for k in ("train", "val")]
     assert [line["lr"] for line in lines[::2]] == pytest.approx([0.01 * 2 / 3, 0.01 / 3, 0])
@@ -170,10 +170,12 @@ def train_image(image: np.ndarray) -> torch.Tensor:
 def test_best_follows_the_mean_iou(tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr(SegValidation, "__call__", lambda *_, **__: Scores(1.0, "miou", next(values)))
-    states = []
-    monkeypatch.setattr("utils.engine.save_checkpoint", lambda path, state: states.append((path.name, "args" in state)))
+    epochs = []
+    monkeypatch.setattr(Trainer, "_weights", lambda self, _: epochs.append(self.progress.epoch) or {})
+    monkeypatch.setattr(Trainer, "_save", lambda _: None)
     start(*flags(tiny_camvid, tmp_path / "run", model="fcn"))
-    assert [name for name, _ in states] == ["best.pth", "last.pth", "best.pth", "last.pth", "last.pth"]
+    assert epochs == [0, 1]
+    assert {path.name for path in (tmp_path / "run").glob("*.pth")} == {"best.pth"}
 
 
 @pytest.mark.parametrize("model", ["pspnet", "fcn_decouple"])
@@ -185,10 +187,10 @@ def test_a_resumed_run_equals_an_unbroken_one(
     start(*flags(tiny_camvid, tmp_path / "whole", *more, "--workers", "1", model=model))
     step = Trainer._step
 
-    def die_in_the_last_epoch(self: Trainer, batch: dict, where: str) -> dict[str, float]:
+    def die_in_the_last_epoch(self: Trainer, batch: dict, where: str) -> None:
         if "epoch 1, iteration 1" in where:
             raise KeyboardInterrupt
-        return step(self, batch, where)
+        step(self, batch, where)
 
     monkeypatch.setattr(Trainer, "_step", die_in_the_last_epoch)
     with pytest.raises(KeyboardInterrupt):
@@ -196,12 +198,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     monkeypatch.undo()
     torch.manual_seed(99)
     start(*flags(tiny_camvid, tmp_path / "broken", *more, "--resume", model=model))
-    whole, broken = (read_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
-    for key, value in whole["weights"].items():
-        assert torch.equal(value, broken["weights"][key]), key
-    for line, other in zip(records(tmp_path / "whole"), records(tmp_path / "broken"), strict=True):
-        line.pop("seconds"), other.pop("seconds")
-        assert line == other
+    assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
 
 
 @pytest.mark.slow
@@ -209,7 +206,7 @@ def test_two_ranks_train_as_one(tiny_camvid: Path, tmp_path: Path) -> None:
     """The same class-uniform batches, joint batch normalisation, losses over the same groups of images: the same run, but for rounding."""
     root = shutil.copytree(tiny_camvid, tmp_path / "set", ignore=shutil.ignore_patterns("class_centroids"))
     small = ("--epochs", "2", "--batch-size", "8", "--lr", "0.002", "--val-every", "2")
-    done = torchrun(2, flags(root, tmp_path / "two", *small, model="fcn_decouple"))
+    done = run_command(flags(root, tmp_path / "two", *small, model="fcn_decouple"), ranks=2)
     assert done.returncode == 0, done.stderr
     start(*flags(root, tmp_path / "one", *small, model="fcn_decouple"))
     one, two = records(tmp_path / "one"), records(tmp_path / "two")
@@ -217,7 +214,7 @@ def test_two_ranks_train_as_one(tiny_camvid: Path, tmp_path: Path) -> None:
     for term in ("seg", "body", "edge", "edge_attention"):  # of one step each, the first from equal weights
         assert one[0][term] == pytest.approx(two[0][term], rel=1e-5)
         assert one[1][term] == pytest.approx(two[1][term], rel=2e-2)
-    done = torchrun(2, flags(root, tmp_path / "bad", "--images-per-loss", "4", model="fcn"))
+    done = run_command(flags(root, tmp_path / "bad", "--images-per-loss", "4", model="fcn"), ranks=2)
     assert done.returncode != 0
     assert "--images-per-loss 4 must divide the 2 images of a rank" in done.stderr
 

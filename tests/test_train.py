@@ -1,47 +1,25 @@
 """train.py: runs, resumes bit for bit, agrees over ranks, and says clearly what is wrong."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from training import assert_equal_runs, flags, records, run_command, start
 
 import train
 from data.base import InputError
 from data.cli import run
-from utils.checkpoint import load_model, read_checkpoint
+from utils.checkpoint import load_model
 from utils.engine import Trainer
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def flags(root: Path, folder: Path, *more: str) -> list[str]:
-    """A run of seconds: DFF-R18 on eight pictures."""
-    small = "--model dff --backbone resnet18 --pretrained none --crop-size 32 --batch-size 4 --lr 0.01 --workers 0"
-    return [
-        *f"--dataset camvid --data-root {root} {small} --device cpu --run-dir {folder}".split(),
-        *["--epochs", "3", "--val-thresholds", "3", "--val-samples", "2"],
-        *more,
-    ]
-
-
-def start(*argv: str) -> None:
-    train.main(train.parse_args(argv))
-
-
-def records(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_a_run_leaves_its_files(tiny_camvid: Path, tmp_path: Path) -> None:
     start(*flags(tiny_camvid, tmp_path / "run"))
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"last.pth", "best.pth", "args.json", "log.jsonl", "curves.png"}
+    assert names == {"last.pth", "previous.pth", "best.pth", "args.json", "log.jsonl", "curves.png"}
     lines = records(tmp_path / "run")
     assert [(line["kind"], line["epoch"]) for line in lines] == [(k, e) for e in range(3) for k in ("train", "val")]
     assert all(0 < line["loss"] < 10 for line in lines)
@@ -60,10 +38,10 @@ def test_a_resumed_run_equals_an_unbroken_one(
     # The second run dies in the middle of its last epoch.
     step = Trainer._step
 
-    def die_in_the_last_epoch(self: Trainer, batch: dict, where: str) -> dict[str, float]:
+    def die_in_the_last_epoch(self: Trainer, batch: dict, where: str) -> None:
         if "epoch 2, iteration 1" in where:
             raise KeyboardInterrupt
-        return step(self, batch, where)
+        step(self, batch, where)
 
     monkeypatch.setattr(Trainer, "_step", die_in_the_last_epoch)
     with pytest.raises(KeyboardInterrupt):
@@ -71,16 +49,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     monkeypatch.undo()
     start(*flags(tiny_camvid, tmp_path / "broken", "--resume"))
 
-    whole, broken = (read_checkpoint(tmp_path / name / "last.pth") for name in ("whole", "broken"))
-    for key, value in whole["weights"].items():
-        assert torch.equal(value, broken["weights"][key]), key
-    buffers, others = (state["optimizer"]["state"] for state in (whole, broken))
-    for key, value in buffers.items():
-        assert torch.equal(value["momentum_buffer"], others[key]["momentum_buffer"])
-    assert whole["best"] == broken["best"]
-    for line, other in zip(records(tmp_path / "whole"), records(tmp_path / "broken"), strict=True):
-        line.pop("seconds"), other.pop("seconds")
-        assert line == other
+    assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
 
 
 def test_resume_refuses_another_command_and_lists_the_differences(
@@ -90,31 +59,18 @@ def test_resume_refuses_another_command_and_lists_the_differences(
     argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "2", "--lr", "0.5", "--resume")
     assert run(lambda: start(*argv)) == 2
     message = capsys.readouterr().err
-    assert "--epochs was 1, is 2; --lr was 0.01, is 0.5; give the same flags" in message
+    assert "--epochs was 1, is 2; --lr was 0.01, is 0.5; give the same flags, choose another --checkname" in message
     assert json.loads((tmp_path / "run" / "args.json").read_text())["lr"] == 0.01, "args.json is still the run's own"
-    argv = flags(tiny_camvid, tmp_path / "run")
-    assert run(lambda: start(*argv)) == 2
-    assert "holds a run already; go on with --resume" in capsys.readouterr().err
     argv = flags(tiny_camvid, tmp_path / "empty", "--resume")
     assert run(lambda: start(*argv)) == 2
     assert "last.pth: no such weight file" in capsys.readouterr().err
-
-
-def torchrun(ranks: int, argv: list[str]) -> subprocess.CompletedProcess:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
-    command += ["--master-addr", "127.0.0.1", "--master-port", str(port), "train.py", *argv]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_two_ranks_train_as_one(tiny_camvid: Path, tmp_path: Path) -> None:
     """The same global batches, joint batch normalisation, averaged gradients: the same losses and weights, but for rounding."""
     small = ("--epochs", "2", "--val-every", "2")
     start(*flags(tiny_camvid, tmp_path / "one", *small))
-    done = torchrun(2, flags(tiny_camvid, tmp_path / "two", *small))
+    done = run_command(flags(tiny_camvid, tmp_path / "two", *small), ranks=2)
     assert done.returncode == 0, done.stderr
     for one, two in zip(records(tmp_path / "one"), records(tmp_path / "two"), strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=2e-3), (one, two)

@@ -1,12 +1,8 @@
 """utils.visualize: small pictures drawn by hand."""
 
-import json
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from data.base import InputError
 from data.edges import pack
 from utils import visualize
 
@@ -133,27 +129,3 @@ def test_label_colours():
     label = np.array([[0, 1], [3, 255]], np.uint8)
     drawn = visualize.color_labels(label, PALETTE)
     assert drawn.tolist() == [[list(RED), list(GREEN)], [list(GREY), [0, 0, 0]]]
-
-
-def write_log(path, entries, tail=""):
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries) + tail)
-    return path
-
-
-def test_curves_are_drawn_and_torn_or_missing_values_passed_over(tmp_path):
-    entries = [{"kind": "train", "epoch": e, "step": 9 * e, "loss": 2 / (e + 1), "lr": 0.1} for e in range(5)]
-    entries += [{"kind": "val", "epoch": 4, "loss": 0.7}, {"kind": "train", "epoch": 5}, {"kind": "start"}]
-    log = write_log(tmp_path / "log.jsonl", entries, tail='{"kind": "train", "epo')
-    visualize.plot_curves(log, tmp_path / "curves.png")
-    without_mf = np.asarray(Image.open(tmp_path / "curves.png"))
-    colors = [tuple(bytes.fromhex(color[1:])) for color in visualize.CURVES]
-    assert all(has_color(without_mf[..., :3], color) for color in colors)
-    log = write_log(tmp_path / "log.jsonl", [*entries, {"kind": "val", "epoch": 4, "loss": 0.7, "mf": 0.3}])
-    visualize.plot_curves(log, tmp_path / "curves.png")
-    assert np.asarray(Image.open(tmp_path / "curves.png")).shape[1] > without_mf.shape[1]  # one plot more
-
-
-def test_a_log_without_values_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"log\.jsonl"):
-        visualize.plot_curves(write_log(tmp_path / "log.jsonl", [{"kind": "start"}]), tmp_path / "curves.png")
-    assert not (tmp_path / "curves.png").exists()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from data import DATASETS
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
+from utils.precision import KINDS
 from utils.recipes import RECIPES, SECOND_STAGES
 from utils.tasks import SEG_LOSSES
 
@@ -17,8 +18,12 @@ TASK_DEFAULTS: dict[str, dict[str, object]] = {
 # Flags that one task alone has.
 EDGE_GROUP, SEG_GROUP = "edge nets", "segmentation nets"
 
-# Flags in which a resumed command may differ: they change nothing that is computed on a CPU.
-FREE_ON_RESUME = {"resume", "workers", "device", "wandb", "run_dir", "data_root", "recipe", "save_every"}
+# Flags in which a resumed command may differ. Of what is computed, only --accumulate (the batches of batch normalisation) and
+# --compile and --device (rounding) change anything.
+FREE_ON_RESUME = {
+    *("resume", "run_dir", "data_root", "recipe", "workers", "device", "save_every", "save_every_minutes"),
+    *("accumulate", "compile", "profile", "wandb", "tensorboard", "timeout_minutes"),
+}
 
 BOOLEAN = argparse.BooleanOptionalAction
 
@@ -32,7 +37,7 @@ def train_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,  # what `_early_parser` does not see would get the defaults of another task
     )
     parser.add_argument("--recipe", choices=RECIPES, help="defaults of a published run; other flags override them")
-    for add in (_add_data, _add_model, _add_optimisation, _add_edge, _add_seg, _add_validation, _add_run):
+    for add in (_add_data, _add_model, _add_optimisation, _add_edge, _add_seg, _add_validation, _add_run, _add_machine):
         add(parser)
     return parser
 
@@ -76,6 +81,21 @@ def _add_optimisation(parser: argparse.ArgumentParser) -> None:
     optimisation.add_argument("--lr", type=float, default=0.08, help="of an edge net's heads ten times as much")
     optimisation.add_argument("--momentum", type=float, default=0.9)
     optimisation.add_argument("--weight-decay", type=float, default=1e-4)
+    optimisation.add_argument(
+        "--accumulate",
+        type=positive,
+        default=1,
+        metavar="PARTS",
+        help="of a rank's share, one after the other: less memory",
+    )
+    optimisation.add_argument("--clip-grad", type=amount, default=0.0, metavar="NORM", help="of all gradients; 0: any")
+    optimisation.add_argument(
+        "--ema",
+        type=share,
+        default=0.0,
+        metavar="DECAY",
+        help="validate and keep a running mean of the weights; 0: none",
+    )
     optimisation.add_argument("--seed", type=int, default=0)
 
 
@@ -124,12 +144,43 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--checkname", default="default", help="name of the run")
     run.add_argument("--run-dir", help="folder of the run (default: runs/<dataset>/<model>-<backbone>/<checkname>)")
     run.add_argument(
-        "--resume", nargs="?", const="last", help="go on from this checkpoint (default: the run's last.pth)"
+        "--resume",
+        nargs="?",
+        const="last",
+        default="auto",
+        metavar="PATH",
+        help="go on from this checkpoint (default: from the run's newest whole one, if there is any)",
+    )
+    run.add_argument(
+        "--no-resume", dest="resume", action="store_const", const=None, help="start anew; an older run is renamed"
     )
     run.add_argument("--save-every", type=positive, default=1, metavar="EPOCHS", help="write last.pth so often")
-    run.add_argument("--workers", type=size, default=4, help="loader processes on each rank")
-    run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    run.add_argument(
+        "--save-every-minutes", type=amount, default=15.0, metavar="M", help="within epochs, too; 0: never"
+    )
     run.add_argument("--wandb", action=BOOLEAN, default=False, help="also log to Weights & Biases")
+    run.add_argument("--tensorboard", action=BOOLEAN, default=False, help="also log to TensorBoard")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    machine.add_argument("--workers", type=size, default=4, help="loader processes on each rank")
+    machine.add_argument(
+        "--amp", choices=KINDS, default="none", help="autocast to 16 bits in the net; fp16 scales losses"
+    )
+    machine.add_argument(
+        "--channels-last", action=BOOLEAN, default=True, help="memory layout (B, H, W, C): faster, equal up to rounding"
+    )
+    machine.add_argument("--compile", action=BOOLEAN, default=False, help="torch.compile the net")
+    machine.add_argument("--profile", action=BOOLEAN, default=False, help="write trace.json of a few steps")
+    machine.add_argument(
+        "--timeout-minutes",
+        type=amount,
+        default=10.0,
+        metavar="M",
+        help="after which a rank that does not answer is lost",
+    )
 
 
 def parse_train_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -158,6 +209,10 @@ def _first_fault(args: argparse.Namespace, parser: argparse.ArgumentParser) -> s
         return f"--scale {args.scale[0]} {args.scale[1]}: expected 0 < LOW <= HIGH"
     if args.crop_size < 32:
         return f"--crop-size {args.crop_size}: the networks take 32 pixels and more"
+    if args.ema == 1:
+        return "--ema 1 would keep the first weights; expected a decay below 1, such as 0.999"
+    if not args.timeout_minutes:
+        return "--timeout-minutes 0: expected minutes above 0"
     if args.color_aug > 0.5:
         return f"--color-aug {args.color_aug}: expected at most 0.5, where hues are any"
     if args.backbone not in MODELS[args.model][2]:
@@ -193,6 +248,14 @@ def size(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number, 0 or above")
+    return number
+
+
+def amount(text: str) -> float:
+    """A number, 0 or above."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number, 0 or above")
     return number
 
 

@@ -2,7 +2,8 @@
 
 A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with `weights_only=True`:
   format 1; model {name, backbone, num_classes, task, classes, palette, base_size, dataset, options}; weights (the state dict);
-  and, in `last.pth`, what training needs to go on: optimizer, epoch, args, best.
+  and, in `last.pth`, what training needs to go on: optimizer, scaler, average (of the weights), args, and where it is
+  (`utils.engine.Progress`).
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,7 @@ from torch import nn
 
 from data import dataset_class
 from data.base import InputError, write_aside
-from models import MODELS, build_model
+from models import MODELS, OPTIONS, build_model
 from models.weights import WeightsError, load_into, read_weights, translate, unwrap
 
 FORMAT = 1
@@ -55,9 +56,14 @@ class ModelInfo:
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:
-    """Write a checkpoint whole or not at all: a killed process or a full disk leaves the old file."""
-    with write_aside(path) as aside:
-        torch.save({"format": FORMAT} | state, aside)
+    """Write a checkpoint whole or not at all: a killed process or a full disk (an OSError) leaves the old file."""
+    with write_aside(path) as aside, aside.open("wb") as file:
+        try:
+            torch.save({"format": FORMAT} | state, file)
+        except RuntimeError as error:  # PyTorch's own, at the end of a file that could not be written
+            if not isinstance(error.__context__, OSError):
+                raise
+            raise OSError(error.__context__.errno, f"not written, {error.__context__.strerror}", str(path)) from error
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -125,6 +131,10 @@ def load_model(
     """
     contents = read_checkpoint(path)
     info = _describe(path, contents, name, backbone, dataset)
+    for option in options or ():
+        if option not in OPTIONS.get(info.name, ()):
+            flag = f"--{option.replace('_', '-')}"
+            raise CheckpointError(f"{path} holds {info.name}, which knows no {flag}; leave it out")
     info = replace(info, options=info.options | (options or {}))
     model = build_model(info.name, num_classes=info.num_classes, backbone=info.backbone, **info.options)
     _fill(model, path, contents, ())

@@ -1,57 +1,104 @@
-"""One process or many: who am I, and batch normalisation over all of them."""
+"""One process or many: joining the others, agreeing with them, and noticing that one of them is gone."""
 
+import contextlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from data.base import InputError
+from utils.launcher import Ranks, ranks_of, slurm_environment
 
 T = TypeVar("T")
+TIMEOUT = timedelta(minutes=10)  # PyTorch's own for NCCL
+PATIENCE = timedelta(hours=2)
+# How the errors read that PyTorch raises when another rank dies or hangs; most are plain RuntimeErrors.
+LOST = re.compile(r"gloo|NCCL|Connection (closed|reset)|Broken pipe|Timed out waiting|Socket Timeout", re.IGNORECASE)
+_control: list[dist.ProcessGroup] = []  # the second group, while there is one
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """This process among all: `rank` of `world`, `local_rank` on its machine."""
-
-    rank: int = 0
-    world: int = 1
-    local_rank: int = 0
-
-    @property
-    def is_main(self) -> bool:
-        return self.rank == 0
+class RankLost(ConnectionError):
+    """Another rank has ended, or no longer answers."""
 
 
-def init_distributed(device: str = "cpu") -> Ranks:
-    """Join the process group that torchrun describes in the environment (NCCL on GPUs, gloo on CPUs); alone without one."""
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return Ranks()
-    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
-    if ranks.world > 1 and not dist.is_initialized():
-        # The others wait while the main rank prepares data (`from_main`), which may take longer than PyTorch's ten minutes.
-        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=1))
-    return ranks
+@contextlib.contextmanager
+def process_group(device: str, *, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
+    """Join the processes that torchrun or srun started together (NCCL on GPUs, gloo on CPUs), and leave them at the end; or alone.
 
-
-def close_distributed() -> None:
-    """Leave the process group, if there is one."""
-    if dist.is_initialized():
+    timeout: after which a rank that does not answer in training is lost. Agreements between the processes (`any_rank`, `from_main`,
+    `gather_objects`) go over a second group with more patience, as the others wait there while the main rank prepares data; a rank that
+    ends is noticed there at once. Raises InputError if the environment contradicts itself or the ranks do not find each other, RankLost
+    when one of the others is gone.
+    """
+    for name, value in slurm_environment(os.environ).items():
+        os.environ.setdefault(name, value)
+    ranks = ranks_of(os.environ)
+    if ranks.world == 1:
+        yield ranks
+        return
+    _join(ranks, device, timeout)
+    try:
+        yield ranks
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or LOST.search(str(error))):
+            raise
+        raise RankLost(
+            f"rank {ranks.rank} of {ranks.world}: another rank has ended or no longer answers ({_first_line(error)}); "
+            "its own output says why; the same command goes on from the last checkpoint"
+        ) from error
+    finally:
+        _control.clear()
         dist.destroy_process_group()
+
+
+def _join(ranks: Ranks, device: str, timeout: timedelta) -> None:
+    try:
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timeout)
+        _control.append(dist.new_group(backend="gloo", timeout=PATIENCE))
+    except (RuntimeError, ValueError) as error:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise InputError(
+            f"rank {ranks.rank} of {ranks.world} did not find the others at {address} within {timeout} "
+            f"({_first_line(error)}); see MASTER_ADDR and MASTER_PORT"
+        ) from error
+
+
+def device_index(ranks: Ranks) -> int:
+    """The GPU of this process. With srun --gpus-per-task=1 each process sees but one."""
+    return ranks.local_rank % max(1, torch.cuda.device_count())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def own_device(device: torch.device, ranks: Ranks) -> torch.device:
+    """The device of this process: among several processes its own GPU, which becomes PyTorch's current one."""
+    if device.type == "cuda" and ranks.world > 1:
+        device = torch.device("cuda", device_index(ranks))
+        torch.cuda.set_device(device)
+    return device
+
+
+def any_rank(flags: Sequence[bool], ranks: Ranks) -> list[bool]:
+    """For each flag, whether it is true on any rank; without a wait for the device."""
+    if ranks.world == 1:
+        return list(flags)
+    joint = torch.tensor(flags, dtype=torch.int32)
+    dist.all_reduce(joint, dist.ReduceOp.MAX, group=_control[0])
+    return [bool(flag) for flag in joint.tolist()]
 
 
 def mean_over_ranks(value: float, ranks: Ranks) -> float:
     """The mean of a number over all ranks, in double precision."""
     if ranks.world == 1:
         return value
-    total = torch.tensor(value, dtype=torch.float64, device=_group_device())
-    dist.all_reduce(total)
+    total = torch.tensor(value, dtype=torch.float64)
+    dist.all_reduce(total, group=_control[0])
     return float(total) / ranks.world
 
 
@@ -60,7 +107,7 @@ def gather_objects(part: object, ranks: Ranks) -> list[object]:
     if ranks.world == 1:
         return [part]
     parts: list[object] = [None] * ranks.world
-    dist.all_gather_object(parts, part)
+    dist.all_gather_object(parts, part, group=_control[0])
     return parts
 
 
@@ -74,41 +121,7 @@ def from_main(make: Callable[[], T], ranks: Ranks) -> T:
             box = [make()]
         except (InputError, OSError) as error:
             box = [error]
-    dist.broadcast_object_list(box, src=0)
+    dist.broadcast_object_list(box, src=0, group=_control[0])
     if isinstance(box[0], Exception):
         raise box[0]
     return box[0]
-
-
-def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:
-    """Make every batch normalisation use the joint batch of all ranks; parameter names stay as they are."""
-    if device == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = JointBatchNorm
-    return model
-
-
-class JointBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over the joint batch of all ranks, for CPUs, where PyTorch's own SyncBatchNorm refuses to run."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        count = torch.tensor([x.numel() / x.shape[1]], dtype=x.dtype)
-        mean_sum, count = all_reduce(x.sum(dim=(0, 2, 3))), all_reduce(count)
-        mean = mean_sum / count
-        centred = x - mean[:, None, None]
-        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / count
-        with torch.no_grad():
-            unbiased = variance * count / (count - 1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
-            self.num_batches_tracked += 1
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
-
-
-def _group_device() -> str:
-    return "cuda" if dist.get_backend() == "nccl" else "cpu"

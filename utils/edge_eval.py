@@ -29,9 +29,10 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
 from data.base import InputError, write_aside
-from utils.distributed import Ranks, gather_objects
+from utils.distributed import gather_objects
 from utils.edge_counts import PictureCounter, count_in_worker, start_worker
 from utils.edge_scores import ModeScores, write_csv
+from utils.launcher import Ranks
 from utils.protocols import Protocol
 
 

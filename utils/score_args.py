@@ -9,6 +9,7 @@ from pathlib import Path
 from data import DATASETS
 from data.base import InputError
 from models import ALL_BACKBONES, MODELS
+from models.gffnet import FUSIONS
 from utils.args import positive, size
 from utils.inference import Modes, ModeValue
 from utils.protocols import PROTOCOLS, Protocol, find_protocol
@@ -95,6 +96,11 @@ def add_network_flags(net: argparse._ArgumentGroup) -> None:
     text = "for a checkpoint that does not say it, such as the published ones"
     net.add_argument("--model", choices=MODELS, help=text)
     net.add_argument("--backbone", choices=ALL_BACKBONES, help="likewise")
+    text = "likewise, of a decoupled net's warp (default: yes; see models/decouple.py)"
+    net.add_argument("--align-corners", action=boolean, help=text)
+    net.add_argument(
+        "--fusion", choices=FUSIONS, help="likewise, of gffnet (default: sequential; see models/gffnet.py)"
+    )
     net.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1")
     text = "long side for the network, 0: as on disk; default: the checkpoint's"
     net.add_argument("--base-size", type=size, metavar="N", help=text)
@@ -109,6 +115,13 @@ def add_network_flags(net: argparse._ArgumentGroup) -> None:
     net.add_argument("--half", action=boolean, default=False, help="16-bit floats in the network")
     text = "weigh windows as the published code does, by mistake; matters with several scales (default: no)"
     net.add_argument("--quirks", action=boolean, default=False, help=text)
+
+
+def described_network(args: argparse.Namespace) -> dict[str, object]:
+    """The keyword arguments of `load_model`: what the flags say of the network."""
+    options = {name: getattr(args, name) for name in ("align_corners", "fusion")}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"name": args.model, "backbone": args.backbone, "dataset": args.dataset, "options": given}
 
 
 def chosen_modes(args: argparse.Namespace, base_size: int) -> dict[str, ModeValue]:

@@ -29,8 +29,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data.base import Dataset, InputError, write_aside
-from utils.distributed import Ranks, gather_objects
+from utils.distributed import gather_objects
 from utils.label_maps import LabelMaps, NetworkLabels
+from utils.launcher import Ranks
 from utils.prediction_files import match_names
 from utils.seg_report import Shown
 from utils.seg_scores import PictureCounts, SegProtocol, SegScores, count_picture

@@ -5,7 +5,6 @@ The IoU is `test.py`'s: one confusion matrix over all pictures, at their own siz
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -15,8 +14,10 @@ from data.base import Dataset as Pictures
 from data.base import InputError
 from data.transforms import resize_long_side
 from models.losses import cross_entropy
-from utils.distributed import Ranks, gather_objects
+from utils.distributed import gather_objects
 from utils.inference import normalize, resize_scores
+from utils.launcher import Ranks
+from utils.loading import quiet_worker
 from utils.seg_metrics import confusion, mean_iou
 from utils.validation import Scores, spread
 
@@ -31,10 +32,11 @@ class SegValidation:
         self.indices = spread(len(dataset), samples)
 
     @torch.inference_mode()
-    def __call__(self, model: nn.Module, *, device: str, ranks: Ranks) -> Scores:
+    def __call__(self, model: nn.Module, *, device: str, ranks: Ranks, stop: object = False) -> Scores | None:
         """The scores of `model`, the same on every rank; it is left in the mode in which it was.
 
-        loss: the mean over pictures of the cross-entropy over a picture's labelled pixels.
+        loss: the mean over pictures of the cross-entropy over a picture's labelled pixels. None if `stop` becomes true on any
+        rank before all pictures are through.
         """
         training = model.training
         model.eval()
@@ -45,9 +47,13 @@ class SegValidation:
             logits = resize_scores(logits, label.shape)
             target = label.to(device, non_blocking=True)
             losses.append(float(cross_entropy(logits, target[None])))
+            if stop:
+                break
             total += confusion(logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy(), label.numpy(), count)
         model.train(training)
-        parts = gather_objects((total, losses), ranks)
+        parts = gather_objects(None if stop else (total, losses), ranks)
+        if None in parts:
+            return None
         losses = [loss for _, part in parts for loss in part]
         return Scores(float(np.mean(losses)), "miou", float(mean_iou(sum(matrix for matrix, _ in parts))))
 
@@ -57,7 +63,7 @@ class SegValidation:
             batch_size=None,
             num_workers=min(self.workers, len(indices)),
             pin_memory=device == "cuda",
-            worker_init_fn=_one_thread,
+            worker_init_fn=quiet_worker,
         )
 
 
@@ -76,7 +82,3 @@ class WholePictures(Dataset):
             raise InputError(f"{self.dataset.name} {self.dataset.split}: {sample.name} has no label map to validate on")
         image = np.ascontiguousarray(resize_long_side(sample.image, self.base_size))
         return torch.from_numpy(image), torch.from_numpy(np.ascontiguousarray(sample.label))
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)

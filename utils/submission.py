@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from data.base import Dataset, InputError, read_index, write_aside, write_png
 from data.cityscapes import TRAIN_LABELS, Cityscapes
-from utils.distributed import Ranks, gather_objects
+from utils.distributed import gather_objects
 from utils.label_maps import LabelMaps
+from utils.launcher import Ranks
 
 TEST_PICTURES = 1525  # in Cityscapes' test split
 SHOWN = 5

@@ -17,10 +17,12 @@ from torch import nn
 from data.targets import EdgeLabels, unpack_edges
 from data.transforms import resize_long_side
 from models.losses import edge_losses
-from utils.distributed import Ranks, gather_objects
+from utils.distributed import gather_objects
 from utils.edge_counts import count_image
 from utils.edge_metrics import default_thresholds, summarize
 from utils.inference import normalize, quantize, resize_scores
+from utils.launcher import Ranks
+from utils.preempt import leave_process_group
 from utils.protocols import Protocol, find_protocol
 from utils.truth_files import DatasetTruth, ImageTruth
 
@@ -63,18 +65,26 @@ class EdgeValidation:
         """The knobs of the scores."""
         return self.truth.protocol
 
-    def __call__(self, model: nn.Module, *, device: str, ranks: Ranks) -> Scores:
-        """The scores of `model`, the same on every rank; it is left in the mode in which it was."""
+    def __call__(self, model: nn.Module, *, device: str, ranks: Ranks, stop: object = False) -> Scores | None:
+        """The scores of `model`, the same on every rank; it is left in the mode in which it was.
+
+        None if `stop` becomes true on any rank before all pictures are through.
+        """
         training = model.training
         model.eval()
         mine, waiting = [], deque()
         for item in self._run(model, device, self.indices[ranks.rank :: ranks.world]):
+            if stop:
+                break
             waiting.append(item)
             if len(waiting) > 2 * self.workers:  # a picture's scores take 80 MB at 2048x1024
                 mine.append(_finished(waiting.popleft()))
         mine.extend(map(_finished, waiting))
         model.train(training)
-        everyone = [item for part in gather_objects(mine, ranks) for item in part]
+        parts = gather_objects(None if stop else mine, ranks)
+        if None in parts:
+            return None
+        everyone = [item for part in parts for item in part]
         counts = np.stack([counts[0] for _, counts in everyone], axis=1)  # (K, images, T, 4)
         summaries = [summarize(part, default_thresholds(self.protocol.thresholds)) for part in counts]
         scores = [summary.ods.f for summary in summaries if summary.has_truth]
@@ -102,7 +112,8 @@ class EdgeValidation:
     def _count(self, scores: np.ndarray, truth: ImageTruth) -> Future:
         if self.workers:
             # Not killed between validations, unless they idle for long.
-            return get_reusable_executor(self.workers, timeout=600).submit(count_image, scores, truth, self.protocol)
+            pool = get_reusable_executor(self.workers, timeout=600, initializer=leave_process_group)
+            return pool.submit(count_image, scores, truth, self.protocol)
         future: Future = Future()
         future.set_result(count_image(scores, truth, self.protocol))
         return future

@@ -1,23 +1,19 @@
-"""Pictures of semantic edges and label maps: colours, overlay, legend, panels, learning curves. All uint8, RGB.
+"""Pictures of semantic edges and label maps: colours, overlay, legend, panels. All uint8, RGB.
 
 Shapes: K classes, H x W pixels. "Edges" are probabilities float (K, H, W), a mask bool (K, H, W) or bits uint32 (H, W).
 """
 
-import json
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data.base import InputError, write_aside
 from data.edges import unpack
 
 WHITE, BLACK, INK, RULE = (255, 255, 255), (0, 0, 0), (40, 40, 40), (205, 205, 205)
 NO_EDGE = "no edge above the threshold"
-CURVES = ("#1f5fa8", "#d1622b")
 
 
 def draw_edges(
@@ -167,53 +163,3 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _text_width(text: str, size: int) -> int:
     return int(_font(size).getlength(text)) + 1
-
-
-def plot_curves(log_path: Path, out: Path) -> None:
-    """Draw a run's `log.jsonl` as a PNG: loss (training, validation), then MF or mIoU and learning rate where they are logged.
-
-    Lines that are torn (the run was killed while writing) and keys that are missing are passed over; InputError if
-    nothing is left to draw.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # imported here: it takes as long as all else together
-    from matplotlib.figure import Figure
-
-    entries = [entry for line in log_path.read_text(encoding="utf-8").splitlines() if (entry := _parse(line))]
-    plots = [
-        ("loss", [("training", *_series(entries, "train", "loss")), ("validation", *_series(entries, "val", "loss"))]),
-        ("MF (ODS)", [("validation", *_series(entries, "val", "mf"))]),
-        ("mIoU", [("validation", *_series(entries, "val", "miou"))]),
-        ("learning rate", [("learning rate", *_series(entries, "train", "lr"))]),
-    ]
-    plots = [(title, [curve for curve in curves if curve[1]]) for title, curves in plots]
-    plots = [(title, curves) for title, curves in plots if curves]
-    if not plots:
-        raise InputError(f'{log_path}: no line like {{"kind": "train", "epoch": 0, "loss": 1.5}} in it to draw')
-    figure = Figure(figsize=(4.2 * len(plots), 3.2), layout="constrained")
-    for axes, (title, curves) in zip(figure.subplots(1, len(plots), sharex=True, squeeze=False)[0], plots, strict=True):
-        for place, (label, epochs, values) in enumerate(curves):
-            axes.plot(
-                epochs, values, label=label, color=CURVES[place], marker="o" if len(epochs) < 30 else "", markersize=3
-            )
-        axes.set_title(title, fontsize=11)
-        axes.set_xlabel("epoch")
-        axes.grid(color="0.9")
-        axes.spines[["top", "right"]].set_visible(False)
-        if len(curves) > 1:
-            axes.legend(frameon=False)
-    with write_aside(out) as aside:
-        FigureCanvasAgg(figure).print_figure(aside, format="png", dpi=120)
-
-
-def _parse(line: str) -> dict | None:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return entry if isinstance(entry, dict) and "epoch" in entry else None
-
-
-def _series(entries: list[dict], kind: str, key: str) -> tuple[list[float], list[float]]:
-    """(epochs, values) of the entries of one kind that have a number under `key`."""
-    found = [(e["epoch"], e[key]) for e in entries if e.get("kind") == kind and isinstance(e.get(key), int | float)]
-    return [epoch for epoch, _ in found], [value for _, value in found]

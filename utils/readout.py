@@ -1,0 +1,50 @@
+"""Numbers from the device without waiting for it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The values of one step, and what was said about it."""
+
+    values: list[float]
+    note: str
+
+
+class Readout:
+    """Hands out each step's values one step later, when a GPU has them: to wait at once would leave it without work."""
+
+    def __init__(self) -> None:
+        self._pending: tuple[Tensor, torch.cuda.Event | None, str] | None = None
+
+    def put(self, values: Tensor, note: str) -> Reading | None:
+        """Take the values (a vector on any device) of this step; returns those of the one before."""
+        before, self._pending = self._pending, (*_copied(values), note)
+        return _read(before)
+
+    def flush(self) -> Reading | None:
+        """The last values that were put and not yet read."""
+        before, self._pending = self._pending, None
+        return _read(before)
+
+
+def _copied(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    if values.device.type != "cuda":
+        return values, None
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return host, event
+
+
+def _read(pending: tuple[Tensor, torch.cuda.Event | None, str] | None) -> Reading | None:
+    if pending is None:
+        return None
+    values, event, note = pending
+    if event is not None:
+        event.synchronize()
+    return Reading(values.tolist(), note)
