@@ -2,6 +2,7 @@
 
     python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
     python predict.py street.jpg more/ --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2 --mirror
+    torchrun --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges    # each GPU takes its share
 
 Each picture NAME leaves in --out, from a network for edges:
     NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and the same over the picture
@@ -26,6 +27,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from torch import nn
 from tqdm import tqdm
 
 from data import DATASETS
@@ -33,14 +36,18 @@ from data.base import InputError, write_png
 from data.cli import run
 from data.edges import PNG_CLASSES, encode_png, pack
 from utils.checkpoint import ModelInfo, load_model
+from utils.distributed import from_main, gather_objects, own_device, process_group
 from utils.inference import pick_device, predict_edges, predict_labels, quantize
 from utils.picture_files import find_pictures, output_names, read_picture
-from utils.score_args import add_network_flags, chosen_modes
+from utils.score_args import add_network_flags, chosen_modes, described_network
 from utils.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
 
 WRITERS = (
     4  # threads that draw and compress while the network goes on: a full-size Cityscapes picture takes a second or more
 )
+
+
+Outputs = dict[str, list[Path]]  # kind -> the files of one picture
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -74,19 +81,46 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Predict all pictures; 0 if all of them worked, else 2."""
+    """Predict all pictures, each on one of the ranks; 0 if all of them worked, else 2, on every rank."""
     device = pick_device(args.device)
-    found, failures = find_pictures(args.inputs, args.out, args.recursive)
-    names = output_names(found)
-    model, info = load_model(args.checkpoint, name=args.model, backbone=args.backbone, dataset=args.dataset)
-    predict, write = (predict_edges, write_edges) if info.task == "edge" else (predict_labels, write_labels)
-    files = {path: output_files(args.out, name, info, args) for path, name in names.items()}
+    with process_group(device.type) as ranks:
+        device = own_device(device, ranks)
+        # One rank looks, before any of them writes.
+        found, failures = from_main(lambda: find_pictures(args.inputs, args.out, args.recursive), ranks)
+        model, info = load_model(args.checkpoint, **described_network(args))
+        files = from_main(lambda: plan(found, info, args), ranks)
+        mine = dict(list(files.items())[ranks.rank :: ranks.world])
+        failed = predict_pictures(mine, model.to(device), info, device, args, silent=not ranks.is_main)
+        for part in gather_objects(failed, ranks):
+            failures |= part
+        if ranks.is_main:
+            report(args.out, files, failures)
+    return 2 if failures else 0
+
+
+def plan(found: dict[Path, Path], info: ModelInfo, args: argparse.Namespace) -> dict[Path, Outputs]:
+    """The files to write for each picture. InputError if one of them is not to be written."""
+    files = {path: output_files(args.out, name, info, args) for path, name in output_names(found).items()}
     check_outputs(files, args.overwrite)
+    return files
+
+
+def predict_pictures(
+    files: dict[Path, Outputs],
+    model: nn.Module,
+    info: ModelInfo,
+    device: torch.device,
+    args: argparse.Namespace,
+    *,
+    silent: bool,
+) -> dict[Path, Exception]:
+    """Write the files of each picture; returns those that failed, with the reason."""
+    predict, write = (predict_edges, write_edges) if info.task == "edge" else (predict_labels, write_labels)
     modes = chosen_modes(args, info.base_size)
-    model.to(device)
+    failures = {}
     with ThreadPoolExecutor(WRITERS) as pool:
         pending: deque[Future] = deque()
-        for path, wanted in tqdm(files.items(), unit="picture", disable=None):
+        for path, wanted in tqdm(files.items(), unit="picture", disable=silent or None):
             try:
                 image = read_picture(path, upright=args.upright)
                 scores = predict(model, image, device=device, **modes)
@@ -98,10 +132,10 @@ def main(args: argparse.Namespace) -> int:
                 pending.popleft().result()
         for written in pending:
             written.result()
-    return report(args.out, found, failures)
+    return failures
 
 
-def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace) -> dict[str, list[Path]]:
+def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace) -> Outputs:
     """The files to write for one picture: kind -> paths, one each but for "prob", which has one per class."""
     drawn = "edges" if info.task == "edge" else "colors"
     files = {drawn: [out / f"{name}_{drawn}.png"]}
@@ -122,7 +156,7 @@ def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace
     return files
 
 
-def check_outputs(files: dict[Path, dict[str, list[Path]]], overwrite: bool) -> None:
+def check_outputs(files: dict[Path, Outputs], overwrite: bool) -> None:
     """InputError, before anything is written, if a file would replace an input or, without `overwrite`, any file."""
     inputs = {path.resolve() for path in files}
     for path in (path for wanted in files.values() for paths in wanted.values() for path in paths):
@@ -132,9 +166,7 @@ def check_outputs(files: dict[Path, dict[str, list[Path]]], overwrite: bool) -> 
             raise InputError(f"{path} is there already; give --overwrite or another --out")
 
 
-def write_labels(
-    files: dict[str, list[Path]], image: np.ndarray, labels: np.ndarray, info: ModelInfo, _threshold: float
-) -> None:
+def write_labels(files: Outputs, image: np.ndarray, labels: np.ndarray, info: ModelInfo, _threshold: float) -> None:
     """Write one picture's files. image: uint8 (H, W, 3). labels: uint8 (H, W)."""
     write_png(files["labels"][0], labels)
     colors = color_labels(labels, info.palette)
@@ -144,9 +176,7 @@ def write_labels(
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
 
 
-def write_edges(
-    files: dict[str, list[Path]], image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
-) -> None:
+def write_edges(files: Outputs, image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float) -> None:
     """Write one picture's files. image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
     present = present_classes(prob, info.num_classes, threshold=threshold)
     drawn = draw_edges(prob, info.palette, threshold=threshold)
@@ -159,14 +189,13 @@ def write_edges(
         write_png(path, encode_png(pack(prob >= threshold)))
 
 
-def report(out: Path, pictures: Collection[Path], failures: dict[Path, Exception]) -> int:
-    """Say where the results lie and which inputs failed; the exit status."""
-    done = sum(path not in failures for path in pictures)
-    print(f"{done} of {len(pictures)} pictures predicted: see {out}")
+def report(out: Path, files: Collection[Path], failures: dict[Path, Exception]) -> None:
+    """Say where the results lie and which inputs failed."""
+    done = sum(path not in failures for path in files)
+    print(f"{done} of {len(files)} pictures predicted: see {out}")
     for path, error in failures.items():
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         print(f"failed: {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
-    return 2 if failures else 0
 
 
 def _probability(text: str) -> float:

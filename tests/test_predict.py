@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 import predict
+from data import cli
 from data.base import InputError, read_image, read_index, write_png
 from data.edges import decode_png, unpack
 from models import build_model
@@ -288,3 +289,50 @@ def test_the_command_ends_with_one_line_and_status_2(tmp_path):
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [f"error: {tmp_path / 'none.png'}: no such file"]
+
+
+@pytest.mark.slow
+def test_ranks_share_the_pictures(checkpoint, pictures, tmp_path):
+    """Every picture once, the same files as from one process, and the broken one told once; with more ranks than pictures."""
+    (pictures / "broken.png").write_bytes(b"no picture")
+    given = [str(pictures), "--checkpoint", str(checkpoint), "--device", "cpu", "--save-prob", "--out"]
+    assert predict.main(predict.parse_args([*given, str(tmp_path / "one")])) == 2
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "5"]
+    many = [*torchrun, "predict.py", *given, str(tmp_path / "many")]
+    done = subprocess.run(many, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count(f"failed: {pictures / 'broken.png'}") == 1
+    assert done.stdout.count("pictures predicted") == 1
+    one, other = (
+        {p.relative_to(tmp_path / d): p.read_bytes() for p in (tmp_path / d).rglob("*.png")} for d in ("one", "many")
+    )
+    assert len({path.name for path in one}) > 3
+    assert {Path(*path.parts): contents for path, contents in one.items()} == other
+
+
+def test_options_that_an_official_file_does_not_say(tmp_path, capsys):
+    model = build_model("gffnet", num_classes=3, backbone="resnet18", fusion="simultaneous")
+    path = tmp_path / "official.pth"
+    torch.save(model.state_dict(), path)
+    given = {"name": "gffnet", "backbone": "resnet18"}
+    image = torch.randn(1, 3, 64, 64)
+    found = [
+        load_model(path, **given, options=options)[0](image)["seg"] for options in ({}, {"fusion": "simultaneous"})
+    ]
+    assert torch.equal(found[1], model.eval()(image)["seg"])
+    assert not torch.equal(*found)
+    argv = [
+        "x.png",
+        "--checkpoint",
+        str(path),
+        "--model",
+        "gffnet",
+        "--backbone",
+        "resnet18",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    write_png(tmp_path / "x.png", np.zeros((32, 32, 3), np.uint8))
+    argv[0] = str(tmp_path / "x.png")
+    assert cli.run(lambda: run(*argv, "--no-align-corners")) == 2
+    assert "holds gffnet, which knows no --align-corners; leave it out" in capsys.readouterr().err
