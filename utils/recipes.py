@@ -127,7 +127,6 @@ _SEG_SMALL = {
     "images_per_loss": 1,
     "class_uniform_pct": 0.5,
     "class_uniform_tile": 160,
-    "epochs": 30,
 }
 
 
@@ -181,8 +180,14 @@ SEG_RECIPES: dict[str, Recipe] = {
         _SEG_BDD, backbone="resnet101", epochs=120, batch_size=8, images_per_loss=1
     ),
     "deeplabv3plus-wrn38-bdd-decouple": _decoupled(_SEG_BDD, backbone="wider_resnet38", epochs=100, crop_size=688),
-    "deeplabv3plus-camvid-small": {**_SEG_SMALL, "model": "deeplabv3plus", "lr": 0.02},
-    "deeplabv3plus-camvid-small-decouple": _decoupled(_SEG_SMALL, lr=0.01),
+    "deeplabv3plus-camvid-small": {
+        **_SEG_SMALL,
+        "model": "deeplabv3plus",
+        "epochs": 20,
+        "lr": 0.02,
+        "val_every": 4,
+    },
+    "deeplabv3plus-camvid-small-decouple": _decoupled(_SEG_SMALL, epochs=10, lr=0.01, val_every=2),
 }
 RECIPES: dict[str, Recipe] = EDGE_RECIPES | SEG_RECIPES
 # Second stages: they start from a trained net, so they ask for --init-from. (BDD's published script starts from ImageNet weights.)
