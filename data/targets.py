@@ -39,6 +39,13 @@ class EdgeLabels:
         files = folder and require_edge_labels(folder, dataset, instance_sensitive=instance_sensitive)
         return cls(dataset, instance_sensitive, files or None)
 
+    def sample(self, index: int) -> Sample:
+        """The picture, and the label maps if the edges are made of them; to decode them beside files would be for nothing."""
+        if self.files is None:
+            return self.dataset[index]
+        record = self.dataset.records[index]
+        return Sample(self.dataset.read_image(record), None, None, record.name)
+
     def maps(self, index: int, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
         """What `edges` needs of a whole picture, to be resized and cropped with it: (label, instance) or (bits, None)."""
         if self.files is None:
@@ -81,7 +88,7 @@ class EdgeTraining:
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor | str]:
         epoch, index = key
-        sample = self.labels.dataset[index]
+        sample = self.labels.sample(index)
         rng = np.random.default_rng((self.seed, epoch, index))
         window = draw_window(*sample.image.shape[:2], self.augmentation, rng)
         maps = self.labels.maps(index, sample)

@@ -53,8 +53,12 @@ def peak_memory(device: str) -> float:
     """GiB: on a GPU what tensors took since `reset_peak_memory`; else the most that the process ever held, which cannot be reset."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024  # of what getrusage says
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    try:  # not getrusage, which begins with the memory of the process that started this one
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def reset_peak_memory(device: str) -> None:

@@ -54,7 +54,7 @@ class PerEpoch:
 def seg_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
     """SGD with one learning rate, and decay, for all parameters, as published for DecoupleSegNets."""
     groups = [{"params": list(model.parameters()), "factor": 1.0}]
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
 
 def edge_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
@@ -63,7 +63,7 @@ def edge_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay
     inside = {id(parameter) for parameter in trunk}
     heads = [parameter for parameter in model.parameters() if id(parameter) not in inside]
     groups = [{"params": trunk, "factor": 1.0}, {"params": heads, "factor": HEAD_FACTOR}]
-    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     set_lr(optimizer, lr)
     return optimizer
 
