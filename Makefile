@@ -33,7 +33,7 @@ demo: $(VENV)/.installed
 	@echo "pictures: $(DEMO)/pictures"
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check

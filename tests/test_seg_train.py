@@ -23,10 +23,12 @@ from models import build_model
 from models.losses import body_edge_loss, ohem_cross_entropy
 from utils.checkpoint import load_model, load_start, read_checkpoint
 from utils.engine import Trainer, freeze_batch_norm
+from utils.launcher import Ranks
 from utils.recipes import RECIPES, SECOND_STAGES
 from utils.seg_validation import SegValidation
 from utils.tasks import seg_task
 from utils.validation import Scores
+from utils.work import pictures, seg_work
 
 
 def flags(root: Path, folder: Path, *more: str, model: str = "deeplabv3plus") -> list[str]:
@@ -117,7 +119,7 @@ def test_a_run_of_both_stages(tiny_camvid: Path, tmp_path: Path, capsys: pytest.
     base, info = load_model(tmp_path / "base" / "best.pth")
     assert (info.name, info.task, info.num_classes, info.options) == ("deeplabv3plus", "seg", 11, {})
     pictures = build_dataset("camvid", tiny_camvid, "val")
-    scores = SegValidation(pictures, base_size=0, samples=2)(base, device="cpu", ranks=train.Ranks())
+    scores = SegValidation(pictures, base_size=0, samples=2)(base, device="cpu", ranks=Ranks())
     assert (
         scores.value == max(line["miou"] for line in lines[1::2]) == read_checkpoint(tmp_path / "base/last.pth")["best"]
     )
@@ -145,7 +147,7 @@ def test_mean_iou_in_training_is_that_of_a_plain_loop(tiny_camvid: Path) -> None
         build_dataset("camvid", tiny_camvid, "val"),
     )
     assert model.training
-    scores = SegValidation(pictures, base_size=48)(model, device="cpu", ranks=train.Ranks())
+    scores = SegValidation(pictures, base_size=48)(model, device="cpu", ranks=Ranks())
     assert model.training
     model.eval()
     hits, union = np.zeros(11), np.zeros(11)
@@ -271,11 +273,11 @@ def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) ->
         tiny_camvid, tmp_path, "--coarse-boost-classes", "2", "5", "--coarse-split", "val", "--max-cu-epoch", "1"
     )
     args = train.parse_args([*argv, "--class-uniform-pct", "1"])
-    train_set = train.pictures(args, "train")
+    train_set = pictures(args, "train")
     train_set.records = train_set.records[:1] * 32
     boosted = set(range(11)) - set(train_set[0].label.ravel().tolist())
     args.coarse_boost_classes = sorted(boosted)
-    work = train.seg_work(args, train_set, train.Ranks())
+    work = seg_work(args, train_set, Ranks())
     seen = {}
     for epoch in range(3):
         work.sampler.start_at(epoch)
