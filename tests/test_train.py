@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from joblib import Parallel, delayed
 from training import assert_equal_runs, flags, records, run_command, start
 
 import train
@@ -192,3 +193,10 @@ def test_an_official_file_says_what_it_lacks(tmp_path: Path) -> None:
         load_model(tmp_path / "official.pth")
     with pytest.raises(InputError, match="has 19 classes, but camvid has 11"):
         load_model(tmp_path / "official.pth", name="dff", backbone="resnet50", dataset="camvid")
+
+
+def test_validation_leaves_joblibs_processes_alone(tiny_camvid: Path, tmp_path: Path) -> None:
+    parallel = Parallel(n_jobs=2, backend="loky")
+    assert parallel(delayed(abs)(-n) for n in range(4)) == [0, 1, 2, 3]
+    start(*flags(tiny_camvid, tmp_path / "run", "--epochs", "1", "--workers", "1"))
+    assert parallel(delayed(abs)(-n) for n in range(4)) == [0, 1, 2, 3]

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 from torch import nn
 
 from data.targets import EdgeLabels, unpack_edges
@@ -109,11 +110,15 @@ class EdgeValidation:
         bits = self.labels.edges(*(None if values is None else nearest(values, size) for values in maps))
         return unpack_edges(torch.from_numpy(bits.view(np.int32))[None], self.dataset.num_classes)
 
+    @cached_property
+    def _pool(self) -> ProcessPoolExecutor:
+        # Of its own: loky's reusable one is also joblib.Parallel's, which fails on one that it has not set up. The processes stay between
+        # validations, unless they idle for long.
+        return ProcessPoolExecutor(self.workers, timeout=600, initializer=leave_process_group)
+
     def _count(self, scores: np.ndarray, truth: ImageTruth) -> Future:
         if self.workers:
-            # Not killed between validations, unless they idle for long.
-            pool = get_reusable_executor(self.workers, timeout=600, initializer=leave_process_group)
-            return pool.submit(count_image, scores, truth, self.protocol)
+            return self._pool.submit(count_image, scores, truth, self.protocol)
         future: Future = Future()
         future.set_result(count_image(scores, truth, self.protocol))
         return future
