@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from models import build_model
-from utils.schedule import PerEpoch, edge_optimizer, per_iteration, poly, seg_optimizer, set_lr
+from utils.schedule import PerEpoch, edge_optimizer, load_state, per_iteration, poly, seg_optimizer, set_lr
 
 GOLDEN = Path(__file__).parent / "golden" / "models" / "lr"
 
@@ -62,3 +63,25 @@ def test_segmentation_nets_have_one_learning_rate() -> None:
     set_lr(optimizer, 0.25)
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.25, 0.9, 1e-4)
     assert [id(parameter) for parameter in group["params"]] == [id(parameter) for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_momenta_of_another_memory_layout(layout: torch.memory_format) -> None:
+    start, gradients = torch.randn(3, 4, 3, 3), torch.randn(2, 3, 4, 3, 3)
+
+    def optimizer(values: torch.Tensor, layout: torch.memory_format) -> tuple[torch.Tensor, torch.optim.SGD]:
+        net = torch.nn.Conv2d(4, 3, 3, bias=False).to(memory_format=layout)
+        net.weight.data.copy_(values)
+        return net.weight, seg_optimizer(net, lr=0.1, momentum=0.9, weight_decay=1e-2)
+
+    def step(weight: torch.Tensor, sgd: torch.optim.SGD, gradient: torch.Tensor) -> None:
+        weight.grad = torch.empty_like(weight).copy_(gradient)
+        sgd.step()
+
+    whole, sgd = optimizer(start, torch.contiguous_format)
+    step(whole, sgd, gradients[0])
+    weight, resumed = optimizer(whole.detach(), layout)
+    load_state(resumed, sgd.state_dict())
+    step(whole, sgd, gradients[1])
+    step(weight, resumed, gradients[1])
+    assert torch.equal(whole, weight)

@@ -28,7 +28,7 @@ from utils.preempt import Preempted, StopRequest
 from utils.readout import Reading, Readout
 from utils.records import peak_memory, reset_peak_memory
 from utils.run_folder import save_last
-from utils.schedule import set_lr
+from utils.schedule import load_state, set_lr
 from utils.tasks import Task
 from utils.trace import Trace
 from utils.validation import Scores
@@ -145,7 +145,7 @@ class Trainer:
                 "give the same flags, choose another --checkname, or start anew with --no-resume"
             )
         self.model.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_state(self.optimizer, state["optimizer"])
         self.precision.scaler.load_state_dict(state.get("scaler", {}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])

@@ -68,6 +68,16 @@ def edge_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay
     return optimizer
 
 
+def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """`load_state_dict`, with momenta in their parameters' memory layout: PyTorch's fused SGD on CPUs takes them to be in it and, where
+    they are not (a checkpoint of a run without `channels_last`), updates the wrong elements without a word."""
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give each group `lr` times its factor."""
     for group in optimizer.param_groups:
