@@ -22,6 +22,7 @@ import torch
 from data.base import Dataset, write_aside
 from data.cli import run
 from models import MODELS, OPTIONS
+from utils.allocator import keep_freed_memory
 from utils.args import FREE_ON_RESUME, parse_train_args
 from utils.checkpoint import CheckpointError, ModelInfo, create_model, load_start, read_checkpoint
 from utils.distributed import from_main, own_device, process_group
@@ -48,6 +49,8 @@ def main(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as closing:
         stop = closing.enter_context(StopRequest())
         device = pick_device(args.device).type
+        if device == "cpu":
+            keep_freed_memory()
         ranks = closing.enter_context(process_group(device, timeout=timedelta(minutes=args.timeout_minutes)))
         own_device(torch.device(device), ranks)
         train_set = pictures(args, args.train_split)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.convolution import conv1x1
 from models.layers import crop_to, pad_to_multiple
 from models.resnet import edge_resnet
 
@@ -23,10 +24,10 @@ class CASENet(nn.Module):
         super().__init__()
         self.backbone = edge_resnet(backbone)
         c1, c2, c3, _, c5 = self.backbone.channels
-        self.side1 = nn.Conv2d(c1, 1, 1)
-        self.side2 = nn.Sequential(nn.Conv2d(c2, 1, 1), upsample(1, 2))
-        self.side3 = nn.Sequential(nn.Conv2d(c3, 1, 1), upsample(1, 4))
-        self.side5 = nn.Sequential(nn.Conv2d(c5, num_classes, 1), upsample(num_classes, STRIDE))
+        self.side1 = conv1x1(c1, 1, bias=True)
+        self.side2 = nn.Sequential(conv1x1(c2, 1, bias=True), upsample(1, 2))
+        self.side3 = nn.Sequential(conv1x1(c3, 1, bias=True), upsample(1, 4))
+        self.side5 = nn.Sequential(conv1x1(c5, num_classes, bias=True), upsample(num_classes, STRIDE))
         self.fuse = nn.Conv2d(4 * num_classes, num_classes, 1, groups=num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -64,14 +65,25 @@ class LearnedUpsample(nn.ConvTranspose2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C', f h, f w), contiguous."""
-        (h, w), half, out = x.shape[2:], self.padding[0], self.out_channels
+        """(N, C, h, w) -> (N, C, f h, f w), contiguous."""
+        return self.then(x)
+
+    def then(self, x: Tensor, conv: nn.Conv2d | None = None) -> Tensor:
+        """conv(self(x)), leaving out conv's own bias; `conv` has one tap.
+
+        What is linear in each pixel of the result can be done to the weights instead, which are fewer.
+        """
+        (h, w), half = x.shape[2:], self.padding[0]
+        weight = self.weight.permute(0, 2, 3, 1)  # (C, 2f, 2f, O)
+        if conv is not None:
+            weight = F.linear(weight, conv.weight.flatten(1))
         # The input's row is the one above (tap 2) or below (tap 1) the middle between two of them, on either side of which are quadrants.
-        taps = self.weight.unflatten(3, (2, 2, half)).unflatten(2, (2, 2, half)).flip(2, 3, 5, 6)
-        taps = taps.permute(3, 6, 1, 4, 7, 0, 2, 5).reshape(
-            4, out * half * half, -1
-        )  # (quadrant, pixel of it, C * 2 * 2)
-        pairs = F.unfold(x, 2, padding=1).unflatten(2, (h + 1, w + 1)).transpose(0, 1)  # (C * 2 * 2, N, h + 1, w + 1)
-        inputs = [pairs[:, :, p : p + h, q : q + w].flatten(1) for p in (0, 1) for q in (0, 1)]
-        quadrants = torch.bmm(taps, torch.stack(inputs)).view(2, 2, out, half, half, len(x), h, w)
-        return quadrants.permute(5, 2, 6, 0, 3, 7, 1, 4).reshape(len(x), out, 2 * half * h, 2 * half * w)
+        taps = weight.unflatten(2, (2, 2, half)).unflatten(1, (2, 2, half)).flip(1, 2, 4, 5)
+        taps = taps.permute(2, 5, 1, 4, 0, 3, 6, 7)  # (quadrants 2 x 2, taps 2 x 2, C, pixels f / 2 x f / 2, O)
+        taps = taps.reshape(4, 4 * x.shape[1], -1)
+        rows = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)  # (N, h + 2, w + 2, C)
+        near = lambda p, q: rows[:, p : p + h, q : q + w]  # noqa: E731
+        inputs = [torch.cat([near(p + r, q + s) for r in (0, 1) for s in (0, 1)], 3) for p in (0, 1) for q in (0, 1)]
+        quadrants = torch.bmm(taps.transpose(1, 2), torch.stack(inputs).flatten(1, 3).transpose(1, 2))
+        whole = quadrants.view(2, 2, half, half, -1, len(x), h, w).permute(5, 4, 6, 0, 2, 7, 1, 3)
+        return whole.reshape(len(x), -1, 2 * half * h, 2 * half * w)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.convolution import conv1x1, conv3x3
 from models.layers import (
     CONTEXT_CHANNELS,
     conv_bn_relu,
@@ -16,7 +17,6 @@ from models.layers import (
     resize,
     seg_classifier,
 )
-from models.resnet import conv1x1, conv3x3
 from models.segnets import CONTEXTS, FINE_CHANNELS, seg_trunk
 
 # Two unpadded 3x3 convolutions of stride 2 need a map of 7 pixels, at stride 8.

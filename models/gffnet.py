@@ -7,8 +7,8 @@ channels. The released net is over WiderResNet-38; ours also takes the ResNets.
 import torch
 from torch import Tensor, nn
 
+from models.convolution import conv1x1
 from models.layers import ASPP, CONTEXT_CHANNELS, initialise_heads, resize, seg_classifier
-from models.resnet import conv1x1
 from models.segnets import seg_trunk
 
 LEVEL_CHANNELS = 128

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.resnet import conv1x1
+from models.convolution import conv1x1
 
 CONTEXT_CHANNELS = 256
 

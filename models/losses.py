@@ -24,19 +24,28 @@ def edge_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     edges of all classes from the valid pixels counted once. The ratio is held between 1 and the number of valid pixels, so an
     image without an edge keeps a finite loss. Where the published code gives NaN, an image of padding alone, ours adds 0.
     """
-    logits = at_least_single(logits)
-    target = target.to(logits.dtype) * valid
-    positives = target.sum(dim=(1, 2, 3), keepdim=True)
-    pixels = valid.to(logits.dtype).sum(dim=(1, 2, 3), keepdim=True)
-    ceiling = pixels.clamp(min=1)
-    weight = ((pixels - positives) / positives).nan_to_num(nan=1, posinf=float("inf")).clamp(min=1).minimum(ceiling)
-    loss = F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight, reduction="none")
-    return (loss * valid).mean()
+    return _weighted_bce(logits, *_edge_weights(target, valid, at_least_single(logits).dtype))
 
 
 def edge_losses(outputs: dict[str, Tensor], target: Tensor, valid: Tensor) -> dict[str, Tensor]:
     """The two terms that DFF and CASENet train with, "side5" and "fuse"; the published total is their sum, each weighing 1."""
-    return {name: edge_loss(outputs[name], target, valid) for name in ("side5", "fuse")}
+    truth = _edge_weights(target, valid, at_least_single(outputs["fuse"]).dtype)
+    return {name: _weighted_bce(outputs[name], *truth) for name in ("side5", "fuse")}
+
+
+def _edge_weights(target: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(N, K, H, W) each: target without padding, and what every pixel weighs, see `edge_loss`."""
+    valid = valid.to(dtype)
+    target = target.to(dtype) * valid
+    positives = target.sum(dim=(1, 2, 3), keepdim=True)
+    pixels = valid.sum(dim=(1, 2, 3), keepdim=True)
+    ratio = ((pixels - positives) / positives).nan_to_num(nan=1, posinf=float("inf"))
+    ratio = ratio.clamp(min=1).minimum(pixels.clamp(min=1))
+    return target, torch.addcmul(valid, target, ratio - 1)
+
+
+def _weighted_bce(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(at_least_single(logits), target, weight)
 
 
 def cross_entropy(logits: Tensor, label: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE) -> Tensor:

@@ -8,10 +8,11 @@ its first stage: strides 1, 2, 4, 8, 8. The trunk of the segmentation nets (Deco
 
 from dataclasses import dataclass
 
-import torch
 import torchvision.models as tv
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from models.convolution import conv1x1, conv3x3
+from models.lean import norm_relu_conv
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 
@@ -34,27 +35,6 @@ DEPTHS = {
 }
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """3x3 convolution without bias that keeps the size (divided by the stride)."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=dilation, dilation=dilation, bias=False)
-
-
-def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """1x1 convolution without bias."""
-    return Pointwise(in_channels, out_channels, 1, stride, bias=False)
-
-
-class Pointwise(nn.Conv2d):
-    """A 1x1 convolution; on CPUs, where it can, as one product of matrices, for which MKL takes three quarters of oneDNN's time."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As Conv2d's."""
-        plain = self.stride == (1, 1) and self.bias is None and x.is_contiguous(memory_format=torch.channels_last)
-        if not plain or x.device.type != "cpu" or x.shape[2:] == (1, 1):
-            return super().forward(x)
-        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
-
-
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside the identity; both carry the layer's dilation, the first its stride."""
 
@@ -68,9 +48,8 @@ class BasicBlock(nn.Module):
         self.downsample = _downsample(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        out = norm_relu_conv(self.conv1(x), self.bn1, self.conv2)
+        return self.relu(self.bn2(out).add_(x if self.downsample is None else self.downsample(x)))
 
 
 class Bottleneck(nn.Module):
@@ -89,10 +68,9 @@ class Bottleneck(nn.Module):
         self.downsample = _downsample(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        out = norm_relu_conv(self.conv1(x), self.bn1, self.conv2)
+        out = norm_relu_conv(out, self.bn2, self.conv3)
+        return self.relu(self.bn3(out).add_(x if self.downsample is None else self.downsample(x)))
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.resnet import conv1x1, initialise
+from models.convolution import conv1x1
+from models.resnet import initialise
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,17 @@
 """CASENet and DFF against the numbers of the published networks."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from reference import assert_close, official_state, recipe_input
-from torch import nn
 
 from models import build_model
 from models.casenet import upsample
-from models.dff import WeightLearner, dynamic_fusion
+from models.dff import dynamic_fusion
 from models.losses import edge_losses
-from models.resnet import Pointwise
 from models.weights import DFF_NAMES, rename
 from utils.checkpoint import CheckpointError, load_weights
 from utils.schedule import edge_optimizer
@@ -231,37 +228,3 @@ def test_upsampling_starts_as_bilinear_interpolation(factor: int) -> None:
     torch.testing.assert_close(
         found[..., factor:-factor, factor:-factor], expected[..., factor:-factor, factor:-factor]
     )
-
-
-def assert_same_gradients(fast: nn.Module, slow: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> None:
-    """The same output and gradients as from the plain layer, in double precision."""
-    one, other = fast(x), slow(x)
-    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
-    weights, inputs = torch.randn_like(one), (x, *fast.parameters())
-    found, expected = (torch.autograd.grad((y * weights).sum(), inputs) for y in (one, other))
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize(("factor", "channels", "images"), [(2, 1, 1), (4, 3, 2), (8, 5, 3)])
-def test_up_sampling_is_a_transposed_convolution(factor: int, channels: int, images: int) -> None:
-    layer = upsample(channels, factor).double()
-    torch.nn.init.normal_(layer.weight)
-    x = torch.randn(images, channels, 5, 7, dtype=torch.double, requires_grad=True)
-    assert_same_gradients(layer, lambda x: nn.ConvTranspose2d.forward(layer, x), x)
-    assert layer(x).is_contiguous()
-
-
-@pytest.mark.parametrize("images", [1, 3])
-def test_the_refinement_is_its_layers_in_turn(images: int) -> None:
-    refine = WeightLearner(4, 2).double().refine
-    x = torch.randn(images, 8, 9, 6, dtype=torch.double, requires_grad=True)
-    assert_same_gradients(refine, lambda x: nn.Sequential.forward(refine, x), x)
-
-
-@pytest.mark.parametrize(("stride", "size"), [(1, (5, 4)), (2, (5, 4)), (1, (1, 1))])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_pointwise_is_a_convolution(stride: int, size: tuple[int, int], layout: torch.memory_format) -> None:
-    layer = Pointwise(3, 6, 1, stride, bias=False).double()
-    x = torch.randn(2, 3, *size, dtype=torch.double).to(memory_format=layout).requires_grad_()
-    assert_same_gradients(layer, lambda x: nn.Conv2d.forward(layer, x), x)
-    assert layer(x).is_contiguous(memory_format=layout)

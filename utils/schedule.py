@@ -51,19 +51,53 @@ class PerEpoch:
         return self.rescale * poly(self.base, epoch - self.restart, self.epochs - self.restart, self.repoly)
 
 
-def seg_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+class FusedSGD(torch.optim.SGD):
+    """PyTorch's fused SGD; on CPUs it walks over memory in order and first copies what does not lie so, gradients of channels_last weights
+    for one. A step on views that do lie so needs no copies."""
+
+    def __init__(self, groups: list[dict], **options: float) -> None:
+        super().__init__(groups, fused=True, **options)
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """As SGD's."""
+        weights = [p for group in self.param_groups for p in group["params"] if _is_last(p)]
+        gradients = [weight.grad for weight in weights]
+        for weight in weights:
+            self._turn(weight, (0, 2, 3, 1))
+        try:
+            return super().step(closure)
+        finally:
+            for weight, gradient in zip(weights, gradients, strict=True):
+                self._turn(weight, (0, 3, 1, 2))
+                weight.grad = gradient
+
+    def _turn(self, weight: nn.Parameter, order: tuple[int, int, int, int]) -> None:
+        gradient, weight.grad = weight.grad, None
+        weight.data = weight.data.permute(order)
+        weight.grad = gradient.permute(order)
+        state = self.state.get(weight, {})
+        if state.get("momentum_buffer") is not None:
+            state["momentum_buffer"] = state["momentum_buffer"].permute(order)
+
+
+def _is_last(weight: nn.Parameter) -> bool:
+    last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    return last and not weight.is_contiguous() and weight.grad is not None and weight.device.type == "cpu"
+
+
+def seg_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> FusedSGD:
     """SGD with one learning rate, and decay, for all parameters, as published for DecoupleSegNets."""
     groups = [{"params": list(model.parameters()), "factor": 1.0}]
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    return FusedSGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
-def edge_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+def edge_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> FusedSGD:
     """SGD over two groups, the trunk at `lr` and everything else at ten times as much; decay on all parameters, as published."""
     trunk = list(model.backbone.parameters())
     inside = {id(parameter) for parameter in trunk}
     heads = [parameter for parameter in model.parameters() if id(parameter) not in inside]
     groups = [{"params": trunk, "factor": 1.0}, {"params": heads, "factor": HEAD_FACTOR}]
-    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    optimizer = FusedSGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
     set_lr(optimizer, lr)
     return optimizer
 
