@@ -61,6 +61,8 @@ def on_grid(x: Tensor, step: int) -> Tensor:
 
 def off_grid(values: Tensor, like: Tensor, step: int) -> Tensor:
     """The adjoint of `on_grid`: a map of `like`'s shape and memory layout, 0 but for the values on its grid."""
+    if step == 1:
+        return values
     whole = torch.zeros_like(like, dtype=values.dtype, device=values.device)
     whole[:, :, ::step, ::step] = values
     return whole

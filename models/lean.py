@@ -19,24 +19,21 @@ def norm_relu_conv(x: Tensor, norm: nn.BatchNorm2d, conv: Convolution, before: T
 
     before: (C,), the bias that was left out when x was made.
     """
-    if not (torch.is_grad_enabled() and _is_plain(norm, x)):
+    if not (torch.is_grad_enabled() and is_plain(norm, x)):
         read = F.relu(normalise(x, norm, before), inplace=True)
         if conv.bias is None:
             return conv(read)
         return convolve(on_grid(read, conv.step), conv.weight, None, conv.geometry)
-    weight = conv.weight
-    if torch.is_autocast_enabled(x.device.type):  # which does not look into what follows
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(dtype), weight.to(dtype)
+    dtype = working_type(x)
     norm.num_batches_tracked.add_(1)
-    return _NormReluConv.apply(x, norm.weight, norm.bias, weight, before, norm, conv)
+    return _NormReluConv.apply(x.to(dtype), norm.weight, norm.bias, conv.weight.to(dtype), before, norm, conv)
 
 
 def normalise(x: Tensor, norm: nn.BatchNorm2d, before: Tensor | None) -> Tensor:
     """norm(x + before). In training a constant moves nothing but the running mean, so that it need not be added to the map."""
     if before is None:
         return norm(x)
-    if not _is_plain(norm, x):
+    if not is_plain(norm, x):
         return norm(x + before[:, None, None])
     norm.num_batches_tracked.add_(1)
     shift = norm.bias + 0 * before  # a gradient of 0, not none at all: the published optimiser lets this bias decay
@@ -47,9 +44,31 @@ def normalise(x: Tensor, norm: nn.BatchNorm2d, before: Tensor | None) -> Tensor:
     return out
 
 
-def _is_plain(norm: nn.BatchNorm2d, x: Tensor) -> bool:
+def is_plain(norm: nn.BatchNorm2d, x: Tensor) -> bool:
+    """Whether a map's batch normalisation can be made a part of something larger."""
     plain = norm.training and type(norm) is nn.BatchNorm2d and x.device.type in ("cpu", "cuda")
     return plain and not torch.compiler.is_compiling()
+
+
+def working_type(x: Tensor) -> torch.dtype:
+    """What convolutions compute in; autocast does not look into a function of our own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def normalised_anew(x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
+    """What batch normalisation made of x, up to rounding; all but x are (C,)."""
+    factor = scale * invstd
+    constant = shift - mean * factor
+    return torch.addcmul(constant[:, None, None], x, factor[:, None, None]).to(x.dtype)
+
+
+def norm_backward(
+    gradient: Tensor, x: Tensor, scale: Tensor, mean: Tensor, invstd: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A gradient of batch normalisation's result as gradients of x, scale and shift."""
+    back, wanted = torch.ops.aten.native_batch_norm_backward, [True, True, True]
+    return back(gradient, x, scale, None, None, mean, invstd, True, eps, wanted)
 
 
 class _NormReluConv(torch.autograd.Function):
@@ -77,19 +96,8 @@ class _NormReluConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, shift, weight, before, mean, invstd = ctx.saved_tensors
-        factor = scale * invstd
-        normal = torch.addcmul(_map(shift - mean * factor), on_grid(x, ctx.step), _map(factor))
-        read = normal.relu_().to(x.dtype)
+        read = normalised_anew(on_grid(x, ctx.step), scale, shift, mean, invstd).relu_()
         to_read, to_weight = convolve_backward(gradient, read, weight, ctx.geometry)
         torch.ops.aten.threshold_backward.grad_input(to_read, read, 0, grad_input=to_read)
-        if ctx.step > 1:
-            to_read = off_grid(to_read, x, ctx.step)
-        to_x, to_scale, to_shift = torch.ops.aten.native_batch_norm_backward(
-            to_read, x, scale, None, None, mean, invstd, True, ctx.eps, [True, True, True]
-        )
+        to_x, to_scale, to_shift = norm_backward(off_grid(to_read, x, ctx.step), x, scale, mean, invstd, ctx.eps)
         return to_x, to_scale, to_shift, to_weight, None if before is None else torch.zeros_like(before), None, None
-
-
-def _map(values: Tensor) -> Tensor:
-    """(C,) beside (N, C, H, W)."""
-    return values[:, None, None]

@@ -12,7 +12,7 @@ import torchvision.models as tv
 from torch import Tensor, nn
 
 from models.convolution import conv1x1, conv3x3
-from models.lean import norm_relu_conv
+from models.residual import residual_block
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 
@@ -36,26 +36,26 @@ DEPTHS = {
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity; both carry the layer's dilation, the first its stride."""
+    """Two 3x3 convolutions beside the identity; both carry the layer's dilation, the first its stride. last: of its layer."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, *, last: bool) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, width, stride, dilation)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(width, width, 1, dilation)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = _downsample(in_channels, width, stride)
+        self.last = last
 
     def forward(self, x: Tensor) -> Tensor:
-        out = norm_relu_conv(self.conv1(x), self.bn1, self.conv2)
-        return self.relu(self.bn2(out).add_(x if self.downsample is None else self.downsample(x)))
+        path = (self.conv1, self.bn1), (self.conv2, self.bn2)
+        return residual_block(x, path, self.downsample, last=self.last)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions beside the identity; the 3x3 carries the layer's stride and dilation."""
+    """1x1, 3x3, 1x1 convolutions beside the identity; the 3x3 carries the layer's stride and dilation. last: of its layer."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, *, last: bool) -> None:
         super().__init__()
         out_channels = width * EXPANSION["bottleneck"]
         self.conv1 = conv1x1(in_channels, width)
@@ -64,13 +64,12 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = conv1x1(width, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
         self.downsample = _downsample(in_channels, out_channels, stride)
+        self.last = last
 
     def forward(self, x: Tensor) -> Tensor:
-        out = norm_relu_conv(self.conv1(x), self.bn1, self.conv2)
-        out = norm_relu_conv(out, self.bn2, self.conv3)
-        return self.relu(self.bn3(out).add_(x if self.downsample is None else self.downsample(x)))
+        path = (self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)
+        return residual_block(x, path, self.downsample, last=self.last)
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
@@ -143,10 +142,10 @@ def _deep_stem(stride: int) -> nn.Sequential:
 
 
 def _make_layer(depth: Depth, number: int, in_channels: int, width: int, stride: int, dilation: int) -> nn.Sequential:
-    block, out_channels = BLOCKS[depth.block], width * EXPANSION[depth.block]
-    blocks = [block(in_channels, width, stride, dilation)]
-    blocks += [block(out_channels, width, 1, dilation) for _ in range(depth.blocks[number] - 1)]
-    return nn.Sequential(*blocks)
+    block, out_channels, count = BLOCKS[depth.block], width * EXPANSION[depth.block], depth.blocks[number]
+    first = block(in_channels, width, stride, dilation, last=count == 1)
+    others = (block(out_channels, width, 1, dilation, last=n == count - 1) for n in range(1, count))
+    return nn.Sequential(first, *others)
 
 
 def initialise(network: nn.Module) -> None:

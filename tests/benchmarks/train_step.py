@@ -66,10 +66,11 @@ class PlainBottleneck(Bottleneck):
 
     def forward(self, x: Tensor) -> Tensor:
         """As Bottleneck's."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
+        out = nn.functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = nn.functional.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(out))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        out = out + (x if self.downsample is None else self.downsample(x))
+        return nn.functional.relu(out, inplace=True)
 
 
 PLAIN = {LearnedUpsample: nn.ConvTranspose2d, Convolution: nn.Conv2d, Bottleneck: PlainBottleneck, DFF: PlainDFF}
