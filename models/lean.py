@@ -2,8 +2,8 @@
 
 A chain of layers keeps two maps for each convolution, what its batch normalisation reads and what it reads itself, as large again. The
 second costs one pass over the first, so the backward pass makes it anew. Everything else, the forward pass included, is what the layers
-would compute in turn, and is left to them where batch normalisation is not PyTorch's plain one in training, or where a compiler looks on,
-which saves memory in its own ways.
+would compute in turn. It is left to them in evaluation, where batch normalisation is not PyTorch's plain one (frozen, or joint over several
+ranks), and where a compiler looks on, which saves memory in its own ways.
 """
 
 import torch
@@ -38,9 +38,8 @@ def normalise(x: Tensor, norm: nn.BatchNorm2d, before: Tensor | None) -> Tensor:
     norm.num_batches_tracked.add_(1)
     shift = norm.bias + 0 * before  # a gradient of 0, not none at all: the published optimiser lets this bias decay
     out = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, shift, True, norm.momentum, norm.eps)
-    norm.running_mean.data.add_(
-        before.detach(), alpha=norm.momentum
-    )  # .data: autograd keeps it too, to no end in training
+    # Not in autograd's sight, which keeps the running mean, though training does not read it, and would call it spoilt.
+    norm.running_mean.data.add_(before.detach(), alpha=norm.momentum)
     return out
 
 

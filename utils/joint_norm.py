@@ -1,8 +1,8 @@
 """Batch normalisation over the joint batch of all ranks."""
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:
@@ -24,10 +24,10 @@ class JointBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         count = torch.tensor([wide.numel() / wide.shape[1]], dtype=wide.dtype)
-        mean_sum, count = all_reduce(wide.sum(dim=(0, 2, 3))), all_reduce(count)
-        mean = mean_sum / count
+        dist.all_reduce(count)
+        mean = _SumOverRanks.apply(wide.sum(dim=(0, 2, 3))) / count
         centred = wide - mean[:, None, None]
-        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / count
+        variance = _SumOverRanks.apply(centred.square().sum(dim=(0, 2, 3))) / count
         with torch.no_grad():
             unbiased = variance * count / (count - 1)
             self.running_mean.lerp_(mean, self.momentum)
@@ -35,3 +35,19 @@ class JointBatchNorm(nn.BatchNorm2d):
             self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """What a rank adds to the sum, each of the others' losses sees too: so the gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
