@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from data.base import InputError
 from data.cli import run
 from data.sampling import BatchSampler
 from utils.checkpoint import read_checkpoint
-from utils.loading import Batches, make_loader
+from utils.loading import Batches, make_loader, named_deaths
 from utils.run_folder import damage_of, newest_whole
 
 
@@ -134,6 +135,37 @@ def test_a_worker_that_dies_names_its_picture() -> None:
     loader = make_loader(Dying(), files, BatchSampler(6, 1, seed=0), workers=2, device="cpu")
     with pytest.raises(InputError, match=r"a loader process died \(.*\) at the picture picture_2\.png; look at"):
         list(Batches(loader))
+
+
+class Whole(Dataset):
+    """Six samples."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        return {"index": key[1]}
+
+
+def test_a_worker_that_dies_while_the_net_computes_names_its_picture() -> None:
+    """The out-of-memory killer chooses its moment: nobody waits for a batch then."""
+    files = [Path(f"{index}.png") for index in range(6)]
+    loader = make_loader(Whole(), files, BatchSampler(6, 1, seed=0), workers=1, device="cpu")
+    with (
+        pytest.raises(InputError, match=r"died \(killed by signal: Killed\) at the picture \d\.png"),
+        named_deaths(loader),
+    ):
+        for _ in Batches(loader):
+            os.kill(int(loader.dataset.notes[0, 0]), signal.SIGKILL)
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                sum(range(1000))
+
+
+def test_other_errors_of_a_step_stay_what_they_are() -> None:
+    loader = make_loader(Whole(), [None] * 6, BatchSampler(6, 1, seed=0), workers=0, device="cpu")
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), named_deaths(loader):
+        torch.ones(2, 3) @ torch.ones(2, 3)
 
 
 def test_workers_leave_a_schedulers_signals_to_the_main_process(tiny_camvid: Path, tmp_path: Path) -> None:

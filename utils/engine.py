@@ -22,7 +22,7 @@ from utils.curves import plot_curves
 from utils.distributed import any_rank, device_index, mean_over_ranks
 from utils.inference import normalize
 from utils.launcher import Ranks
-from utils.loading import Batches
+from utils.loading import Batches, named_deaths
 from utils.logger import Logger
 from utils.precision import Precision
 from utils.preempt import Preempted, StopRequest
@@ -119,6 +119,10 @@ class Trainer:
 
     def run(self) -> None:
         """Train from where `progress` is to the end. Raises Preempted when asked to stop, with the checkpoint written."""
+        with named_deaths(self.loader):
+            self._run()
+
+    def _run(self) -> None:
         progress, settings = self.progress, self.settings
         self.saved = time.monotonic()
         while progress.epoch < settings.epochs:

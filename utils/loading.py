@@ -80,10 +80,8 @@ class Batches:
         started = time.perf_counter()
         batches = iter(self.loader)
         while True:
-            try:
+            with named_deaths(self.loader):
                 batch = next(batches, None)
-            except RuntimeError as error:
-                raise _named(error, self.loader) from error
             self.waited += time.perf_counter() - started
             if batch is None:
                 return
@@ -91,16 +89,23 @@ class Batches:
             started = time.perf_counter()
 
 
-def _named(error: RuntimeError, loader: DataLoader) -> Exception:
-    """A worker's death as an InputError that names the pictures it may have died of; any other error as it is."""
-    text = str(error)
-    if "DataLoader worker" not in text:
-        return error
-    processes = {int(number) for group in re.findall(r"\(pid\S* ([\d, ]+)", text) for number in group.split(",")}
-    pictures = ", ".join(loader.dataset.at_hand(processes)) or "unknown"
-    loader.dataset.end_workers()
-    reason = re.search(r"killed by signal: [^.]*|exited unexpectedly", text)
-    return InputError(
-        f"a loader process died ({reason.group() if reason else text.splitlines()[0]}) at the picture {pictures}; "
-        "look at that file, or, if the machine ran out of memory, give fewer --workers"
-    )
+@contextlib.contextmanager
+def named_deaths(loader: DataLoader) -> Iterator[None]:
+    """Within, the death of one of the loader's workers is an InputError that names the pictures it may have died of.
+
+    PyTorch raises it from a signal's handler: not only where a batch is waited for, but wherever the process happens to be.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if "DataLoader worker" not in text:
+            raise
+        processes = {int(number) for group in re.findall(r"\(pid\S* ([\d, ]+)", text) for number in group.split(",")}
+        pictures = ", ".join(loader.dataset.at_hand(processes)) or "unknown"
+        loader.dataset.end_workers()
+        reason = re.search(r"killed by signal: [^.]*|exited unexpectedly", text)
+        raise InputError(
+            f"a loader process died ({reason.group() if reason else text.splitlines()[0]}) at the picture {pictures}; "
+            "look at that file, or, if the machine ran out of memory, give fewer --workers"
+        ) from error
