@@ -26,7 +26,7 @@ from utils.allocator import keep_freed_memory
 from utils.args import FREE_ON_RESUME, parse_train_args
 from utils.checkpoint import CheckpointError, ModelInfo, create_model, load_start, read_checkpoint
 from utils.distributed import from_main, own_device, process_group
-from utils.engine import Settings, Trainer
+from utils.engine import Trainer
 from utils.inference import pick_device
 from utils.joint_norm import synchronise_batch_norm
 from utils.launcher import Ranks
@@ -36,6 +36,7 @@ from utils.precision import Precision
 from utils.preempt import REQUEUE, Preempted, StopRequest
 from utils.records import describe_run
 from utils.run_folder import LAST, PREVIOUS, newest_whole, only_one, remove_parts, set_aside
+from utils.run_state import Settings
 from utils.work import pictures, plan_work
 
 

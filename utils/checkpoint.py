@@ -3,7 +3,7 @@
 A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with `weights_only=True`:
   format 1; model {name, backbone, num_classes, task, classes, palette, base_size, dataset, options}; weights (the state dict);
   and, in `last.pth`, what training needs to go on: optimizer, scaler, average (of the weights), args, and where it is
-  (`utils.engine.Progress`).
+  (`utils.run_state.Progress`).
 """
 
 from dataclasses import asdict, dataclass, field, replace

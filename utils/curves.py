@@ -46,6 +46,8 @@ def plot_curves(log: Path, out: Path) -> None:
             axes.plot(epochs, values, label=label, color=COLORS[place], marker=mark, markersize=3)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("epoch")
+        axes.tick_params(labelbottom=True)  # a shared axis would have them in the last row alone, which may be shorter
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
         if len(curves) > 1:
