@@ -93,17 +93,25 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry)
     return product.unflatten(2, x.shape[2:])
 
 
-def convolve_backward(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """A gradient of what `convolve` returns as gradients of x and weight."""
+def convolve_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, onto: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """A gradient of what `convolve` returns as gradients of x and weight. onto: what the first is added to, in place."""
     if not _is_product(x, weight, geometry):
         back, wanted = torch.ops.aten.convolution_backward, [True, True, False]
-        return back(gradient, x, weight, None, *geometry[:3], False, [0, 0], geometry.groups, wanted)[:2]
-    if x.stride(1) == 1:
+        to_x, to_weight = back(gradient, x, weight, None, *geometry[:3], False, [0, 0], geometry.groups, wanted)[:2]
+    elif x.stride(1) == 1:
         rows, pixels = gradient.permute(0, 2, 3, 1).flatten(0, 2), x.permute(0, 2, 3, 1)  # (N H W, O), (N, H, W, C)
+        to_weight = (rows.T @ pixels.flatten(0, 2)).view_as(weight)
+        if onto is not None and onto.is_contiguous(memory_format=torch.channels_last):
+            onto.permute(0, 2, 3, 1).flatten(0, 2).addmm_(rows, weight.flatten(1))
+            return onto, to_weight
         to_x = (rows @ weight.flatten(1)).view(pixels.shape).permute(0, 3, 1, 2)
-        return to_x, (rows.T @ pixels.flatten(0, 2)).view_as(weight)
-    maps, factor = gradient.flatten(2), weight.flatten(1).T.expand(len(x), -1, -1)
-    return torch.bmm(factor, maps).view_as(x), torch.bmm(maps, x.flatten(2).mT).sum(dim=0).view_as(weight)
+    else:
+        maps, factor = gradient.flatten(2), weight.flatten(1).T.expand(len(x), -1, -1)
+        to_weight = torch.bmm(maps, x.flatten(2).mT).sum(dim=0).view_as(weight)
+        to_x = torch.bmm(factor, maps).view_as(x)
+    return to_x if onto is None else onto.add_(to_x), to_weight
 
 
 def _is_product(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:

@@ -63,10 +63,12 @@ class _Kept(NamedTuple):
         """norm(y) on a grid, made anew."""
         return normalised_anew(on_grid(self.y, step), self.scale, self.shift, self.mean, self.invstd)
 
-    def backward(self, gradient: Tensor, read: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """A gradient of norm(conv(read)) as that of `read` and those of weight, scale and shift."""
+    def backward(
+        self, gradient: Tensor, read: Tensor, onto: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """A gradient of norm(conv(read)) as that of `read`, added to `onto` in place, and those of weight, scale and shift."""
         to_y, to_scale, to_shift = norm_backward(gradient, self.y, self.scale, self.mean, self.invstd, self.norm.eps)
-        to_read, to_weight = convolve_backward(to_y, read, self.weight, self.conv.geometry)
+        to_read, to_weight = convolve_backward(to_y, read, self.weight, self.conv.geometry, onto)
         return to_read, (to_weight, to_scale, to_shift)
 
 
@@ -107,23 +109,33 @@ class _Residual(torch.autograd.Function):
         x, result = _input(ctx), _result(ctx)
         to_sum = torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=torch.empty_like(result))
         ctx.made = result = None
-        to_read, to_parameters = to_sum, []
-        for kept, earlier in zip(reversed(path), [*reversed(path[:-1]), None], strict=True):
-            step = kept.conv.step
-            read = on_grid(x, step) if earlier is None else earlier.normal(step).relu_()
-            to_read, gradients = kept.backward(to_read, read)
+        to_made, to_parameters = to_sum, []
+        for kept, earlier in zip(reversed(path[1:]), reversed(path[:-1]), strict=True):
+            read = earlier.normal(kept.conv.step).relu_()
+            to_read, gradients = kept.backward(to_made, read)
+            torch.ops.aten.threshold_backward.grad_input(to_read, read, 0, grad_input=to_read)
+            to_made = off_grid(to_read, earlier.y, kept.conv.step)
             to_parameters = [*gradients, *to_parameters]
-            if earlier is not None:
-                torch.ops.aten.threshold_backward.grad_input(to_read, read, 0, grad_input=to_read)
-            to_read = off_grid(to_read, x if earlier is None else earlier.y, step)
-        if shortcut is None:
-            to_x = to_sum.add_(to_read)
-        else:
-            step, to_x = shortcut.conv.step, to_read
-            to_read, gradients = shortcut.backward(to_sum, on_grid(x, step))
-            to_x[:, :, ::step, ::step].add_(to_read)
+        to_x, gradients = _onto_input(path[0], to_made, x, to_sum if shortcut is None else None)
+        to_parameters = [*gradients, *to_parameters]
+        if shortcut is not None:
+            to_x, gradients = _onto_input(shortcut, to_sum, x, to_x)
             to_parameters += gradients
         return to_x, None, None, None, None, *to_parameters
+
+
+def _onto_input(
+    kept: _Kept, gradient: Tensor, x: Tensor, onto: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """`_Kept.backward` for a convolution of the block's input."""
+    step = kept.conv.step
+    if step == 1:
+        return kept.backward(gradient, x, onto)
+    to_read, gradients = kept.backward(gradient, on_grid(x, step))
+    if onto is None:
+        return off_grid(to_read, x, step), gradients
+    onto[:, :, ::step, ::step].add_(to_read)
+    return onto, gradients
 
 
 def _kept(ctx: _Residual) -> tuple[list[_Kept], _Kept | None]:
