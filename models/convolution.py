@@ -34,16 +34,17 @@ class Convolution(nn.Conv2d):
     """nn.Conv2d in less time.
 
     A kernel of one tap, or one whose taps lie as far apart as the stride is wide, reads but the pixels on the stride's grid: so it is a
-    convolution of these, without stride and dilation. And one tap on a CPU is a product of matrices, for which MKL takes three
-    quarters of oneDNN's time.
+    convolution of these, without stride and dilation. And one tap on a CPU is a product of matrices: forwards MKL is about as fast
+    as oneDNN, and for the gradient of the weights it takes from 1.2 to 0.4 of its time, the less the more channels.
 
     step: of the grid; 1: all pixels are read. geometry: of the kernel on the grid.
     """
 
     def __init__(self, *args: int, **options: int | bool) -> None:
         super().__init__(*args, **options)
-        one_tap = self.kernel_size == (1, 1) and self.padding == (0, 0)
-        self.step = self.stride[0] if one_tap or self.stride == self.dilation == self.padding else 1
+        one_tap = self.kernel_size == (1, 1) and self.padding == (0, 0) and self.stride[0] == self.stride[1]
+        apart = self.stride == self.dilation == self.padding == (self.stride[0],) * 2
+        self.step = self.stride[0] if one_tap or apart else 1
         lists = ([max(n // self.step, n and 1) for n in pair] for pair in (self.stride, self.padding, self.dilation))
         self.geometry = Geometry(*lists, self.groups)
 

@@ -21,8 +21,6 @@ def norm_relu_conv(x: Tensor, norm: nn.BatchNorm2d, conv: Convolution, before: T
     """
     if not (torch.is_grad_enabled() and is_plain(norm, x)):
         read = F.relu(normalise(x, norm, before), inplace=True)
-        if conv.bias is None:
-            return conv(read)
         return convolve(on_grid(read, conv.step), conv.weight, None, conv.geometry)
     dtype = working_type(x)
     norm.num_batches_tracked.add_(1)

@@ -44,8 +44,8 @@ def test_a_convolution_is_a_convolution(
     assert layer(x).is_contiguous(memory_format=layout)
 
 
-def test_grouped_and_padded_convolutions_stay_what_they_are() -> None:
-    for options in ({"groups": 2}, {"padding": 1}, {"padding": 1, "stride": 2}):
+def test_grouped_padded_and_uneven_convolutions_stay_what_they_are() -> None:
+    for options in ({"groups": 2}, {"padding": 1}, {"padding": 1, "stride": 2}, {"stride": (2, 1)}):
         layer = Convolution(4, 6, 1, **options).double()
         x = draw(1, 4, 5, 6)
         assert_same_gradients(layer, lambda x, layer=layer: nn.Conv2d.forward(layer, x), x, [*layer.parameters()])

@@ -133,7 +133,8 @@ class Dying(Dataset):
 def test_a_worker_that_dies_names_its_picture() -> None:
     files = [Path(f"picture_{number}.png") for number in range(6)]
     loader = make_loader(Dying(), files, BatchSampler(6, 1, seed=0), workers=2, device="cpu")
-    with pytest.raises(InputError, match=r"a loader process died \(.*\) at the picture picture_2\.png; look at"):
+    told = r"a loader process died \(.*\) at the picture picture_2\.png; look at"
+    with pytest.raises(InputError, match=told), named_deaths(loader):
         list(Batches(loader))
 
 

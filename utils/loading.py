@@ -80,8 +80,7 @@ class Batches:
         started = time.perf_counter()
         batches = iter(self.loader)
         while True:
-            with named_deaths(self.loader):
-                batch = next(batches, None)
+            batch = next(batches, None)
             self.waited += time.perf_counter() - started
             if batch is None:
                 return

@@ -52,8 +52,8 @@ class PerEpoch:
 
 
 class FusedSGD(torch.optim.SGD):
-    """PyTorch's fused SGD; on CPUs it walks over memory in order and first copies what does not lie so, gradients of channels_last weights
-    for one. A step on views that do lie so needs no copies."""
+    """PyTorch's fused SGD, which on CPUs makes a copy for every weight that is not contiguous, such as channels_last ones. Of views that
+    are contiguous it needs none."""
 
     def __init__(self, groups: list[dict], **options: float) -> None:
         super().__init__(groups, fused=True, **options)
