@@ -32,19 +32,18 @@ from torch import nn
 from tqdm import tqdm
 
 from data import DATASETS
-from data.base import InputError, write_png
-from data.cli import run
 from data.edges import PNG_CLASSES, encode_png, pack
+from data.errors import InputError, run
+from data.image_io import write_png
+from data.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
 from utils.checkpoint import ModelInfo, load_model
-from utils.distributed import from_main, gather_objects, own_device, process_group
-from utils.inference import pick_device, predict_edges, predict_labels, quantize
-from utils.picture_files import find_pictures, output_names, read_picture
-from utils.score_args import add_network_flags, chosen_modes, described_network
-from utils.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
+from utils.distributed.group import from_main, gather_objects, own_device, process_group
+from utils.inference.args import add_network_flags, chosen_modes, described_network
+from utils.inference.device import pick_device
+from utils.inference.image_files import find_pictures, output_names, read_picture
+from utils.inference.predictor import predict_edges, predict_labels, quantize
 
-WRITERS = (
-    4  # threads that draw and compress while the network goes on: a full-size Cityscapes picture takes a second or more
-)
+WRITERS = 4  # threads that draw and compress while the network goes on: a full-size Cityscapes picture takes a second or more
 
 
 Outputs = dict[str, list[Path]]  # kind -> the files of one picture
@@ -53,10 +52,21 @@ Outputs = dict[str, list[Path]]  # kind -> the files of one picture
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
     switch = argparse.BooleanOptionalAction
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="a picture or a folder of pictures")
-    parser.add_argument("--recursive", action=switch, default=True, help="take the subfolders of folders too (default)")
-    parser.add_argument("--upright", action=switch, default=True, help="turn photographs as EXIF says (default)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="a picture or a folder of pictures"
+    )
+    parser.add_argument(
+        "--recursive",
+        action=switch,
+        default=True,
+        help="take the subfolders of folders too (default)",
+    )
+    parser.add_argument(
+        "--upright", action=switch, default=True, help="turn photographs as EXIF says (default)"
+    )
 
     net = parser.add_argument_group("network")
     net.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
@@ -73,10 +83,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="P",
         help="least probability of an edge that is drawn (default 0.5)",
     )
-    out.add_argument("--overlay", action=switch, default=True, help="write NAME_overlay.png (default)")
-    out.add_argument("--save-prob", action=switch, default=False, help="edges: write prob/class_001/NAME.png …")
+    out.add_argument(
+        "--overlay", action=switch, default=True, help="write NAME_overlay.png (default)"
+    )
+    out.add_argument(
+        "--save-prob", action=switch, default=False, help="edges: write prob/class_001/NAME.png …"
+    )
     out.add_argument("--save-bits", action=switch, default=False, help="edges: write bits/NAME.png")
-    out.add_argument("--overwrite", action=switch, default=False, help="replace files of an earlier run")
+    out.add_argument(
+        "--overwrite", action=switch, default=False, help="replace files of an earlier run"
+    )
     return parser.parse_args(argv)
 
 
@@ -86,11 +102,15 @@ def main(args: argparse.Namespace) -> int:
     with process_group(device.type) as ranks:
         device = own_device(device, ranks)
         # One rank looks, before any of them writes.
-        found, failures = from_main(lambda: find_pictures(args.inputs, args.out, args.recursive), ranks)
+        found, failures = from_main(
+            lambda: find_pictures(args.inputs, args.out, args.recursive), ranks
+        )
         model, info = load_model(args.checkpoint, **described_network(args))
         files = from_main(lambda: plan(found, info, args), ranks)
         mine = dict(list(files.items())[ranks.rank :: ranks.world])
-        failed = predict_pictures(mine, model.to(device), info, device, args, silent=not ranks.is_main)
+        failed = predict_pictures(
+            mine, model.to(device), info, device, args, silent=not ranks.is_main
+        )
         for part in gather_objects(failed, ranks):
             failures |= part
         if ranks.is_main:
@@ -100,7 +120,9 @@ def main(args: argparse.Namespace) -> int:
 
 def plan(found: dict[Path, Path], info: ModelInfo, args: argparse.Namespace) -> dict[Path, Outputs]:
     """The files to write for each picture. InputError if one of them is not to be written."""
-    files = {path: output_files(args.out, name, info, args) for path, name in output_names(found).items()}
+    files = {
+        path: output_files(args.out, name, info, args) for path, name in output_names(found).items()
+    }
     check_outputs(files, args.overwrite)
     return files
 
@@ -115,7 +137,9 @@ def predict_pictures(
     silent: bool,
 ) -> dict[Path, Exception]:
     """Write the files of each picture; returns those that failed, with the reason."""
-    predict, write = (predict_edges, write_edges) if info.task == "edge" else (predict_labels, write_labels)
+    predict, write = (
+        (predict_edges, write_edges) if info.task == "edge" else (predict_labels, write_labels)
+    )
     modes = chosen_modes(args, info.base_size)
     failures = {}
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -143,10 +167,14 @@ def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace
         files["overlay"] = [out / f"{name}_overlay.png"]
     if info.task == "seg":
         if args.save_prob or args.save_bits:
-            raise InputError(f"--save-prob and --save-bits are for edges; {args.checkpoint} holds {info.name}")
+            raise InputError(
+                f"--save-prob and --save-bits are for edges; {args.checkpoint} holds {info.name}"
+            )
         return files | {"labels": [out / "labels" / f"{name}.png"]}
     if args.save_prob:
-        files["prob"] = [out / "prob" / f"class_{k + 1:03d}" / f"{name}.png" for k in range(info.num_classes)]
+        files["prob"] = [
+            out / "prob" / f"class_{k + 1:03d}" / f"{name}.png" for k in range(info.num_classes)
+        ]
     if args.save_bits:
         files["bits"] = [out / "bits" / f"{name}.png"]
         if info.num_classes > PNG_CLASSES:
@@ -166,7 +194,9 @@ def check_outputs(files: dict[Path, Outputs], overwrite: bool) -> None:
             raise InputError(f"{path} is there already; give --overwrite or another --out")
 
 
-def write_labels(files: Outputs, image: np.ndarray, labels: np.ndarray, info: ModelInfo, _threshold: float) -> None:
+def write_labels(
+    files: Outputs, image: np.ndarray, labels: np.ndarray, info: ModelInfo, _threshold: float
+) -> None:
     """Write one picture's files. image: uint8 (H, W, 3). labels: uint8 (H, W)."""
     write_png(files["labels"][0], labels)
     colors = color_labels(labels, info.palette)
@@ -176,14 +206,18 @@ def write_labels(files: Outputs, image: np.ndarray, labels: np.ndarray, info: Mo
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
 
 
-def write_edges(files: Outputs, image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float) -> None:
+def write_edges(
+    files: Outputs, image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
+) -> None:
     """Write one picture's files. image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
     present = present_classes(prob, info.num_classes, threshold=threshold)
     drawn = draw_edges(prob, info.palette, threshold=threshold)
     write_png(files["edges"][0], add_legend(drawn, present, info.classes, info.palette))
     for path in files.get("overlay", ()):
         write_png(path, draw_overlay(image, prob, info.palette, threshold=threshold))
-    for path, score in zip(files.get("prob", ()), prob, strict=False):  # no paths where none were asked for
+    for path, score in zip(
+        files.get("prob", ()), prob, strict=False
+    ):  # no paths where none were asked for
         write_png(path, quantize(score))
     for path in files.get("bits", ()):
         write_png(path, encode_png(pack(prob >= threshold)))

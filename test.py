@@ -21,29 +21,36 @@ import torch
 from torch import nn
 
 from data import build_dataset, dataset_class, parse_options
-from data.base import Dataset, InputError
-from data.cli import run
+from data.base import Dataset
+from data.errors import InputError, run
 from utils.checkpoint import ModelInfo, load_model
-from utils.distributed import own_device, process_group
-from utils.edge_counts import PictureCounter, fingerprint
-from utils.edge_eval import count_pictures, write_results
-from utils.edge_report import write_report
-from utils.edge_scores import format_table, score_modes
-from utils.edge_source import FileSource, NetworkSource, class_names, shower
-from utils.inference import pick_device
-from utils.label_maps import DatasetLabels, FolderLabels, LabelMaps, NetworkLabels, match_maps
-from utils.launcher import Ranks
-from utils.prediction_files import PredictionFolder
-from utils.protocols import Protocol
-from utils.score_args import chosen_modes, chosen_protocol, chosen_task, described_network, parse_score_args
-from utils.seg_eval import count_pictures as count_label_maps
-from utils.seg_eval import shower as label_shower
-from utils.seg_eval import write_results as write_seg_results
-from utils.seg_report import write_report as write_seg_report
-from utils.seg_scores import SegProtocol, picture_quality, score_pictures
-from utils.seg_tables import format_scores
-from utils.submission import write_submission
-from utils.truth_files import DatasetTruth, FolderTruth, Truth
+from utils.distributed.environment import Ranks
+from utils.distributed.group import own_device, process_group
+from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
+from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, Truth
+from utils.evaluation.edges.image_counts import PictureCounter, fingerprint
+from utils.evaluation.edges.predictions import PredictionFolder
+from utils.evaluation.edges.protocols import Protocol
+from utils.evaluation.edges.report import write_report
+from utils.evaluation.edges.run import count_pictures, write_results
+from utils.evaluation.edges.scores import format_table, score_modes
+from utils.evaluation.edges.sources import FileSource, NetworkSource, class_names, shower
+from utils.evaluation.segmentation.label_maps import (
+    DatasetLabels,
+    FolderLabels,
+    LabelMaps,
+    NetworkLabels,
+    match_maps,
+)
+from utils.evaluation.segmentation.report import write_report as write_seg_report
+from utils.evaluation.segmentation.run import count_pictures as count_label_maps
+from utils.evaluation.segmentation.run import shower as label_shower
+from utils.evaluation.segmentation.run import write_results as write_seg_results
+from utils.evaluation.segmentation.scores import SegProtocol, picture_quality, score_pictures
+from utils.evaluation.segmentation.submission import write_submission
+from utils.evaluation.segmentation.tables import format_scores
+from utils.inference.args import chosen_modes, described_network
+from utils.inference.device import pick_device
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,7 +77,11 @@ def main(args: argparse.Namespace) -> None:
 
 
 def score_edges(
-    args: argparse.Namespace, model: nn.Module | None, info: ModelInfo | None, device: torch.device, ranks: Ranks
+    args: argparse.Namespace,
+    model: nn.Module | None,
+    info: ModelInfo | None,
+    device: torch.device,
+    ranks: Ranks,
 ) -> None:
     """Count on all ranks; add up, print and write on the main one."""
     name = args.dataset or (info.dataset if info else "")
@@ -88,7 +99,11 @@ def score_edges(
         modes = chosen_modes(args, info.base_size)
         source = NetworkSource(args.checkpoint, model, dataset, truth, device=device, modes=modes)
     counter = PictureCounter(
-        truth, protocol, fingerprint(source.identity, truth.origin), args.out / "partial", source.files
+        truth,
+        protocol,
+        fingerprint(source.identity, truth.origin),
+        args.out / "partial",
+        source.files,
     )
     predict = None if args.predictions else source.scores
     counts = count_pictures(counter, source.indices, args.workers, ranks, predict=predict)
@@ -98,33 +113,54 @@ def score_edges(
         origin = {**source.origin, **truth.origin, "images": len(counts)}
         for mode in scores:
             print(f"\n{mode.mode}\n{format_table(mode)}")
-        write_results(args.out, scores, counts, protocol, origin, [truth.names[i] for i in source.indices])
+        write_results(
+            args.out, scores, counts, protocol, origin, [truth.names[i] for i in source.indices]
+        )
         if args.report:
             show = shower(source, truth, dataset)
-            write_report(args.out, scores, counts, protocol, origin, palette, show=show, pictures=args.pictures)
+            write_report(
+                args.out,
+                scores,
+                counts,
+                protocol,
+                origin,
+                palette,
+                show=show,
+                pictures=args.pictures,
+            )
         counter.forget()
         print(f"\nscores: {args.out}")
 
 
 def score_labels(
-    args: argparse.Namespace, model: nn.Module | None, info: ModelInfo | None, device: torch.device, ranks: Ranks
+    args: argparse.Namespace,
+    model: nn.Module | None,
+    info: ModelInfo | None,
+    device: torch.device,
+    ranks: Ranks,
 ) -> None:
     """Count on all ranks; add up, print and write on the main one."""
     name = args.dataset or (info.dataset if info else "")
     dataset = open_pictures(args, name)
     num_classes = info.num_classes if info else known_classes(args, name)
     if num_classes is None:
-        raise InputError("label maps do not say how many classes there are; add --num-classes or --dataset")
+        raise InputError(
+            "label maps do not say how many classes there are; add --num-classes or --dataset"
+        )
     names, palette = class_names(info, name, num_classes)
     protocol = SegProtocol(tuple(names), tuple(args.bounds), args.boundary_iou)
     truth = open_labels(args, dataset, num_classes)
     if args.predictions:
-        predictions = FolderLabels(args.predictions, num_classes, what="predictions", label_ids=args.label_ids)
+        predictions = FolderLabels(
+            args.predictions, num_classes, what="predictions", label_ids=args.label_ids
+        )
     else:
         predictions = open_network(args, model, info, dataset, device)
     tell = partial(print, file=sys.stderr) if ranks.is_main else (lambda _text: None)
     matches = match_maps(truth, predictions, allow_missing=args.allow_missing, report=tell)
-    counts = count_label_maps(truth, predictions, matches, protocol, workers=args.workers, ranks=ranks)
+    counts = count_label_maps(
+        truth, predictions, matches, protocol, workers=args.workers, ranks=ranks
+    )
     if ranks.is_main:
         scores = score_pictures(list(counts.values()), protocol)
         source = {**predictions.origin, **truth.origin, "images": len(counts)}
@@ -133,14 +169,20 @@ def score_labels(
         if args.report:
             quality = picture_quality(list(counts.values()))
             show = label_shower(truth, predictions, matches, dataset)
-            write_seg_report(args.out, scores, quality, source, palette, show=show, pictures=args.pictures)
+            write_seg_report(
+                args.out, scores, quality, source, palette, show=show, pictures=args.pictures
+            )
         print(f"\nscores: {args.out}")
 
 
-def submit(args: argparse.Namespace, model: nn.Module, info: ModelInfo, device: torch.device, ranks: Ranks) -> None:
+def submit(
+    args: argparse.Namespace, model: nn.Module, info: ModelInfo, device: torch.device, ranks: Ranks
+) -> None:
     """Write, check and zip the label maps for Cityscapes' server."""
     if info.task != "seg":
-        raise InputError(f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps")
+        raise InputError(
+            f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps"
+        )
     dataset = open_pictures(args, args.dataset or info.dataset)
     predictions = open_network(args, model, info, dataset, device)
     path = write_submission(dataset, predictions, args.submit, ranks)
@@ -154,12 +196,20 @@ def open_pictures(args: argparse.Namespace, name: str) -> Dataset | None:
         return None
     if not name:
         raise InputError(f"{args.checkpoint} does not say what it was trained on; add --dataset")
-    return build_dataset(name, args.data_root or f"datasets/{name}", args.split, **parse_options(args.data_option))
+    return build_dataset(
+        name, args.data_root or f"datasets/{name}", args.split, **parse_options(args.data_option)
+    )
 
 
-def open_truth(args: argparse.Namespace, protocol: Protocol, dataset: Dataset | None, num_classes: int) -> Truth:
+def open_truth(
+    args: argparse.Namespace, protocol: Protocol, dataset: Dataset | None, num_classes: int
+) -> Truth:
     """The true edges: files, or what the data set makes of its labels."""
-    return FolderTruth(args.labels, protocol, num_classes) if args.labels else DatasetTruth(dataset, protocol)
+    return (
+        FolderTruth(args.labels, protocol, num_classes)
+        if args.labels
+        else DatasetTruth(dataset, protocol)
+    )
 
 
 def open_labels(args: argparse.Namespace, dataset: Dataset | None, num_classes: int) -> LabelMaps:
@@ -170,11 +220,17 @@ def open_labels(args: argparse.Namespace, dataset: Dataset | None, num_classes: 
 
 
 def open_network(
-    args: argparse.Namespace, model: nn.Module, info: ModelInfo, dataset: Dataset, device: torch.device
+    args: argparse.Namespace,
+    model: nn.Module,
+    info: ModelInfo,
+    dataset: Dataset,
+    device: torch.device,
 ) -> NetworkLabels:
     """The label maps that the network makes of the data set's pictures."""
     require_classes(args, info, dataset)
-    return NetworkLabels(args.checkpoint, model, dataset, device=device, modes=chosen_modes(args, info.base_size))
+    return NetworkLabels(
+        args.checkpoint, model, dataset, device=device, modes=chosen_modes(args, info.base_size)
+    )
 
 
 def known_classes(args: argparse.Namespace, name: str) -> int | None:

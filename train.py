@@ -19,25 +19,33 @@ from pathlib import Path
 
 import torch
 
-from data.base import Dataset, write_aside
-from data.cli import run
+from data.base import Dataset
+from data.errors import run
+from data.files import write_aside
 from models import MODELS, OPTIONS
-from utils.allocator import keep_freed_memory
-from utils.args import FREE_ON_RESUME, parse_train_args
 from utils.checkpoint import CheckpointError, ModelInfo, create_model, load_start, read_checkpoint
-from utils.distributed import from_main, own_device, process_group
-from utils.engine import Trainer
-from utils.inference import pick_device
-from utils.joint_norm import synchronise_batch_norm
-from utils.launcher import Ranks
-from utils.loading import make_loader
-from utils.logger import Logger
-from utils.precision import Precision
-from utils.preempt import REQUEUE, Preempted, StopRequest
-from utils.records import describe_run
-from utils.run_folder import LAST, PREVIOUS, newest_whole, only_one, remove_parts, set_aside
-from utils.run_state import Settings
-from utils.work import pictures, plan_work
+from utils.distributed.environment import Ranks
+from utils.distributed.group import from_main, own_device, process_group
+from utils.distributed.preemption import REQUEUE, Preempted, StopRequest
+from utils.distributed.sync_batchnorm import synchronise_batch_norm
+from utils.inference.device import pick_device
+from utils.training.allocator import keep_freed_memory
+from utils.training.args import FREE_ON_RESUME, parse_train_args
+from utils.training.loading import make_loader
+from utils.training.logger import Logger
+from utils.training.precision import Precision
+from utils.training.records import describe_run
+from utils.training.run_folder import (
+    LAST,
+    PREVIOUS,
+    newest_whole,
+    only_one,
+    remove_parts,
+    set_aside,
+)
+from utils.training.setup import pictures, plan_work
+from utils.training.state import Settings
+from utils.training.trainer import Trainer
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,7 +60,9 @@ def main(args: argparse.Namespace) -> int:
         device = pick_device(args.device).type
         if device == "cpu":
             keep_freed_memory()
-        ranks = closing.enter_context(process_group(device, timeout=timedelta(minutes=args.timeout_minutes)))
+        ranks = closing.enter_context(
+            process_group(device, timeout=timedelta(minutes=args.timeout_minutes))
+        )
         own_device(torch.device(device), ranks)
         train_set = pictures(args, args.train_split)
         work = plan_work(args, train_set, ranks)
@@ -60,12 +70,20 @@ def main(args: argparse.Namespace) -> int:
         checkpoint = from_main(lambda: open_folder(folder, args.resume, closing), ranks)
         model, info = network(args, train_set, ranks, device, fresh=checkpoint is None)
         logger = closing.enter_context(
-            Logger(folder, is_main=ranks.is_main, wandb=args.wandb, tensorboard=args.tensorboard, config=vars(args))
+            Logger(
+                folder,
+                is_main=ranks.is_main,
+                wandb=args.wandb,
+                tensorboard=args.tensorboard,
+                config=vars(args),
+            )
         )
         trainer = Trainer(
             model,
             info,
-            work.optimizer(model, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay),
+            work.optimizer(
+                model, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay
+            ),
             make_loader(work.items, work.files, work.sampler, workers=args.workers, device=device),
             work.task,
             work.validation,
@@ -104,7 +122,9 @@ def network(
     if args.init_from and fresh:
         new = load_start(model, args.init_from, reset_classifier=args.reset_classifier)
         if new and ranks.is_main:
-            print(f"{args.init_from}: {len(new)} parameters keep their initial values: {', '.join(new)}")
+            print(
+                f"{args.init_from}: {len(new)} parameters keep their initial values: {', '.join(new)}"
+            )
     if ranks.world > 1 and args.sync_bn:
         model = synchronise_batch_norm(model, device)
     info = ModelInfo(
@@ -156,7 +176,9 @@ def open_folder(folder: Path, resume: str | None, closing: contextlib.ExitStack)
         return resume and Path(resume)
     found = newest_whole(folder)
     if found is None and resume == "last":
-        raise CheckpointError(f"--resume: {folder / LAST}: no such weight file; leave --resume out to start")
+        raise CheckpointError(
+            f"--resume: {folder / LAST}: no such weight file; leave --resume out to start"
+        )
     return found
 
 
@@ -166,7 +188,9 @@ def announce(args: argparse.Namespace, trainer: Trainer, ranks: Ranks, device: s
     images = args.batch_size // (ranks.world * accumulate)
     batch = f"{args.batch_size} = {ranks.world} ranks x {accumulate} parts x {images} images"
     where = {"epoch": done.epoch, "step": done.step}
-    trainer.logger.write("start", **where, batch=batch, lr=args.lr, steps=steps, **describe_run(ranks, device))
+    trainer.logger.write(
+        "start", **where, batch=batch, lr=args.lr, steps=steps, **describe_run(ranks, device)
+    )
     if ranks.is_main:
         print(
             f"{args.model} over {args.backbone} on {device}: batch {batch}, learning rate {args.lr:g}, "

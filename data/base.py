@@ -1,6 +1,6 @@
 """What every data set returns, and how its files are read and written.
 
-A data set hands out what is on disk and nothing else: targets are made by `data.targets`, augmentation by `data.transforms`.
+A data set hands out what is on disk and nothing else: targets are made by `data.samples.edge`, augmentation by `data.samples.transforms`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from data.edges import evaluation_edges
-from data.files import IGNORE, InputError, check_ids, read_image, read_index, read_list, write_aside, write_png
+from data.errors import InputError
+from data.files import read_list, write_aside
+from data.image_io import IGNORE, check_ids, read_image, read_index, write_png
 
 __all__ = [
     "IGNORE",
@@ -80,7 +82,10 @@ class Dataset:
         record = self.records[index]
         image = self.read_image(record)
         label, instance = self.read_truth(record)
-        for what, array, path in (("label", label, record.label), ("instance map", instance, record.instance)):
+        for what, array, path in (
+            ("label", label, record.label),
+            ("instance map", instance, record.instance),
+        ):
             if array is not None and array.shape != image.shape[:2]:
                 raise InputError(
                     f"{path}: the {what} is {_size(array)}, but its picture {record.image} is {_size(image)}; "
@@ -96,11 +101,17 @@ class Dataset:
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """(label uint8 (H, W) of train ids, instance int32 (H, W)), each None where the record has no such file."""
-        label = None if record.label is None else check_ids(read_index(record.label), self.num_classes, record.label)
+        label = (
+            None
+            if record.label is None
+            else check_ids(read_index(record.label), self.num_classes, record.label)
+        )
         instance = None if record.instance is None else read_index(record.instance).astype(np.int32)
         return label, instance
 
-    def edge_truth(self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True) -> np.ndarray:
+    def edge_truth(
+        self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
+    ) -> np.ndarray:
         """The edges to score predictions of this sample against, uint32 (ceil(H * scale), ceil(W * scale)).
 
         By the published rules (`data.edges.evaluation_edges`) from the labels; a data set with edges of its own overrides it.
@@ -120,10 +131,17 @@ class Dataset:
         )
 
     def _require_files(self) -> None:
-        wanted = [path for r in self.records for path in (r.image, r.label, r.instance) if path is not None]
+        wanted = [
+            path
+            for r in self.records
+            for path in (r.image, r.label, r.instance)
+            if path is not None
+        ]
         missing = [path for path in wanted if not path.is_file()]
         if missing:
-            shown = ", ".join(str(path) for path in missing[:3]) + (", …" if len(missing) > 3 else "")
+            shown = ", ".join(str(path) for path in missing[:3]) + (
+                ", …" if len(missing) > 3 else ""
+            )
             raise FileNotFoundError(
                 f"{self.name} {self.split}: {len(missing)} of {len(wanted)} files are missing below {self.root}: {shown}"
             )

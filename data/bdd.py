@@ -11,9 +11,10 @@ RGB picture of 1280x720, and an 8-bit map of train ids 0..18, 255 = void. There 
 
 from pathlib import Path
 
-from data.base import Dataset, InputError, Record
+from data.base import Dataset, Record
 from data.cityscapes import Cityscapes
-from data.folders import find_names
+from data.errors import InputError
+from data.files import find_names
 
 # Folder of the pictures, folder of the labels, what stands between a picture's name and ".png" in its label's.
 LAYOUTS = (
@@ -50,13 +51,17 @@ def _find_layout(root: Path) -> tuple[Path, tuple[str, str, str]]:
     )
 
 
-def _find_records(root: Path, part: str, layout: tuple[str, str, str], images: bool) -> list[Record]:
+def _find_records(
+    root: Path, part: str, layout: tuple[str, str, str], images: bool
+) -> list[Record]:
     """The samples of a part by name. That both files of each are there is checked by `Dataset`."""
     pictures_at, labels_at, suffix = root / layout[0] / part, root / layout[1] / part, layout[2]
     pictures = find_names(pictures_at, ".jpg") if images else set()
     labels = find_names(labels_at, f"{suffix}.png")
     if images and not pictures:
-        raise FileNotFoundError(f"No *.jpg in {pictures_at}. Unzip bdd100k_images_10k.zip into {root.parent}.")
+        raise FileNotFoundError(
+            f"No *.jpg in {pictures_at}. Unzip bdd100k_images_10k.zip into {root.parent}."
+        )
     if part == "test":
         return [Record(name, pictures_at / f"{name}.jpg") for name in sorted(pictures)]
     if not labels:
@@ -64,6 +69,8 @@ def _find_records(root: Path, part: str, layout: tuple[str, str, str], images: b
             f"No *{suffix}.png in {labels_at}. Unzip bdd100k_sem_seg_labels_trainval.zip into {root.parent}."
         )
     return [
-        Record(name, pictures_at / f"{name}.jpg" if images else None, labels_at / f"{name}{suffix}.png")
+        Record(
+            name, pictures_at / f"{name}.jpg" if images else None, labels_at / f"{name}{suffix}.png"
+        )
         for name in sorted(pictures | labels)
     ]

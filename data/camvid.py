@@ -10,9 +10,24 @@ from pathlib import Path
 
 import numpy as np
 
-from data.base import IGNORE, Dataset, InputError, Record, check_ids, read_index, read_list
+from data.base import Dataset, Record
+from data.errors import InputError
+from data.files import read_list
+from data.image_io import IGNORE, check_ids, read_index
 
-CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
 COLORS = (
     (128, 128, 128),
     (128, 0, 0),
@@ -42,12 +57,18 @@ class CamVid(Dataset):
     def __init__(self, root: str | Path, split: str) -> None:
         if split not in SPLITS:
             raise InputError(f"camvid has no split {split!r}; expected one of {', '.join(SPLITS)}")
-        super().__init__(root, split, [record for part in SPLITS[split] for record in _read_split(Path(root), part)])
+        super().__init__(
+            root,
+            split,
+            [record for part in SPLITS[split] for record in _read_split(Path(root), part)],
+        )
 
     def read_truth(self, record: Record) -> tuple[np.ndarray, None]:
         """(label uint8 (H, W): 0..10 or 255, None)."""
         ids = read_index(record.label)
-        return check_ids(np.where(ids == VOID, ids.dtype.type(IGNORE), ids), self.num_classes, record.label), None
+        return check_ids(
+            np.where(ids == VOID, ids.dtype.type(IGNORE), ids), self.num_classes, record.label
+        ), None
 
 
 def _read_split(root: Path, split: str) -> list[Record]:

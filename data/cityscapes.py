@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.base import IGNORE, Dataset, InputError, Record, read_index
+from data.base import Dataset, Record
+from data.errors import InputError
+from data.image_io import IGNORE, read_index
 
 
 class Label(NamedTuple):
@@ -67,7 +69,9 @@ LABELS = (
     Label(32, "motorcycle", 17, True, (0, 0, 230)),
     Label(33, "bicycle", 18, True, (119, 11, 32)),
 )
-TRAIN_LABELS = sorted((label for label in LABELS if label.train_id != IGNORE), key=lambda label: label.train_id)
+TRAIN_LABELS = sorted(
+    (label for label in LABELS if label.train_id != IGNORE), key=lambda label: label.train_id
+)
 SPLITS = {"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")}
 EXTRA = "train_extra"
 # One picture of train_extra is black; the download page asks to remove it.
@@ -105,15 +109,22 @@ class Cityscapes(Dataset):
         cv: int = 0,
     ) -> None:
         if split not in (*SPLITS, EXTRA):
-            raise InputError(f"{self.name} has no split {split!r}; expected one of {', '.join((*SPLITS, EXTRA))}")
+            raise InputError(
+                f"{self.name} has no split {split!r}; expected one of {', '.join((*SPLITS, EXTRA))}"
+            )
         if cv not in range(len(CV_CITIES)):
-            raise InputError(f"{self.name} has no cross-validation split {cv}; expected 0 to {len(CV_CITIES) - 1}")
+            raise InputError(
+                f"{self.name} has no cross-validation split {cv}; expected 0 to {len(CV_CITIES) - 1}"
+            )
         if coarse and split == "test":
             raise InputError(f"{self.name}: the test split has no coarse labels")
         truth = "gtCoarse" if coarse or split == EXTRA else "gtFine"
         validated = cv > 0 and split in ("train", "val")
         parts = SPLITS["trainval"] if validated else SPLITS.get(split, (split,))
-        found = [_find_records(Path(root), part, truth, images=images, instances=instances) for part in parts]
+        found = [
+            _find_records(Path(root), part, truth, images=images, instances=instances)
+            for part in parts
+        ]
         records = [record for part in found for record in part]
         if validated:
             records = [r for r in records if (_city(r) in CV_CITIES[cv]) == (split == "val")]
@@ -121,7 +132,9 @@ class Cityscapes(Dataset):
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """(label uint8 (H, W) of train ids, instance int32 (H, W) as on disk), each None where there is no file."""
-        label = None if record.label is None else to_train_ids(read_index(record.label), record.label)
+        label = (
+            None if record.label is None else to_train_ids(read_index(record.label), record.label)
+        )
         instance = None if record.instance is None else read_index(record.instance).astype(np.int32)
         if label is not None and instance is not None and label.shape != instance.shape:
             raise InputError(
@@ -149,7 +162,9 @@ def to_train_ids(label_ids: np.ndarray, path: str | Path) -> np.ndarray:
     return train_id_table()[label_ids]
 
 
-def _find_records(root: Path, split: str, truth: str, *, images: bool, instances: bool | None) -> list[Record]:
+def _find_records(
+    root: Path, split: str, truth: str, *, images: bool, instances: bool | None
+) -> list[Record]:
     """The samples of one split, sorted by city and name; every file has its partners or the run stops here."""
     pictures_at, labels_at = _folder(root, "leftImg8bit", split), _folder(root, truth, split)
     pictures = _find(pictures_at, "_leftImg8bit.png") if images else {}
@@ -160,13 +175,18 @@ def _find_records(root: Path, split: str, truth: str, *, images: bool, instances
     if not labels and not (images and split == "test"):
         raise _nothing_found(root, truth, split, f"_{truth}_labelIds.png")
     if images and labels:
-        _require_partners(pictures, labels, "pictures", f"a label map *_{truth}_labelIds.png", labels_at)
-        _require_partners(labels, pictures, "label maps", "a picture *_leftImg8bit.png", pictures_at)
+        _require_partners(
+            pictures, labels, "pictures", f"a label map *_{truth}_labelIds.png", labels_at
+        )
+        _require_partners(
+            labels, pictures, "label maps", "a picture *_leftImg8bit.png", pictures_at
+        )
     if numbers or (instances and labels):
         what = f"an instance map *_{truth}_instanceIds.png (instances=False does without)"
         _require_partners(labels, numbers, "label maps", what, labels_at)
     return [
-        Record(key.split("/")[1], pictures.get(key), labels.get(key), numbers.get(key)) for key in pictures or labels
+        Record(key.split("/")[1], pictures.get(key), labels.get(key), numbers.get(key))
+        for key in pictures or labels
     ]
 
 
@@ -189,16 +209,22 @@ def _find(folder: Path, ending: str) -> dict[str, Path]:
 
 
 def _nothing_found(root: Path, kind: str, split: str, ending: str) -> FileNotFoundError:
-    archive = {"gtCoarse": "gtCoarse.zip"}.get(kind, f"{kind}_{'trainextra' if split == EXTRA else 'trainvaltest'}.zip")
+    archive = {"gtCoarse": "gtCoarse.zip"}.get(
+        kind, f"{kind}_{'trainextra' if split == EXTRA else 'trainvaltest'}.zip"
+    )
     return FileNotFoundError(
         f"No <city>/*{ending} in {root / kind / split}. Unzip {archive} into {root}, "
         f"or point the data root at the folder that has {kind}/."
     )
 
 
-def _require_partners(have: Iterable[str], partners: dict[str, Path], what: str, partner: str, folder: Path) -> None:
+def _require_partners(
+    have: Iterable[str], partners: dict[str, Path], what: str, partner: str, folder: Path
+) -> None:
     have = list(have)
     lone = [key for key in have if key not in partners]
     if lone:
         shown = ", ".join(lone[:3]) + (", …" if len(lone) > 3 else "")
-        raise FileNotFoundError(f"{len(lone)} of {len(have)} {what} lack {partner} in {folder}: {shown}")
+        raise FileNotFoundError(
+            f"{len(lone)} of {len(have)} {what} lack {partner} in {folder}: {shown}"
+        )

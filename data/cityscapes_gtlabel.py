@@ -21,13 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.base import InputError, read_index
 from data.cityscapes import Cityscapes, to_train_ids
-from data.cli import run
-from data.gtlabel_products import ProductMaker, Rule, Truth, add_product_flags
-from data.gtlabel_run import Job, add_work_flags, run_jobs
-from data.label_files import edge_label_name, write_lines
-from data.label_mat import write_mat_list
+from data.edge_files import edge_label_name
+from data.errors import InputError, run
+from data.files import write_lines
+from data.gtlabel.jobs import Job, add_work_flags, run_jobs
+from data.gtlabel.mat import write_mat_list
+from data.gtlabel.products import ProductMaker, Rule, Truth, add_product_flags
+from data.image_io import read_index
 
 PICTURES, TRUTH = "leftImg8bit", "gtFine"
 SPLITS = ("train", "val")  # test has no published labels
@@ -51,9 +52,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     group = parser.add_argument_group("data")
-    group.add_argument("--root", type=Path, default=Path("datasets/cityscapes"), help="the folder that has gtFine/")
-    group.add_argument("--out", type=Path, required=True, help="the folder for the labels; may be ROOT")
-    group.add_argument("--split", nargs="+", choices=SPLITS, help="what to label; all that is there if not given")
+    group.add_argument(
+        "--root", type=Path, default=Path("datasets/cityscapes"), help="the folder that has gtFine/"
+    )
+    group.add_argument(
+        "--out", type=Path, required=True, help="the folder for the labels; may be ROOT"
+    )
+    group.add_argument(
+        "--split", nargs="+", choices=SPLITS, help="what to label; all that is there if not given"
+    )
     add_product_flags(parser, scale=0.5)
     add_work_flags(parser)
     return parser.parse_args(argv)
@@ -63,7 +70,9 @@ def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
     root, out = args.root.resolve(), args.out.resolve()
     there = [split for split in SPLITS if (root / TRUTH / split).is_dir()]
-    frames = [frame for split in args.split or there or SPLITS for frame in find_frames(root, split)]
+    frames = [
+        frame for split in args.split or there or SPLITS for frame in find_frames(root, split)
+    ]
     rule = Rule(len(Cityscapes.classes), args.instance)
     maker = ProductMaker(out, rule, Cityscapes.classes, Cityscapes.palette, args)
     report_what_is_missing(frames, root, args.instance)
@@ -84,7 +93,9 @@ def find_frames(root: Path, split: str) -> list[Frame]:
             picture = root / PICTURES / split / city / f"{name}_{PICTURES}.png"
             instance = label.with_name(f"{name}_{TRUTH}_instanceIds.png")
             frames[city, name] = Frame(split, city, name, picture, label, instance)
-    frames = {key: frame for key, frame in frames.items() if not frame.name.startswith(".")}  # macOS leaves such files
+    frames = {
+        key: frame for key, frame in frames.items() if not frame.name.startswith(".")
+    }  # macOS leaves such files
     if not frames:
         raise FileNotFoundError(
             f"No <city>/*_gtFine_labelIds.png or *_gtFine_polygons.json in {folder}. Unzip gtFine_trainvaltest.zip "
@@ -97,18 +108,26 @@ def report_what_is_missing(frames: list[Frame], root: Path, instance_sensitive: 
     """Say which frames have no picture, polygons only, or no instance map. Instances that are wanted: InputError."""
     drawn = [frame for frame in frames if frame.label.suffix == ".json"]
     bare = [frame for frame in frames if not frame.picture.is_file()]
-    flat = [frame for frame in frames if frame.label.suffix == ".png" and not frame.instance.is_file()]
+    flat = [
+        frame for frame in frames if frame.label.suffix == ".png" and not frame.instance.is_file()
+    ]
     if bare:
-        print(f"{len(bare)} of {len(frames)} label maps have no picture in {root / PICTURES}: labels only")
+        print(
+            f"{len(bare)} of {len(frames)} label maps have no picture in {root / PICTURES}: labels only"
+        )
     if drawn:
-        print(f"{len(drawn)} of {len(frames)} frames have polygons but no label map: they are drawn")
+        print(
+            f"{len(drawn)} of {len(frames)} frames have polygons but no label map: they are drawn"
+        )
     if flat and instance_sensitive:
         raise InputError(
             f"{len(flat)} of {len(frames)} label maps have no instance map, the first is {flat[0].label}; "
             "--no-instance makes labels without edges between instances"
         )
     if flat:
-        print(f"{len(flat)} of {len(frames)} label maps have no instance map: edges come from the label ids alone")
+        print(
+            f"{len(flat)} of {len(frames)} label maps have no instance map: edges come from the label ids alone"
+        )
 
 
 def make_job(frame: Frame, root: Path, maker: ProductMaker) -> Job:
@@ -125,7 +144,9 @@ def read_truth(label: Path, instance: Path) -> Truth:
     """(train ids uint8 (H, W), instance ids (H, W)) from label ids and instance ids."""
     ids, numbers = read_index(label), read_index(instance)
     if ids.shape != numbers.shape:
-        raise InputError(f"{instance}: the instance map is {numbers.shape} (H, W), its label map {ids.shape}")
+        raise InputError(
+            f"{instance}: the instance map is {numbers.shape} (H, W), its label map {ids.shape}"
+        )
     return to_train_ids(ids, label), numbers
 
 
@@ -136,12 +157,19 @@ def draw_polygons(path: Path) -> Truth:
         from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
         from cityscapesscripts.preparation.json2labelImg import createLabelImage
     except ImportError as error:
-        raise InputError(f"{path}: drawing polygons needs cityscapesscripts: pip install cityscapesscripts") from error
+        raise InputError(
+            f"{path}: drawing polygons needs cityscapesscripts: pip install cityscapesscripts"
+        ) from error
     annotation = Annotation()
     try:
         annotation.fromJsonFile(str(path))
         ids, numbers = createLabelImage(annotation, "ids"), createInstanceImage(annotation, "ids")
-    except (SystemExit, KeyError, TypeError, ValueError) as error:  # it exits on a label that it does not know
+    except (
+        SystemExit,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # it exits on a label that it does not know
         raise InputError(
             f"{path}: cannot be read as polygons of Cityscapes ({type(error).__name__}: {error})"
         ) from error
@@ -156,15 +184,21 @@ def link_pictures(root: Path, out: Path) -> None:
     try:
         link.symlink_to(os.path.relpath(root / PICTURES, out), target_is_directory=True)
     except OSError as error:
-        print(f"{link} cannot be made a link ({error}); copy {root / PICTURES} there, if the lists are to be used")
+        print(
+            f"{link} cannot be made a link ({error}); copy {root / PICTURES} there, if the lists are to be used"
+        )
 
 
 def write_lists(frames: list[Frame], root: Path, out: Path, *, mat: bool, evaluation: bool) -> None:
     """The published list files; with `mat` also those that the MATLAB code reads."""
-    rows: dict[str, list[tuple[str, ...]]] = {split: [] for split in dict.fromkeys(frame.split for frame in frames)}
+    rows: dict[str, list[tuple[str, ...]]] = {
+        split: [] for split in dict.fromkeys(frame.split for frame in frames)
+    }
     for frame in frames:
         label = edge_label_name(frame.label.relative_to(root))
-        rows[frame.split].append((f"/{frame.picture.relative_to(root).as_posix()}", f"/{label.as_posix()}"))
+        rows[frame.split].append(
+            (f"/{frame.picture.relative_to(root).as_posix()}", f"/{label.as_posix()}")
+        )
     test = sorted((root / PICTURES / "test").glob(f"*/[!.]*_{PICTURES}.png"))
     if test:
         rows["test"] = [(f"/{picture.relative_to(root).as_posix()}",) for picture in test]

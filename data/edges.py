@@ -6,16 +6,28 @@ image is no edge.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
 
-from data.files import IGNORE, InputError
+from data.errors import InputError
+from data.image_io import IGNORE
 from data.thinning import thin
 
-__all__ = ["decode_png", "encode_png", "evaluation_edges", "label_to_edges", "pack", "resize_nearest", "thin", "unpack"]
+__all__ = [
+    "decode_png",
+    "encode_png",
+    "evaluation_edges",
+    "label_to_edges",
+    "pack",
+    "resize_nearest",
+    "thin",
+    "unpack",
+]
 
 MAX_CLASSES = 32  # bits of a uint32
 PNG_CLASSES = 24  # bits of an RGB pixel
@@ -46,9 +58,14 @@ def label_to_edges(
     _check(label, instance, num_classes)
     if instance is None:
         instance, instance_sensitive, ignored_ids = label, False, ()
-    instance, rule = _plain(instance), _Rule(num_classes, radius, instance_sensitive, tuple(ignored_ids))
+    instance, rule = (
+        _plain(instance),
+        _Rule(num_classes, radius, instance_sensitive, tuple(ignored_ids)),
+    )
     edges, height, halo = np.empty(label.shape, np.uint32), len(label), int(radius)
-    for top in range(0, height, STRIP):  # strip by strip, so that what is computed on the way stays in the cache
+    for top in range(
+        0, height, STRIP
+    ):  # strip by strip, so that what is computed on the way stays in the cache
         first, last = max(top - halo, 0), min(top + STRIP + halo, height)
         strip = rule.edges(label[first:last], instance[first:last])
         edges[top : top + STRIP] = strip[top - first :][:STRIP]
@@ -69,10 +86,14 @@ class _Rule:
             ignored |= instance == ignored_id
         ignored &= label >= self.num_classes
         if self.instance_sensitive:
-            label = np.where(instance == 0, np.uint8(IGNORE), label)  # "0 elsewhere": id 0 is on no class's map
+            label = np.where(
+                instance == 0, np.uint8(IGNORE), label
+            )  # "0 elsewhere": id 0 is on no class's map
         edges = np.zeros(label.shape, np.uint32)
         where = np.flatnonzero(_may_be_edge(instance, self.radius))
-        edges.ravel()[where] = self._bits_at(where, label, instance, ignored if ignored.any() else None)
+        edges.ravel()[where] = self._bits_at(
+            where, label, instance, ignored if ignored.any() else None
+        )
         return edges
 
     def _bits_at(
@@ -119,7 +140,11 @@ def evaluation_edges(
     Thin: label and instance are resized first, then the rule at radius 1, then each class is thinned. Raw: the rule at
     radius 2 at full size, then the edges are resized; not thinned.
     """
-    options = {"num_classes": num_classes, "instance_sensitive": instance_sensitive, "ignored_ids": ignored_ids}
+    options = {
+        "num_classes": num_classes,
+        "instance_sensitive": instance_sensitive,
+        "ignored_ids": ignored_ids,
+    }
     if not thin:
         return resize_nearest(label_to_edges(label, instance, radius=2, **options), scale)
     label = resize_nearest(label, scale)
@@ -148,7 +173,8 @@ def resize_nearest(ids: np.ndarray, scale: float) -> np.ndarray:
     if scale == 1:
         return ids
     rows, columns = (
-        np.minimum(((np.arange(math.ceil(n * scale)) + 0.5) / scale).astype(np.intp), n - 1) for n in ids.shape[:2]
+        np.minimum(((np.arange(math.ceil(n * scale)) + 0.5) / scale).astype(np.intp), n - 1)
+        for n in ids.shape[:2]
     )
     return ids.take(rows, axis=0).take(columns, axis=1)
 
@@ -159,7 +185,11 @@ def encode_png(bits: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"bits above {PNG_CLASSES - 1} are set; an RGB pixel holds {PNG_CLASSES} classes, write groups"
         )
-    return np.ascontiguousarray(bits.astype("<u4", copy=False)).view(np.uint8).reshape(*bits.shape, 4)[..., 2::-1]
+    return (
+        np.ascontiguousarray(bits.astype("<u4", copy=False))
+        .view(np.uint8)
+        .reshape(*bits.shape, 4)[..., 2::-1]
+    )
 
 
 def decode_png(image: np.ndarray) -> np.ndarray:
@@ -191,16 +221,24 @@ def pack(edges: np.ndarray) -> np.ndarray:
 
 def _check(label: np.ndarray, instance: np.ndarray | None, num_classes: int) -> None:
     if not 1 <= num_classes <= MAX_CLASSES:
-        raise InputError(f"edges of {num_classes} classes were asked for; 1 to {MAX_CLASSES} fit into one map")
+        raise InputError(
+            f"edges of {num_classes} classes were asked for; 1 to {MAX_CLASSES} fit into one map"
+        )
     if label.dtype != np.uint8 or label.ndim != 2:
         raise ValueError(f"the label is {label.dtype} {label.shape}; expected uint8 (H, W)")
     if instance is not None and instance.shape != label.shape:
-        raise InputError(f"the instance map is {instance.shape}, but the label map is {label.shape} (H, W)")
+        raise InputError(
+            f"the instance map is {instance.shape}, but the label map is {label.shape} (H, W)"
+        )
 
 
 def _plain(instance: np.ndarray) -> np.ndarray:
     """The same ids in a type that OpenCV pads (it has no uint32 or int64)."""
-    return instance if instance.dtype in (np.uint8, np.uint16, np.int16, np.int32) else instance.astype(np.int32)
+    return (
+        instance
+        if instance.dtype in (np.uint8, np.uint16, np.int16, np.int32)
+        else instance.astype(np.int32)
+    )
 
 
 def _padded(ids: np.ndarray, pad: int) -> np.ndarray:
@@ -215,7 +253,9 @@ def _padded(ids: np.ndarray, pad: int) -> np.ndarray:
 def _disk(radius: float) -> list[tuple[int, int]]:
     """The offsets (dy, dx) != 0 with dx^2 + dy^2 <= radius^2."""
     reach = range(-int(radius), int(radius) + 1)
-    return [(dy, dx) for dy, dx in product(reach, reach) if 0 < dy * dy + dx * dx <= radius * radius]
+    return [
+        (dy, dx) for dy, dx in product(reach, reach) if 0 < dy * dy + dx * dx <= radius * radius
+    ]
 
 
 def _may_be_edge(instance: np.ndarray, radius: float) -> np.ndarray:
@@ -235,3 +275,35 @@ def _may_be_edge(instance: np.ndarray, radius: float) -> np.ndarray:
     y, x = grid[:, None], grid[None, :]
     starts = np.minimum((y + 1) ** 2 + x**2, y**2 + (x + 1) ** 2) <= radius * radius
     return (change if starts.sum() == 1 else cv2.dilate(change, starts.astype(np.uint8))).view(bool)
+
+
+def class_groups(
+    label: np.ndarray,
+    instance: np.ndarray | None,
+    *,
+    num_classes: int,
+    instance_sensitive: bool = True,
+    ignored_ids: tuple[int, ...] = (2, 3),
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, dict[str, Any]]]:
+    """What to call `label_to_edges` with, (label, instance, options), to get each group of 24 classes from bit 0 up.
+
+    An edge between classes of two groups is one of both: the candidates still come from all ids.
+    """
+    options = {
+        "num_classes": num_classes,
+        "instance_sensitive": instance_sensitive,
+        "ignored_ids": ignored_ids,
+    }
+    if num_classes <= PNG_CLASSES:
+        yield label, instance, options
+        return
+    if instance is None:
+        instance, options["instance_sensitive"], ignored_ids = label, False, ()
+    # What is ignored depends on which labels are classes, and that must be all of them, not those of one group.
+    ignored = np.isin(instance, ignored_ids) & (label >= num_classes)
+    instance = np.where(ignored, -1, instance.astype(np.int32))
+    for first in range(0, num_classes, PNG_CLASSES):
+        count = min(PNG_CLASSES, num_classes - first)
+        inside = (label >= first) & (label < first + count)
+        shifted = np.where(inside, label - np.uint8(first), np.uint8(IGNORE))
+        yield shifted, instance, {**options, "num_classes": count, "ignored_ids": (-1,)}

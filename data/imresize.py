@@ -25,9 +25,9 @@ def imresize(picture: np.ndarray, scale: float) -> np.ndarray:
         return picture
     for axis in (0, 1):
         lines = np.moveaxis(picture, axis, 0)
-        resized = _weights(len(lines), ceil(len(lines) * scale), scale) @ lines.reshape(len(lines), -1).astype(
-            np.float64
-        )
+        resized = _weights(len(lines), ceil(len(lines) * scale), scale) @ lines.reshape(
+            len(lines), -1
+        ).astype(np.float64)
         rounded = np.clip(np.floor(resized + 0.5), 0, 255).astype(np.uint8)
         picture = np.moveaxis(rounded.reshape(-1, *lines.shape[1:]), 0, axis)
     return np.ascontiguousarray(picture)
@@ -44,7 +44,9 @@ def _weights(n: int, m: int, scale: float) -> scipy.sparse.csr_array:
     mirrored = source % (2 * n)
     mirrored = np.minimum(mirrored, 2 * n - 1 - mirrored)
     row = np.broadcast_to(np.arange(m)[:, None], source.shape)
-    return scipy.sparse.coo_array((weight.ravel(), (row.ravel(), mirrored.ravel())), shape=(m, n)).tocsr()
+    return scipy.sparse.coo_array(
+        (weight.ravel(), (row.ravel(), mirrored.ravel())), shape=(m, n)
+    ).tocsr()
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:

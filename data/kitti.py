@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.base import Dataset, InputError, Record, read_index
+from data.base import Dataset, Record
 from data.cityscapes import Cityscapes, to_train_ids
+from data.errors import InputError
+from data.image_io import read_index
 
 PICTURES = 200
 # Validation pictures of the three published cross-validation splits (Zhu et al., CVPR 2019), places in the sorted list.
@@ -36,12 +38,20 @@ class KITTI(Dataset):
     palette = Cityscapes.palette
 
     def __init__(
-        self, root: str | Path, split: str, *, cv: int = 0, images: bool = True, instances: bool | None = None
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        cv: int = 0,
+        images: bool = True,
+        instances: bool | None = None,
     ):
         if split not in SPLITS:
             raise InputError(f"kitti has no split {split!r}; expected one of {', '.join(SPLITS)}")
         if cv not in range(len(VALIDATION)):
-            raise InputError(f"kitti has no cross-validation split {cv}; expected 0 to {len(VALIDATION) - 1}")
+            raise InputError(
+                f"kitti has no cross-validation split {cv}; expected 0 to {len(VALIDATION) - 1}"
+            )
         root = Path(root)
         if split == "test":
             records = [Record(path.stem, path) for path in _pngs(root / "testing" / "image_2")]
@@ -66,7 +76,11 @@ def select(records: list[Record], split: str, cv: int, root: Path) -> list[Recor
             f"{root}: found {len(records)} labelled pictures; the published splits choose among {PICTURES}. "
             "Unzip data_semantics.zip whole, or use split trainval"
         )
-    return [record for place, record in enumerate(records) if (place in VALIDATION[cv]) == (split == "val")]
+    return [
+        record
+        for place, record in enumerate(records)
+        if (place in VALIDATION[cv]) == (split == "val")
+    ]
 
 
 def read_instances(path: Path) -> np.ndarray:

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data.base import InputError, read_index
 from data.cityscapes import to_train_ids
-from data.cli import run
-from data.gtlabel_products import ProductMaker, Rule, Truth, add_product_flags
-from data.gtlabel_run import Job, add_work_flags, run_jobs
+from data.edge_files import edge_label_name
+from data.errors import InputError, run
+from data.files import write_lines
+from data.gtlabel.jobs import Job, add_work_flags, run_jobs
+from data.gtlabel.products import ProductMaker, Rule, Truth, add_product_flags
+from data.image_io import read_index
 from data.kitti import KITTI, PICTURES, VALIDATION, read_instances, select
-from data.label_files import edge_label_name, write_lines
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,16 +39,32 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--root", type=Path, default=Path("datasets/kitti"), help="the folder with training/ or sequences/"
+        "--root",
+        type=Path,
+        default=Path("datasets/kitti"),
+        help="the folder with training/ or sequences/",
     )
-    group.add_argument("--out", type=Path, required=True, help="the folder for the labels; may be ROOT")
     group.add_argument(
-        "--odometry-labels", type=Path, metavar="DIR", help="label ids of odometry sequences, DIR/NN/*.png"
+        "--out", type=Path, required=True, help="the folder for the labels; may be ROOT"
     )
     group.add_argument(
-        "--odometry-instances", type=Path, metavar="DIR", help="their instance ids, as Cityscapes' instanceIds"
+        "--odometry-labels",
+        type=Path,
+        metavar="DIR",
+        help="label ids of odometry sequences, DIR/NN/*.png",
     )
-    group.add_argument("--sequences", nargs="+", metavar="NN", help="the sequences; all that have labels if not given")
+    group.add_argument(
+        "--odometry-instances",
+        type=Path,
+        metavar="DIR",
+        help="their instance ids, as Cityscapes' instanceIds",
+    )
+    group.add_argument(
+        "--sequences",
+        nargs="+",
+        metavar="NN",
+        help="the sequences; all that have labels if not given",
+    )
     add_product_flags(parser, scale=1)
     add_work_flags(parser)
     return parser.parse_args(argv)
@@ -56,7 +73,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
     root, out = args.root.resolve(), args.out.resolve()
-    maker = ProductMaker(out, Rule(len(KITTI.classes), args.instance), KITTI.classes, KITTI.palette, args)
+    maker = ProductMaker(
+        out, Rule(len(KITTI.classes), args.instance), KITTI.classes, KITTI.palette, args
+    )
     if args.odometry_labels is not None:
         sequences = find_sequences(args.odometry_labels.resolve(), args.sequences)
         return max([label_sequence(folder, root, out, maker, args) for folder in sequences])
@@ -79,7 +98,14 @@ def label_semantics(root: Path, out: Path, maker: ProductMaker, args: argparse.N
     for record in dataset.records:
         label = edge_label_name(record.label.relative_to(root))
         inputs = (record.label, record.instance or record.label)
-        jobs.append(Job(record.name, inputs, partial(read_semantics, *inputs), maker.products(label, record.name)))
+        jobs.append(
+            Job(
+                record.name,
+                inputs,
+                partial(read_semantics, *inputs),
+                maker.products(label, record.name),
+            )
+        )
         rows.append(f"/training/image_2/{record.name}.png /{label.as_posix()}")
     status = run_jobs(jobs, args, "edge labels")
     write_lines(out / "trainval.txt", rows)
@@ -94,20 +120,35 @@ def label_semantics(root: Path, out: Path, maker: ProductMaker, args: argparse.N
     return status
 
 
-def label_sequence(folder: Path, root: Path, out: Path, maker: ProductMaker, args: argparse.Namespace) -> int:
+def label_sequence(
+    folder: Path, root: Path, out: Path, maker: ProductMaker, args: argparse.Namespace
+) -> int:
     """One odometry sequence; `folder` holds its label maps."""
     sequence = folder.name
     pictures = root / "sequences" / sequence / "image_2"
     labels = sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
     bare = sum(not (pictures / path.name).is_file() for path in labels)
     if bare:
-        print(f"{bare} of {len(labels)} label maps of sequence {sequence} have no picture in {pictures}")
+        print(
+            f"{bare} of {len(labels)} label maps of sequence {sequence} have no picture in {pictures}"
+        )
     jobs, rows = [], []
     for path in labels:
-        instance = args.odometry_instances.resolve() / sequence / path.name if args.odometry_instances else path
+        instance = (
+            args.odometry_instances.resolve() / sequence / path.name
+            if args.odometry_instances
+            else path
+        )
         label = Path("sequences", sequence, f"{path.stem}_edge.png")
         products = maker.products(label, f"{sequence}/{path.stem}")
-        jobs.append(Job(f"{sequence}/{path.stem}", (path, instance), partial(read_frame, path, instance), products))
+        jobs.append(
+            Job(
+                f"{sequence}/{path.stem}",
+                (path, instance),
+                partial(read_frame, path, instance),
+                products,
+            )
+        )
         rows.append(f"/sequences/{sequence}/image_2/{path.name} /{label.as_posix()}")
     status = run_jobs(jobs, args, f"sequence {sequence}")
     write_lines(out / "sequences" / f"{sequence}.txt", rows)
@@ -116,7 +157,9 @@ def label_sequence(folder: Path, root: Path, out: Path, maker: ProductMaker, arg
 
 def find_sequences(folder: Path, wanted: Sequence[str] | None) -> list[Path]:
     """The folders of label maps, one per sequence."""
-    there = sorted(path.name for path in folder.glob("*") if path.is_dir() and any(path.glob("*.png")))
+    there = sorted(
+        path.name for path in folder.glob("*") if path.is_dir() and any(path.glob("*.png"))
+    )
     missing = sorted(set(wanted or []) - set(there))
     if missing or not there:
         raise FileNotFoundError(
@@ -139,7 +182,9 @@ def read_frame(label: Path, instance: Path) -> Truth:
 
 def _checked(label: Path, ids: np.ndarray, instance: Path, numbers: np.ndarray) -> Truth:
     if ids.shape != numbers.shape:
-        raise InputError(f"{instance}: the instance map is {numbers.shape} (H, W), its label map {ids.shape}")
+        raise InputError(
+            f"{instance}: the instance map is {numbers.shape} (H, W), its label map {ids.shape}"
+        )
     return to_train_ids(ids, label), numbers
 
 

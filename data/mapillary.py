@@ -16,11 +16,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.base import IGNORE, Dataset, InputError, Record, read_index
-from data.folders import find_names
+from data.base import Dataset, Record
+from data.errors import InputError
+from data.files import find_names
+from data.image_io import IGNORE, read_index
 from data.mapillary_labels import CLASSES_V12
 
-FOLDERS = {"train": ("training",), "val": ("validation",), "trainval": ("training", "validation"), "test": ("testing",)}
+FOLDERS = {
+    "train": ("training",),
+    "val": ("validation",),
+    "trainval": ("training", "validation"),
+    "test": ("testing",),
+}
 # Of each version: the folders above labels/ and the names of its file, the usual one first.
 VERSIONS = {
     "v1.2": (("v1.2", "."), ("config_v1.2.json", "config_v1.1.json", "config.json")),
@@ -45,7 +52,9 @@ class Mapillary(Dataset):
     """
 
     name = "mapillary"
-    classes = tuple(name for name, _ in CLASSES_V12)  # of v1.2, for who has no files; a sample's are those of the file
+    classes = tuple(
+        name for name, _ in CLASSES_V12
+    )  # of v1.2, for who has no files; a sample's are those of the file
     palette = np.array([color for _, color in CLASSES_V12], np.uint8)
 
     def __init__(
@@ -58,16 +67,23 @@ class Mapillary(Dataset):
         instances: bool | None = None,
     ) -> None:
         if split not in FOLDERS:
-            raise InputError(f"mapillary has no split {split!r}; expected one of {', '.join(FOLDERS)}")
+            raise InputError(
+                f"mapillary has no split {split!r}; expected one of {', '.join(FOLDERS)}"
+            )
         if version is not None and version not in VERSIONS:
-            raise InputError(f"mapillary has no version {version!r}; expected one of {', '.join(VERSIONS)}")
+            raise InputError(
+                f"mapillary has no version {version!r}; expected one of {', '.join(VERSIONS)}"
+            )
         root = Path(root)
         self.version = version or _find_version(root)
         self.labels = read_config(_find_config(root, self.version))
         evaluated = [label for label in self.labels if label.evaluate]
         self.classes = tuple(label.name for label in evaluated)
         self.palette = np.array([label.color for label in evaluated], np.uint8)
-        parts = [_find_records(root / folder, self.version, images, instances) for folder in FOLDERS[split]]
+        parts = [
+            _find_records(root / folder, self.version, images, instances)
+            for folder in FOLDERS[split]
+        ]
         super().__init__(root, split, [record for part in parts for record in part])
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -76,8 +92,14 @@ class Mapillary(Dataset):
         Instance ids are those on disk plus 256: label 0 is a label as any other, but 0 must mean no region, and with
         256 as the least no id is one of the two that Cityscapes' edge rule ignores.
         """
-        label = None if record.label is None else self._train_ids(read_index(record.label), record.label)
-        instance = None if record.instance is None else read_index(record.instance).astype(np.int32) + 256
+        label = (
+            None
+            if record.label is None
+            else self._train_ids(read_index(record.label), record.label)
+        )
+        instance = (
+            None if record.instance is None else read_index(record.instance).astype(np.int32) + 256
+        )
         return label, instance
 
     def _train_ids(self, ids: np.ndarray, path: Path) -> np.ndarray:
@@ -95,13 +117,20 @@ def read_config(path: Path) -> tuple[Label, ...]:
     """The labels of a config file, in the order of their ids."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        labels = tuple(Label(r["readable"], tuple(r["color"]), bool(r["instances"]), bool(r["evaluate"])) for r in rows)
+        labels = tuple(
+            Label(r["readable"], tuple(r["color"]), bool(r["instances"]), bool(r["evaluate"]))
+            for r in rows
+        )
         np.array([label.color for label in labels], np.uint8).reshape(-1, 3)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: is no config file of Mapillary Vistas ({reason}); replace it") from error
+        raise InputError(
+            f"{path}: is no config file of Mapillary Vistas ({reason}); replace it"
+        ) from error
     if not 1 <= sum(label.evaluate for label in labels) < IGNORE:
-        raise InputError(f"{path}: has {len(labels)} labels; expected 1 to {IGNORE - 1} that are evaluated")
+        raise InputError(
+            f"{path}: has {len(labels)} labels; expected 1 to {IGNORE - 1} that are evaluated"
+        )
     return labels
 
 
@@ -111,7 +140,11 @@ def _find_version(root: Path) -> str:
     for version, (folders, _) in VERSIONS.items():
         if any((place / folder / "labels").is_dir() for place in places for folder in folders):
             return version
-    named = [version for version, (_, names) in VERSIONS.items() if any((root / name).is_file() for name in names)]
+    named = [
+        version
+        for version, (_, names) in VERSIONS.items()
+        if any((root / name).is_file() for name in names)
+    ]
     return named[0] if named else "v1.2"
 
 
@@ -130,7 +163,9 @@ def _find_records(part: Path, version: str, images: bool, instances: bool | None
     """The samples of training/, validation/ or testing/, by name. That their files are there is checked by `Dataset`."""
     pictures = find_names(part / "images", ".jpg") if images else set()
     if images and not pictures:
-        raise FileNotFoundError(f"No *.jpg in {part / 'images'}. Unzip Mapillary Vistas into {part.parent}.")
+        raise FileNotFoundError(
+            f"No *.jpg in {part / 'images'}. Unzip Mapillary Vistas into {part.parent}."
+        )
     if part.name == "testing":
         return [Record(name, part / "images" / f"{name}.jpg") for name in sorted(pictures)]
     folders = [part / folder for folder in VERSIONS[version][0]]

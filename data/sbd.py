@@ -18,17 +18,49 @@ from pathlib import Path
 
 import numpy as np
 
-from data.base import Dataset, InputError, Record, read_image, read_list
+from data.base import Dataset, Record
 from data.edges import decode_png, evaluation_edges
+from data.errors import InputError
+from data.files import read_list
+from data.image_io import read_image
 from data.sbd_truth import NUM_CLASSES, read_sbd_truth
 
 CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *(
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+    ),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 COLORS = (
-    *((128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (128, 128, 128)),
-    *((64, 0, 0), (192, 0, 0), (64, 128, 0), (192, 128, 0), (64, 0, 128), (192, 0, 128), (64, 128, 128)),
+    *(
+        (128, 0, 0),
+        (0, 128, 0),
+        (128, 128, 0),
+        (0, 0, 128),
+        (128, 0, 128),
+        (0, 128, 128),
+        (128, 128, 128),
+    ),
+    *(
+        (64, 0, 0),
+        (192, 0, 0),
+        (64, 128, 0),
+        (192, 128, 0),
+        (64, 0, 128),
+        (192, 0, 128),
+        (64, 128, 128),
+    ),
     *((192, 128, 128), (0, 64, 0), (128, 64, 0), (0, 192, 0), (128, 192, 0), (0, 64, 128)),
 )
 LISTS = {  # of the prepared layout
@@ -74,7 +106,9 @@ class SBD(Dataset):
         truth = read_sbd_truth(record.label, record.instance)
         return truth.label, truth.instance
 
-    def edge_truth(self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True) -> np.ndarray:
+    def edge_truth(
+        self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
+    ) -> np.ndarray:
         """The published evaluation truth, uint32 (H, W); at another scale than 1, where none was published, by the rule."""
         record = self.records[index]
         if self.prepared:
@@ -82,8 +116,12 @@ class SBD(Dataset):
         truth = read_sbd_truth(record.label, record.instance)
         if scale == 1:
             return truth.evaluation_edges(thin=thin, instance_sensitive=instance_sensitive)
-        label, instance = (truth.own_label, truth.instance) if instance_sensitive else (truth.label, None)
-        return evaluation_edges(label, instance, num_classes=NUM_CLASSES, thin=thin, scale=scale, ignored_ids=())
+        label, instance = (
+            (truth.own_label, truth.instance) if instance_sensitive else (truth.label, None)
+        )
+        return evaluation_edges(
+            label, instance, num_classes=NUM_CLASSES, thin=thin, scale=scale, ignored_ids=()
+        )
 
     def edge_label_name(self, record: Record, *, instance_sensitive: bool = True) -> Path:
         """The training label of a record at scale 1 (prepared: at its scale), below the folder of labels."""
@@ -95,7 +133,9 @@ class SBD(Dataset):
         part = self._part_of[record.name]
         return label_path(part, record.name, 1, kind)
 
-    def _prepared_truth(self, record: Record, thin: bool, scale: float, instance_sensitive: bool) -> np.ndarray:
+    def _prepared_truth(
+        self, record: Record, thin: bool, scale: float, instance_sensitive: bool
+    ) -> np.ndarray:
         mode, kind = "thin" if thin else "raw", "inst" if instance_sensitive else "cls"
         path = self.root / "gt_eval" / f"gt_{mode}" / kind / f"{record.name}.png"
         if scale != 1 or not path.is_file():
@@ -119,7 +159,12 @@ def find_root(root: Path) -> Path:
 
 def make_record(root: Path, name: str) -> Record:
     """The files of a picture of the downloaded layout."""
-    return Record(name, root / "img" / f"{name}.jpg", root / "cls" / f"{name}.mat", root / "inst" / f"{name}.mat")
+    return Record(
+        name,
+        root / "img" / f"{name}.jpg",
+        root / "cls" / f"{name}.mat",
+        root / "inst" / f"{name}.mat",
+    )
 
 
 def part_names(root: Path, part: str, holdout: str | Path | None = None) -> list[str]:
@@ -151,18 +196,28 @@ def read_holdout(path: Path, names: list[str]) -> list[str]:
         import scipy.io
 
         try:
-            chosen = next(v for key, v in scipy.io.loadmat(path).items() if not key.startswith("__")).ravel()
+            chosen = next(
+                v for key, v in scipy.io.loadmat(path).items() if not key.startswith("__")
+            ).ravel()
         except FileNotFoundError:
             raise
         except Exception as error:  # scipy raises whatever the broken part of the file leads to
-            raise InputError(f"{path}: cannot be read as a .mat file ({type(error).__name__}: {error})") from error
+            raise InputError(
+                f"{path}: cannot be read as a .mat file ({type(error).__name__}: {error})"
+            ) from error
         if chosen.size < len(names):
-            raise InputError(f"{path}: has {chosen.size} entries, but train.txt has {len(names)} names")
-        return [name for name, held_out in zip(names, chosen[: len(names)], strict=True) if held_out]
+            raise InputError(
+                f"{path}: has {chosen.size} entries, but train.txt has {len(names)} names"
+            )
+        return [
+            name for name, held_out in zip(names, chosen[: len(names)], strict=True) if held_out
+        ]
     chosen = read_names(path)
     strange = sorted(set(chosen) - set(names))
     if strange:
-        raise InputError(f"{path}: {strange[0]} and {len(strange) - 1} more are not in SBD's train.txt")
+        raise InputError(
+            f"{path}: {strange[0]} and {len(strange) - 1} more are not in SBD's train.txt"
+        )
     return chosen
 
 
@@ -191,4 +246,6 @@ def _prepared_records(root: Path, split: str) -> list[Record]:
         return Record(record_name, root / image, root / label[0])
 
     path = root / LISTS[split]
-    return read_list(path if path.is_file() else path.with_name(path.name.replace("_inst_", "_cls_")), parse)
+    return read_list(
+        path if path.is_file() else path.with_name(path.name.replace("_inst_", "_cls_")), parse
+    )

@@ -17,14 +17,24 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from data.base import InputError, read_image, write_png
-from data.cli import run
-from data.gtlabel_products import COMPRESSION, draw
-from data.gtlabel_run import Job, Product, add_work_flags, run_jobs, write_stamp
+from data.edge_files import write_edges
+from data.errors import InputError, run
+from data.files import write_lines
+from data.gtlabel.jobs import Job, Product, add_work_flags, run_jobs, write_stamp
+from data.gtlabel.mat import write_gt_cls, write_gt_inst, write_label_edge, write_mat_list
+from data.gtlabel.products import COMPRESSION, draw
+from data.image_io import read_image, write_png
 from data.imresize import imresize
-from data.label_files import write_edges, write_lines
-from data.label_mat import write_gt_cls, write_gt_inst, write_label_edge, write_mat_list
-from data.sbd import SBD, draw_holdout, find_root, image_path, label_path, make_record, read_holdout, read_names
+from data.sbd import (
+    SBD,
+    draw_holdout,
+    find_root,
+    image_path,
+    label_path,
+    make_record,
+    read_holdout,
+    read_names,
+)
 from data.sbd_truth import NUM_CLASSES, SBDTruth, read_sbd_truth
 
 SCALES = (0.5, 0.75, 1, 1.25, 1.5)
@@ -62,12 +72,16 @@ class ScaledLabel:
         return [path for path in (self.path, self.mat, self.view) if path is not None]
 
     def make(self, truth: SBDTruth) -> None:
-        edges = truth.training_edges(self.scale, instance_sensitive=self.kind == "inst", radius=self.radius)
+        edges = truth.training_edges(
+            self.scale, instance_sensitive=self.kind == "inst", radius=self.radius
+        )
         write_edges(self.path, [edges], compression=COMPRESSION)
         if self.mat:
             write_label_edge(self.mat, edges, NUM_CLASSES)
         if self.view:
-            write_png(self.view, draw([edges], SBD.classes, tuple(map(tuple, SBD.palette.tolist()))))
+            write_png(
+                self.view, draw([edges], SBD.classes, tuple(map(tuple, SBD.palette.tolist())))
+            )
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,9 @@ class EvaluationTruth:
         edges = truth.evaluation_edges(thin=self.thin, instance_sensitive=self.kind == "inst")
         write_edges(self.path, [edges], compression=COMPRESSION)
         if self.mat and self.kind == "inst":
-            write_gt_inst(self.path.with_suffix(".mat"), edges, truth.own_label, truth.instance, NUM_CLASSES)
+            write_gt_inst(
+                self.path.with_suffix(".mat"), edges, truth.own_label, truth.instance, NUM_CLASSES
+            )
         elif self.mat:
             write_gt_cls(self.path.with_suffix(".mat"), edges, truth.label, NUM_CLASSES)
 
@@ -100,12 +116,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     boolean = argparse.BooleanOptionalAction
     group = parser.add_argument_group("data")
-    group.add_argument("--root", type=Path, default=Path("datasets/sbd"), help="the folder with img/, cls/ and inst/")
-    group.add_argument("--out", type=Path, required=True, help="the folder for pictures and labels; not ROOT")
     group.add_argument(
-        "--val-list", type=Path, metavar="FILE", help="held-out names of train.txt, or the published seed.mat"
+        "--root",
+        type=Path,
+        default=Path("datasets/sbd"),
+        help="the folder with img/, cls/ and inst/",
     )
-    group.add_argument("--val-seed", type=int, default=0, help="draws the held-out pictures without --val-list")
+    group.add_argument(
+        "--out", type=Path, required=True, help="the folder for pictures and labels; not ROOT"
+    )
+    group.add_argument(
+        "--val-list",
+        type=Path,
+        metavar="FILE",
+        help="held-out names of train.txt, or the published seed.mat",
+    )
+    group.add_argument(
+        "--val-seed", type=int, default=0, help="draws the held-out pictures without --val-list"
+    )
     group = parser.add_argument_group("products")
     group.add_argument(
         "--instance",
@@ -114,10 +142,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="both kinds of labels; else without edges between instances only",
     )
     group.add_argument("--radius", type=float, default=2, help="of training labels, in pixels")
-    group.add_argument("--scales", type=float, nargs="+", default=SCALES, metavar="S", help="of what is trained on")
-    group.add_argument("--eval", action=boolean, default=False, help="also the evaluation truth, OUT/gt_eval")
-    group.add_argument("--mat", action=boolean, default=False, help="also the published .mat structures")
-    group.add_argument("--visualize", action=boolean, default=False, help="also coloured pictures, OUT/view")
+    group.add_argument(
+        "--scales", type=float, nargs="+", default=SCALES, metavar="S", help="of what is trained on"
+    )
+    group.add_argument(
+        "--eval", action=boolean, default=False, help="also the evaluation truth, OUT/gt_eval"
+    )
+    group.add_argument(
+        "--mat", action=boolean, default=False, help="also the published .mat structures"
+    )
+    group.add_argument(
+        "--visualize", action=boolean, default=False, help="also coloured pictures, OUT/view"
+    )
     add_work_flags(parser)
     return parser.parse_args(argv)
 
@@ -126,7 +162,9 @@ def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
     root, out = find_root(args.root).resolve(), args.out.resolve()
     if out == root:
-        raise InputError(f"--out {out}: is the data set's own folder, whose val.txt would be lost; choose another")
+        raise InputError(
+            f"--out {out}: is the data set's own folder, whose val.txt would be lost; choose another"
+        )
     if not 1 <= args.radius <= 64 or not all(0 < scale <= 4 for scale in args.scales):
         raise InputError("expected --radius from 1 to 64 pixels and --scales above 0 and up to 4")
     names = read_parts(root, args)
@@ -139,14 +177,24 @@ def main(args: argparse.Namespace) -> int:
         record = make_record(root, name)
         inputs = (record.label, record.instance, *([record.image] if pictures else []))
         products = make_products(out, part, name, record.image if pictures else None, stamp, args)
-        jobs.append(Job(name, inputs, partial(read_sbd_truth, record.label, record.instance), tuple(products)))
+        jobs.append(
+            Job(
+                name,
+                inputs,
+                partial(read_sbd_truth, record.label, record.instance),
+                tuple(products),
+            )
+        )
     status = run_jobs(jobs, args, "edge labels")
     for path, rows in make_lists(names, args).items():
         write_lines(out / f"{path}.txt", (" ".join(row) for row in rows))
         if args.mat:
             write_mat_list(
                 out / f"{path}.mat",
-                [[name.replace("_inst.png", ".mat").replace("_cls.png", ".mat") for name in row] for row in rows],
+                [
+                    [name.replace("_inst.png", ".mat").replace("_cls.png", ".mat") for name in row]
+                    for row in rows
+                ],
             )
     return status
 
@@ -156,8 +204,12 @@ def read_parts(root: Path, args: argparse.Namespace) -> list[tuple[str, str]]:
     names, test = read_names(root / "train.txt"), read_names(root / "val.txt")
     if not names and not test:
         raise InputError(f"{root}: train.txt and val.txt name no pictures")
-    held_out = set(read_holdout(args.val_list, names) if args.val_list else draw_holdout(names, args.val_seed))
-    return [(name, "val" if name in held_out else "train") for name in names] + [(name, "test") for name in test]
+    held_out = set(
+        read_holdout(args.val_list, names) if args.val_list else draw_holdout(names, args.val_seed)
+    )
+    return [(name, "val" if name in held_out else "train") for name in names] + [
+        (name, "test") for name in test
+    ]
 
 
 def make_products(
@@ -178,13 +230,19 @@ def make_products(
             yield EvaluationTruth(path, stamp, kind, mode == "thin", args.mat)
 
 
-def make_lists(names: list[tuple[str, str]], args: argparse.Namespace) -> dict[str, list[tuple[str, ...]]]:
+def make_lists(
+    names: list[tuple[str, str]], args: argparse.Namespace
+) -> dict[str, list[tuple[str, ...]]]:
     """The published lists without ending, each as rows of (picture, label) or (picture,)."""
     lists: dict[str, list[tuple[str, ...]]] = {}
     for wanted in ("val", "test"):
         lists[wanted] = [(_picture(part, name, 1),) for name, part in names if part == wanted]
     for kind in kinds(args):
-        rows = [(part, _row(part, name, scale, kind)) for name, part in names for scale in part_scales(part, args)]
+        rows = [
+            (part, _row(part, name, scale, kind))
+            for name, part in names
+            for scale in part_scales(part, args)
+        ]
         lists[f"trainaug_{kind}_orig"] = [row for part, row in rows if part == "train"]
         lists[f"trainvalaug_{kind}_orig"] = [row for part, row in rows if part != "test"]
         lists[f"test_{kind}_orig"] = [row for part, row in rows if part == "test"]

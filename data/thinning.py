@@ -2,7 +2,7 @@
 
 A map is kept as bits in a flat uint64 array (`Grid`): each row has `pad` or more zeros on either side and fills whole words. So a
 neighbour is a fixed number of bits away, there are no borders to look after, and one logical operation treats 64 pixels.
-`utils.matching` works on the same bits.
+`utils.edge_metrics.matching` works on the same bits.
 
 Rule: Guo & Hall, "Parallel thinning with two-subiteration algorithms", CACM 1989, their first algorithm, as restated (G1 to G3) by
 Lam, Lee & Suen, "Thinning methodologies: a comprehensive survey", TPAMI 1992.
@@ -73,8 +73,12 @@ class Grid:
 
     def unpack(self, bits: np.ndarray) -> np.ndarray:
         """The inverse of `pack`."""
-        padded = np.unpackbits(bits[1:-1].view(np.uint8), bitorder="little").reshape(self.rows, self.stride)
-        return padded[self.pad : self.pad + self.height, self.pad : self.pad + self.width].astype(bool)
+        padded = np.unpackbits(bits[1:-1].view(np.uint8), bitorder="little").reshape(
+            self.rows, self.stride
+        )
+        return padded[self.pad : self.pad + self.height, self.pad : self.pad + self.width].astype(
+            bool
+        )
 
 
 def thin(mask: np.ndarray) -> np.ndarray:
@@ -112,7 +116,9 @@ def thin_bits(bits, row_words):  # pragma: no cover - compiled
         for y in range(1, rows):
             active = y < rows - 1 and max(lost[y - 1], lost[y], lost[y + 1]) >= step - 2
             if active:
-                active = _find_doomed(bits, 1 + y * row_words, row_words, step % 2 == 1, doomed[y % 2])
+                active = _find_doomed(
+                    bits, 1 + y * row_words, row_words, step % 2 == 1, doomed[y % 2]
+                )
             if waiting:
                 for i in range(row_words):
                     bits[1 + (y - 1) * row_words + i] &= ~doomed[(y - 1) % 2, i]
@@ -147,7 +153,9 @@ def _find_doomed(bits, start, row_words, first, doomed):  # pragma: no cover - c
         # G2: 2 <= min(n1, n2) <= 3, where n1 and n2 count the pairs of neighbours that have a pixel, paired in the two ways.
         p1, p2, p3, p4 = x1 | x2, x3 | x4, x5 | x6, x7 | x8
         q1, q2, q3, q4 = x2 | x3, x4 | x5, x6 | x7, x8 | x1
-        two = ((p1 & p2) | (p3 & p4) | ((p1 | p2) & (p3 | p4))) & ((q1 & q2) | (q3 & q4) | ((q1 | q2) & (q3 | q4)))
+        two = ((p1 & p2) | (p3 & p4) | ((p1 | p2) & (p3 | p4))) & (
+            (q1 & q2) | (q3 & q4) | ((q1 | q2) & (q3 | q4))
+        )
         g2 = two & ~(p1 & p2 & p3 & p4 & q1 & q2 & q3 & q4)
         # G3: the first subiteration spares one side of a stroke, the second the other.
         spared = (x2 | x3 | ~x8) & x1 if first else (x6 | x7 | ~x4) & x5

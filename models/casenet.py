@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.convolution import conv1x1
+from models.fast.convolution import conv1x1
 from models.layers import crop_to, pad_to_multiple
 from models.resnet import edge_resnet
 
@@ -27,7 +27,9 @@ class CASENet(nn.Module):
         self.side1 = conv1x1(c1, 1, bias=True)
         self.side2 = nn.Sequential(conv1x1(c2, 1, bias=True), upsample(1, 2))
         self.side3 = nn.Sequential(conv1x1(c3, 1, bias=True), upsample(1, 4))
-        self.side5 = nn.Sequential(conv1x1(c5, num_classes, bias=True), upsample(num_classes, STRIDE))
+        self.side5 = nn.Sequential(
+            conv1x1(c5, num_classes, bias=True), upsample(num_classes, STRIDE)
+        )
         self.fuse = nn.Conv2d(4 * num_classes, num_classes, 1, groups=num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -50,7 +52,9 @@ def upsample(channels: int, factor: int) -> "LearnedUpsample":
 
     It starts as bilinear interpolation of each channel by itself (CASENet's choice).
     """
-    layer = LearnedUpsample(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)
+    layer = LearnedUpsample(
+        channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False
+    )
     ramp = 1 - (torch.arange(2 * factor) - factor + 0.5).abs() / factor
     with torch.no_grad():
         layer.weight.zero_()
@@ -79,11 +83,19 @@ class LearnedUpsample(nn.ConvTranspose2d):
             weight = F.linear(weight, conv.weight.flatten(1))
         # The input's row is the one above (tap 2) or below (tap 1) the middle between two of them, on either side of which are quadrants.
         taps = weight.unflatten(2, (2, 2, half)).unflatten(1, (2, 2, half)).flip(1, 2, 4, 5)
-        taps = taps.permute(2, 5, 1, 4, 0, 3, 6, 7)  # (quadrants 2 x 2, taps 2 x 2, C, pixels f / 2 x f / 2, O)
+        taps = taps.permute(
+            2, 5, 1, 4, 0, 3, 6, 7
+        )  # (quadrants 2 x 2, taps 2 x 2, C, pixels f / 2 x f / 2, O)
         taps = taps.reshape(4, 4 * x.shape[1], -1)
         rows = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)  # (N, h + 2, w + 2, C)
         near = lambda p, q: rows[:, p : p + h, q : q + w]  # noqa: E731
-        inputs = [torch.cat([near(p + r, q + s) for r in (0, 1) for s in (0, 1)], 3) for p in (0, 1) for q in (0, 1)]
-        quadrants = torch.bmm(taps.transpose(1, 2), torch.stack(inputs).flatten(1, 3).transpose(1, 2))
+        inputs = [
+            torch.cat([near(p + r, q + s) for r in (0, 1) for s in (0, 1)], 3)
+            for p in (0, 1)
+            for q in (0, 1)
+        ]
+        quadrants = torch.bmm(
+            taps.transpose(1, 2), torch.stack(inputs).flatten(1, 3).transpose(1, 2)
+        )
         whole = quadrants.view(2, 2, half, half, -1, len(x), h, w).permute(5, 4, 6, 0, 2, 7, 1, 3)
         return whole.reshape(len(x), -1, 2 * half * h, 2 * half * w)

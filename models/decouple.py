@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.convolution import conv1x1, conv3x3
+from models.fast.convolution import conv1x1, conv3x3
 from models.layers import (
     CONTEXT_CHANNELS,
     conv_bn_relu,
@@ -32,7 +32,12 @@ class DecoupledNet(nn.Module):
     beyond_base = ("decouple.", "final.")
 
     def __init__(
-        self, num_classes: int, backbone: str = "resnet101", *, context: str, align_corners: bool = True
+        self,
+        num_classes: int,
+        backbone: str = "resnet101",
+        *,
+        context: str,
+        align_corners: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = seg_trunk(backbone)
@@ -68,7 +73,9 @@ class BodyEdgeHead(nn.Module):
         size = fine.shape[-2:]
         body, edge = self.split(context)
         edge = self.edge_fusion(torch.cat([resize(edge, size), fine], dim=1))  # (N, 256, H', W')
-        whole = torch.cat([resize(context, size), edge + resize(body, size)], dim=1)  # (N, 512, H', W')
+        whole = torch.cat(
+            [resize(context, size), edge + resize(body, size)], dim=1
+        )  # (N, 512, H', W')
         return {"seg": self.seg(whole), "body": self.body(body), "edge": self.edge(edge)}
 
 
@@ -101,9 +108,16 @@ def warp(x: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
         flow.float() if flow.dtype in (torch.float16, torch.bfloat16) else flow
     )  # half precision cannot tell the pixels of a row apart
     options = {"dtype": flow.dtype, "device": flow.device}
-    rows, columns = torch.linspace(-1, 1, height, **options), torch.linspace(-1, 1, width, **options)
-    at = torch.stack([columns + flow[:, 0] / width, rows[:, None] + flow[:, 1] / height], dim=3)  # (N, h, w, 2)
-    warped = F.grid_sample(x.to(flow.dtype), at, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
+    rows, columns = (
+        torch.linspace(-1, 1, height, **options),
+        torch.linspace(-1, 1, width, **options),
+    )
+    at = torch.stack(
+        [columns + flow[:, 0] / width, rows[:, None] + flow[:, 1] / height], dim=3
+    )  # (N, h, w, 2)
+    warped = F.grid_sample(
+        x.to(flow.dtype), at, mode="bilinear", padding_mode="zeros", align_corners=align_corners
+    )
     return warped.to(x.dtype)
 
 

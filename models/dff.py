@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.casenet import STRIDE, upsample
-from models.convolution import conv1x1
+from models.fast.convolution import conv1x1
+from models.fast.norm_relu_conv import norm_relu_conv, normalise
 from models.layers import crop_to, pad_to_multiple
-from models.lean import norm_relu_conv, normalise
 from models.resnet import edge_resnet
 
 
@@ -47,8 +47,16 @@ class WeightLearner(nn.Module):
         channels = 4 * num_classes
         self.project = side(in_channels, channels, STRIDE)
         self.refine = nn.Sequential(
-            *(conv1x1(channels, channels, bias=True), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)),
-            *(conv1x1(channels, channels, bias=True), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)),
+            *(
+                conv1x1(channels, channels, bias=True),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            ),
+            *(
+                conv1x1(channels, channels, bias=True),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            ),
             *(conv1x1(channels, channels, bias=True), nn.BatchNorm2d(channels)),
         )
 
@@ -71,7 +79,9 @@ def dynamic_fusion(weights: Tensor, side5: Tensor, shared: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling():
         own, *others = weights.unbind(dim=2)
-        return own * side5 + sum(a * side for a, side in zip(others, shared.split(1, dim=1), strict=True))
+        return own * side5 + sum(
+            a * side for a, side in zip(others, shared.split(1, dim=1), strict=True)
+        )
     return _Fusion.apply(weights, side5, shared)
 
 
@@ -101,5 +111,7 @@ class _Fusion(torch.autograd.Function):
 def side(in_channels: int, out_channels: int, factor: int) -> nn.Sequential:
     """1x1 convolution, batch normalisation, learned up-sampling."""
     return nn.Sequential(
-        conv1x1(in_channels, out_channels, bias=True), nn.BatchNorm2d(out_channels), upsample(out_channels, factor)
+        conv1x1(in_channels, out_channels, bias=True),
+        nn.BatchNorm2d(out_channels),
+        upsample(out_channels, factor),
     )

@@ -7,7 +7,7 @@ channels. The released net is over WiderResNet-38; ours also takes the ResNets.
 import torch
 from torch import Tensor, nn
 
-from models.convolution import conv1x1
+from models.fast.convolution import conv1x1
 from models.layers import ASPP, CONTEXT_CHANNELS, initialise_heads, resize, seg_classifier
 from models.segnets import seg_trunk
 
@@ -21,7 +21,9 @@ class GFFNet(nn.Module):
     # Everything whose shape depends on the number of classes.
     classifier = ("final.6.",)
 
-    def __init__(self, num_classes: int, backbone: str = "resnet101", *, fusion: str = "sequential") -> None:
+    def __init__(
+        self, num_classes: int, backbone: str = "resnet101", *, fusion: str = "sequential"
+    ) -> None:
         """fusion: "sequential", as released (a level takes from the levels already fused), or "simultaneous", the paper's."""
         super().__init__()
         if fusion not in FUSIONS:
@@ -32,10 +34,15 @@ class GFFNet(nn.Module):
         self.context = ASPP(c5, project_kernel=3)
         levels, width = (c2, c4, CONTEXT_CHANNELS), LEVEL_CHANNELS
         self.reduce = nn.ModuleList(
-            nn.Sequential(conv1x1(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True)) for channels in levels
+            nn.Sequential(conv1x1(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+            for channels in levels
         )
-        self.gate = nn.ModuleList(nn.Sequential(nn.Conv2d(channels, width, 1), nn.Sigmoid()) for channels in levels)
-        self.dense = nn.ModuleList(DenseBlock(count * width, width, 3 * count) for count in (1, 2, 3))
+        self.gate = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, width, 1), nn.Sigmoid()) for channels in levels
+        )
+        self.dense = nn.ModuleList(
+            DenseBlock(count * width, width, 3 * count) for count in (1, 2, 3)
+        )
         self.final = seg_classifier(4 * width, num_classes)
         initialise_heads(self.context, self.reduce, self.gate, self.dense, self.final)
 
@@ -64,7 +71,9 @@ def gated_fusion(levels: list[Tensor], gates: list[Tensor], *, sequential: bool)
     for index, gate in enumerate(gates):
         senders = out if sequential else levels
         own, size = levels[index], gate.shape[-2:]
-        received = sum(resize(gates[i] * senders[i], size) for i in range(len(levels)) if i != index)
+        received = sum(
+            resize(gates[i] * senders[i], size) for i in range(len(levels)) if i != index
+        )
         out[index] = own + gate * own + (1 - gate) * received
     return out
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.convolution import conv1x1
+from models.fast.convolution import conv1x1
 
 CONTEXT_CHANNELS = 256
 
@@ -35,14 +35,22 @@ def crop_to(maps: dict[str, Tensor], height: int, width: int) -> dict[str, Tenso
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     """(N, C, h, w) -> (N, C, *size), bilinear with corner on corner (align_corners), everywhere in the segmentation nets."""
-    return x if x.shape[-2:] == tuple(size) else F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
+    return (
+        x
+        if x.shape[-2:] == tuple(size)
+        else F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
+    )
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel: int, dilation: int = 1
+) -> nn.Sequential:
     """Convolution without bias that keeps the size, batch normalisation, ReLU."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.Conv2d(
+            in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False
+        ),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
@@ -62,9 +70,13 @@ class ASPP(nn.Module):
         super().__init__()
         width = CONTEXT_CHANNELS
         self.branches = nn.ModuleList([conv_bn_relu(in_channels, width, 1)])
-        self.branches += [conv_bn_relu(in_channels, width, 3, dilation) for dilation in (12, 24, 36)]
+        self.branches += [
+            conv_bn_relu(in_channels, width, 3, dilation) for dilation in (12, 24, 36)
+        ]
         self.image = conv_bn_relu(in_channels, width, 1)
-        self.project = nn.Conv2d(5 * width, width, project_kernel, padding=project_kernel // 2, bias=False)
+        self.project = nn.Conv2d(
+            5 * width, width, project_kernel, padding=project_kernel // 2, bias=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, 256, h, w), neither normalised nor rectified."""
@@ -79,10 +91,14 @@ class PyramidPooling(nn.Module):
         super().__init__()
         width = CONTEXT_CHANNELS
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(bins), conv1x1(in_channels, width), nn.BatchNorm2d(width))
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(bins), conv1x1(in_channels, width), nn.BatchNorm2d(width)
+            )
             for bins in (1, 2, 3, 6)
         )
-        self.bottleneck = nn.Sequential(*conv_bn_relu(in_channels + 4 * width, width, 1), nn.Dropout2d(0.1))
+        self.bottleneck = nn.Sequential(
+            *conv_bn_relu(in_channels + 4 * width, width, 1), nn.Dropout2d(0.1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, 256, h, w)."""

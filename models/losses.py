@@ -48,7 +48,9 @@ def _weighted_bce(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(at_least_single(logits), target, weight)
 
 
-def cross_entropy(logits: Tensor, label: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE) -> Tensor:
+def cross_entropy(
+    logits: Tensor, label: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE
+) -> Tensor:
     """Mean negative log-likelihood over the pixels that are not ignored, each weighing `weight` of its class; 0 if there are none.
 
     logits: float (N, K, H, W). label: integers (N, H, W). weight: (K,).
@@ -105,7 +107,9 @@ def image_weighted_cross_entropy(
     return means.sum()
 
 
-def relaxed_nll(logits: Tensor, multihot: Tensor, *, upper_bound: float = 1.0, quirks: bool = True) -> Tensor:
+def relaxed_nll(
+    logits: Tensor, multihot: Tensor, *, upper_bound: float = 1.0, quirks: bool = True
+) -> Tensor:
     """The boundary-relaxed loss (Zhu et al., CVPR 2019): near a boundary, any mixture of the neighbouring classes is right.
 
     logits: float (N, K, H, W). multihot: (N, K + 1, H, W), 1 where a class or, in the last channel, void is within the border.
@@ -123,7 +127,9 @@ def relaxed_nll(logits: Tensor, multihot: Tensor, *, upper_bound: float = 1.0, q
     per_class = 1 / hot.sum(dim=1).clamp(min=1).to(logits.dtype)  # (N, H, W)
     if quirks:
         per_class = per_class.sum(dim=0, keepdim=True)
-    within = logits.masked_fill(~hot & counted.unsqueeze(1), -torch.inf)  # all classes where none is hot: log 1 = 0
+    within = logits.masked_fill(
+        ~hot & counted.unsqueeze(1), -torch.inf
+    )  # all classes where none is hot: log 1 = 0
     nll = logits.logsumexp(dim=1) - within.logsumexp(dim=1)
     loss = nll * torch.einsum("nk,nkhw->nhw", weights, hot.to(logits.dtype)) * per_class
     return (loss.sum(dim=(1, 2)) / (counted.sum(dim=(1, 2)) + 1)).sum()
@@ -138,7 +144,9 @@ def balanced_edge_loss(logits: Tensor, edge: Tensor, *, quirks: bool = True) -> 
     logits, edge = at_least_single(logits), edge != 0
     share = edge.to(logits.dtype).mean()
     weight = torch.where(edge, 1 - share, share)
-    return F.binary_cross_entropy_with_logits(logits.sigmoid() if quirks else logits, edge.to(logits.dtype), weight)
+    return F.binary_cross_entropy_with_logits(
+        logits.sigmoid() if quirks else logits, edge.to(logits.dtype), weight
+    )
 
 
 def hard_label(multihot: Tensor, *, ignore: int = IGNORE) -> Tensor:
@@ -185,7 +193,9 @@ def body_edge_loss(
 
 def pixel_nll(logits: Tensor, label: Tensor, ignore: int) -> Tensor:
     """(N, H, W), at least single precision; 0 on ignored pixels."""
-    return F.cross_entropy(at_least_single(logits), label.long(), ignore_index=ignore, reduction="none")
+    return F.cross_entropy(
+        at_least_single(logits), label.long(), ignore_index=ignore, reduction="none"
+    )
 
 
 def pixel_weight(label: Tensor, weight: Tensor | None, ignore: int, like: Tensor) -> Tensor:

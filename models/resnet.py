@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torchvision.models as tv
 from torch import Tensor, nn
 
-from models.convolution import conv1x1, conv3x3
-from models.residual import residual_block
+from models.fast.convolution import conv1x1, conv3x3
+from models.fast.residual import residual_block
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 
@@ -38,7 +38,9 @@ DEPTHS = {
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside the identity; both carry the layer's dilation, the first its stride. last: of its layer."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, *, last: bool) -> None:
+    def __init__(
+        self, in_channels: int, width: int, stride: int, dilation: int, *, last: bool
+    ) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, width, stride, dilation)
         self.bn1 = nn.BatchNorm2d(width)
@@ -55,7 +57,9 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions beside the identity; the 3x3 carries the layer's stride and dilation. last: of its layer."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, *, last: bool) -> None:
+    def __init__(
+        self, in_channels: int, width: int, stride: int, dilation: int, *, last: bool
+    ) -> None:
         super().__init__()
         out_channels = width * EXPANSION["bottleneck"]
         self.conv1 = conv1x1(in_channels, width)
@@ -78,7 +82,10 @@ def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequenti
     return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
-BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+}
 
 
 class ResNet(nn.Module):
@@ -98,7 +105,11 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         channels, strides = [128 if deep_stem else 64], [stem_stride]
-        self.conv1 = _deep_stem(stem_stride) if deep_stem else nn.Conv2d(3, 64, 7, stem_stride, padding=3, bias=False)
+        self.conv1 = (
+            _deep_stem(stem_stride)
+            if deep_stem
+            else nn.Conv2d(3, 64, 7, stem_stride, padding=3, bias=False)
+        )
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -106,7 +117,9 @@ class ResNet(nn.Module):
         for number in range(4):
             width = 64 * 2**number
             stride *= layer_strides[number]
-            layer = _make_layer(depth, number, channels[-1], width, layer_strides[number], dilations[number])
+            layer = _make_layer(
+                depth, number, channels[-1], width, layer_strides[number], dilations[number]
+            )
             self.add_module(f"layer{number + 1}", layer)
             channels.append(width * EXPANSION[depth.block])
             strides.append(stride)
@@ -125,12 +138,20 @@ class ResNet(nn.Module):
 
 def edge_resnet(backbone: str) -> ResNet:
     """The trunk of CASENet and DFF: strides 1, 2, 4, 8, 8; dilations 2, 2, 2, 4 in every block of the four layers."""
-    return ResNet(DEPTHS[backbone], stem_stride=1, layer_strides=(1, 2, 2, 1), dilations=(2, 2, 2, 4))
+    return ResNet(
+        DEPTHS[backbone], stem_stride=1, layer_strides=(1, 2, 2, 1), dilations=(2, 2, 2, 4)
+    )
 
 
 def seg_resnet(backbone: str) -> ResNet:
     """The trunk of the segmentation nets: deep stem; strides 2, 4, 8, 8, 8; dilations 1, 1, 2, 4 in every block of the four layers."""
-    return ResNet(DEPTHS[backbone], stem_stride=2, layer_strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), deep_stem=True)
+    return ResNet(
+        DEPTHS[backbone],
+        stem_stride=2,
+        layer_strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        deep_stem=True,
+    )
 
 
 def _deep_stem(stride: int) -> nn.Sequential:
@@ -141,8 +162,14 @@ def _deep_stem(stride: int) -> nn.Sequential:
     )
 
 
-def _make_layer(depth: Depth, number: int, in_channels: int, width: int, stride: int, dilation: int) -> nn.Sequential:
-    block, out_channels, count = BLOCKS[depth.block], width * EXPANSION[depth.block], depth.blocks[number]
+def _make_layer(
+    depth: Depth, number: int, in_channels: int, width: int, stride: int, dilation: int
+) -> nn.Sequential:
+    block, out_channels, count = (
+        BLOCKS[depth.block],
+        width * EXPANSION[depth.block],
+        depth.blocks[number],
+    )
     first = block(in_channels, width, stride, dilation, last=count == 1)
     others = (block(out_channels, width, 1, dilation, last=n == count - 1) for n in range(1, count))
     return nn.Sequential(first, *others)

@@ -9,8 +9,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models.convolution import conv1x1
-from models.layers import ASPP, CONTEXT_CHANNELS, PyramidPooling, conv_bn_relu, initialise_heads, resize, seg_classifier
+from models.fast.convolution import conv1x1
+from models.layers import (
+    ASPP,
+    CONTEXT_CHANNELS,
+    PyramidPooling,
+    conv_bn_relu,
+    initialise_heads,
+    resize,
+    seg_classifier,
+)
 from models.resnet import ResNet, seg_resnet
 from models.wider_resnet import WiderResNet
 

@@ -4,6 +4,7 @@ Files are read with `weights_only=True`: no code from a file is ever run.
 """
 
 import pickle
+import urllib.error
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from models.resnet import DEPTHS
 
 Names = tuple[tuple[str, str | None], ...]
 
@@ -99,10 +102,21 @@ def read_weights(path: str | Path) -> dict:
             f"{path}: refused, it holds more than tensors and plain values, and loading it could run code "
             f"({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, AttributeError, IndexError) as error:
-        raise WeightsError(f"{path}: not a whole PyTorch weight file ({_first_line(error)})") from error
+    except (
+        RuntimeError,
+        EOFError,
+        zipfile.BadZipFile,
+        KeyError,
+        AttributeError,
+        IndexError,
+    ) as error:
+        raise WeightsError(
+            f"{path}: not a whole PyTorch weight file ({_first_line(error)})"
+        ) from error
     if not isinstance(contents, dict):
-        raise WeightsError(f"{path}: found {type(contents).__name__}, expected a dictionary of tensors")
+        raise WeightsError(
+            f"{path}: found {type(contents).__name__}, expected a dictionary of tensors"
+        )
     return contents
 
 
@@ -112,7 +126,11 @@ def unwrap(contents: Mapping) -> dict[str, Tensor]:
         if isinstance(contents.get(key), Mapping):
             contents = contents[key]
             break
-    return {str(key).removeprefix("module."): value for key, value in contents.items() if isinstance(value, Tensor)}
+    return {
+        str(key).removeprefix("module."): value
+        for key, value in contents.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -131,7 +149,9 @@ def rename(key: str, table: Names) -> str | None:
     return key
 
 
-def load_into(model: nn.Module, tensors: Mapping[str, Tensor], *, optional: tuple[str, ...] = ()) -> list[str]:
+def load_into(
+    model: nn.Module, tensors: Mapping[str, Tensor], *, optional: tuple[str, ...] = ()
+) -> list[str]:
     """Copy tensors into the model, all of them or none; returns the parameters that kept their values.
 
     Only parameters under an `optional` prefix may be missing or of another shape; anything else that is missing, unexpected or of
@@ -143,12 +163,18 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], *, optional: tupl
     counters = {key for key in own if key.endswith("num_batches_tracked")}
     shaped = {key for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     missing = sorted(own.keys() - tensors.keys() - free - counters)
-    unexpected = sorted(key for key in tensors.keys() - own.keys() if not (optional and key.startswith(optional)))
+    unexpected = sorted(
+        key for key in tensors.keys() - own.keys() if not (optional and key.startswith(optional))
+    )
     misshapen = sorted((tensors.keys() & own.keys()) - shaped - free)
     if missing or unexpected or misshapen:
-        shapes = [f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}" for key in misshapen]
+        shapes = [
+            f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}" for key in misshapen
+        ]
         found = ((missing, "missing"), (unexpected, "unexpected"), (shapes, "of another shape"))
-        raise WeightsError("; ".join(f"{len(keys)} {what}: {_shorten(keys)}" for keys, what in found if keys))
+        raise WeightsError(
+            "; ".join(f"{len(keys)} {what}: {_shorten(keys)}" for keys, what in found if keys)
+        )
     model.load_state_dict({key: tensors[key] for key in shaped}, strict=False)
     return sorted(own.keys() - shaped - counters)
 
@@ -159,3 +185,58 @@ def _shorten(keys: list[str], most: int = 6) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# Deep-stem ResNets and WiderResNet-38: torchvision has none, so users bring the file. Which, and where from.
+CSAIL = "http://sceneparsing.csail.mit.edu/model/pretrained_resnet"
+
+
+BROUGHT_FILES = {
+    "resnet18": ("resnet18-imagenet.pth", f"{CSAIL}/resnet18-imagenet.pth"),
+    "resnet50": ("resnet50-imagenet.pth", f"{CSAIL}/resnet50-imagenet.pth"),
+    "resnet101": ("resnet101-imagenet.pth", f"{CSAIL}/resnet101-imagenet.pth"),
+    "wider_resnet38": (
+        "wider_resnet38.pth.tar",
+        "the links in the README of github.com/NVIDIA/semantic-segmentation",
+    ),
+}
+
+
+def load_trunk(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Fill `model.backbone`, and nothing else, from an ImageNet file's tensors; all of the trunk, or a WeightsError."""
+    trunk = {key.removeprefix("backbone."): value for key, value in translate(tensors).items()}
+    load_into(model.backbone, trunk)
+
+
+def imagenet_weights(backbone: str) -> dict[str, torch.Tensor]:
+    """torchvision's ImageNet weights of a ResNet, from its cache or the network."""
+    weights = DEPTHS[backbone].imagenet
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        file = _cache() / Path(weights.url).name
+        raise FileNotFoundError(
+            f"cannot fetch the ImageNet weights of {backbone}: no network; download {weights.url} elsewhere and put it at {file}, "
+            "or train from random weights with --pretrained none"
+        ) from error
+
+
+def brought_weights(backbone: str) -> dict[str, torch.Tensor]:
+    """ImageNet weights of a deep-stem ResNet or WiderResNet-38, from the file that a user has put into torch's cache."""
+    if backbone not in BROUGHT_FILES:
+        raise FileNotFoundError(
+            f"nobody has published ImageNet weights of a deep-stem {backbone}; give a file of your own with --pretrained FILE, "
+            "or train from random weights with --pretrained none"
+        )
+    name, source = BROUGHT_FILES[backbone]
+    file = _cache() / name
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no ImageNet weights of {backbone} for segmentation: get {name} from {source} and put it at {file}, "
+            "or say where it is with --pretrained FILE, or train from random weights with --pretrained none"
+        )
+    return unwrap(read_weights(file))
+
+
+def _cache() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"

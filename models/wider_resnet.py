@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.convolution import conv1x1
+from models.fast.convolution import conv1x1
 from models.resnet import initialise
 
 
@@ -61,7 +61,9 @@ class WiderResNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mod1 = nn.Sequential(OrderedDict(conv1=nn.Conv2d(3, STEM_CHANNELS, 3, padding=1, bias=False)))
+        self.mod1 = nn.Sequential(
+            OrderedDict(conv1=nn.Conv2d(3, STEM_CHANNELS, 3, padding=1, bias=False))
+        )
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         channels = STEM_CHANNELS
         for name, stage in STAGES.items():
@@ -96,14 +98,22 @@ def _convolutions(in_channels: int, stage: Stage, stride: int) -> "OrderedDict[s
         dilation = stage.dilation if kernel == 3 else 1
         step = stride if number == 1 else 1
         layers[f"conv{number}"] = nn.Conv2d(
-            in_channels, channels, kernel, step, padding=dilation * (kernel // 2), dilation=dilation, bias=False
+            in_channels,
+            channels,
+            kernel,
+            step,
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
+            bias=False,
         )
         in_channels = channels
     return layers
 
 
 def _make_stage(in_channels: int, stage: Stage) -> nn.Sequential:
-    blocks: OrderedDict[str, nn.Module] = OrderedDict(block1=ResidualBlock(in_channels, stage, stage.stride))
+    blocks: OrderedDict[str, nn.Module] = OrderedDict(
+        block1=ResidualBlock(in_channels, stage, stage.stride)
+    )
     for number in range(2, stage.blocks + 1):
         blocks[f"block{number}"] = ResidualBlock(stage.widths[-1], stage, 1)
     return nn.Sequential(blocks)

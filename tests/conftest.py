@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.base import write_png
+from data.image_io import write_png
+
+pytest_plugins = ["helpers.sbd"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +49,9 @@ def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for k in rng.permutation(12)[:6]:
                 centre = (int(rng.integers(64)), int(rng.integers(48)))
                 cv2.circle(label, centre, int(rng.integers(5, 14)), int(k), -1)
-            image = np.clip(colours[label] + rng.normal(0, 12, (48, 64, 3)), 0, 255).astype(np.uint8)
+            image = np.clip(colours[label] + rng.normal(0, 12, (48, 64, 3)), 0, 255).astype(
+                np.uint8
+            )
             name = f"{split}_{number:03d}.png"
             write_png(root / split / name, image)
             write_png(root / f"{split}annot" / name, label)

@@ -3,19 +3,20 @@
 A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with `weights_only=True`:
   format 1; model {name, backbone, num_classes, task, classes, palette, base_size, dataset, options}; weights (the state dict);
   and, in `last.pth`, what training needs to go on: optimizer, scaler, average (of the weights), args, and where it is
-  (`utils.run_state.Progress`).
+  (`utils.training.state.Progress`).
 """
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
 
 from data import dataset_class
-from data.base import InputError, write_aside
+from data.errors import InputError
+from data.files import write_aside
+from data.visualize import distinct_colors
 from models import MODELS, OPTIONS, build_model
 from models.weights import WeightsError, load_into, read_weights, translate, unwrap
 
@@ -60,10 +61,14 @@ def save_checkpoint(path: str | Path, state: dict) -> None:
     with write_aside(path) as aside, aside.open("wb") as file:
         try:
             torch.save({"format": FORMAT} | state, file)
-        except RuntimeError as error:  # PyTorch's own, at the end of a file that could not be written
+        except (
+            RuntimeError
+        ) as error:  # PyTorch's own, at the end of a file that could not be written
             if not isinstance(error.__context__, OSError):
                 raise
-            raise OSError(error.__context__.errno, f"not written, {error.__context__.strerror}", str(path)) from error
+            raise OSError(
+                error.__context__.errno, f"not written, {error.__context__.strerror}", str(path)
+            ) from error
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -73,21 +78,34 @@ def read_checkpoint(path: str | Path) -> dict:
     except WeightsError as error:
         raise CheckpointError(str(error)) from error
     if contents.get("format", FORMAT) != FORMAT:
-        raise CheckpointError(f"{path}: checkpoint format {contents['format']}, this version reads {FORMAT}")
+        raise CheckpointError(
+            f"{path}: checkpoint format {contents['format']}, this version reads {FORMAT}"
+        )
     return contents
 
 
 def create_model(
-    name: str, *, num_classes: int, backbone: str, pretrained: str | Path = "none", **options: bool | str
+    name: str,
+    *,
+    num_classes: int,
+    backbone: str,
+    pretrained: str | Path = "none",
+    **options: bool | str,
 ) -> nn.Module:
     """`models.build_model`, with what is wrong in a weight file told as a CheckpointError."""
     try:
-        return build_model(name, num_classes=num_classes, backbone=backbone, pretrained=pretrained, **options)
+        return build_model(
+            name, num_classes=num_classes, backbone=backbone, pretrained=pretrained, **options
+        )
     except WeightsError as error:
-        raise CheckpointError(f"{pretrained}: {error}" if str(pretrained) not in str(error) else str(error)) from error
+        raise CheckpointError(
+            f"{pretrained}: {error}" if str(pretrained) not in str(error) else str(error)
+        ) from error
 
 
-def load_weights(model: nn.Module, path: str | Path, *, reset_classifier: bool = False) -> list[str]:
+def load_weights(
+    model: nn.Module, path: str | Path, *, reset_classifier: bool = False
+) -> list[str]:
     """Fill a network from our own files, the official ones (DFF, CASENet, DecoupleSegNets, GFFNet), or ImageNet files (trunk only).
 
     Every tensor is accounted for: missing, unexpected or wrongly shaped ones are a CheckpointError that lists them, except those of
@@ -104,7 +122,9 @@ def load_base(model: nn.Module, path: str | Path) -> list[str]:
     The base's own classifier is left out; anything else that does not fit is a CheckpointError.
     """
     if not hasattr(model, "beyond_base"):
-        raise CheckpointError(f"{path}: only a decoupled network starts from a base net, not {type(model).__name__}")
+        raise CheckpointError(
+            f"{path}: only a decoupled network starts from a base net, not {type(model).__name__}"
+        )
     return _fill(model, path, read_checkpoint(path), model.beyond_base)
 
 
@@ -136,12 +156,16 @@ def load_model(
             flag = f"--{option.replace('_', '-')}"
             raise CheckpointError(f"{path} holds {info.name}, which knows no {flag}; leave it out")
     info = replace(info, options=info.options | (options or {}))
-    model = build_model(info.name, num_classes=info.num_classes, backbone=info.backbone, **info.options)
+    model = build_model(
+        info.name, num_classes=info.num_classes, backbone=info.backbone, **info.options
+    )
     _fill(model, path, contents, ())
     return model.eval(), info
 
 
-def _fill(model: nn.Module, path: str | Path, contents: dict, optional: tuple[str, ...]) -> list[str]:
+def _fill(
+    model: nn.Module, path: str | Path, contents: dict, optional: tuple[str, ...]
+) -> list[str]:
     tensors = unwrap(contents)
     if not tensors:
         raise CheckpointError(f"{path}: found no tensors in it, expected weights of a network")
@@ -159,20 +183,35 @@ def _describe(
 ) -> ModelInfo:
     if "model" in contents and "weights" in contents:
         info = ModelInfo.from_plain(contents["model"])
-        for flag, given, found in (("--model", name, info.name), ("--backbone", backbone, info.backbone)):
+        for flag, given, found in (
+            ("--model", name, info.name),
+            ("--backbone", backbone, info.backbone),
+        ):
             if given is not None and given != found:
-                raise CheckpointError(f"{path} holds {found}, but {flag} says {given}; leave {flag} out")
+                raise CheckpointError(
+                    f"{path} holds {found}, but {flag} says {given}; leave {flag} out"
+                )
         return info
-    missing = [flag for flag, given in (("--model", name), ("--backbone", backbone)) if given is None]
+    missing = [
+        flag for flag, given in (("--model", name), ("--backbone", backbone)) if given is None
+    ]
     if missing:
-        raise CheckpointError(f"{path} does not say what network it holds; say it with {' and '.join(missing)}")
+        raise CheckpointError(
+            f"{path} does not say what network it holds; say it with {' and '.join(missing)}"
+        )
     if name not in MODELS or backbone not in MODELS[name][2]:
-        raise CheckpointError(f"{path}: there is no {name} over {backbone}; models are {', '.join(MODELS)}")
+        raise CheckpointError(
+            f"{path}: there is no {name} over {backbone}; models are {', '.join(MODELS)}"
+        )
     num_classes = count_classes(unwrap(contents))
     if num_classes is None:
-        raise CheckpointError(f"{path}: cannot tell the number of classes; found no side5 and no classifier in it")
+        raise CheckpointError(
+            f"{path}: cannot tell the number of classes; found no side5 and no classifier in it"
+        )
     classes, palette = _names(num_classes, dataset, path)
-    return ModelInfo(name, backbone, num_classes, MODELS[name][1], classes, palette, 0, dataset or "")
+    return ModelInfo(
+        name, backbone, num_classes, MODELS[name][1], classes, palette, 0, dataset or ""
+    )
 
 
 def count_classes(tensors: dict[str, torch.Tensor]) -> int | None:
@@ -182,17 +221,14 @@ def count_classes(tensors: dict[str, torch.Tensor]) -> int | None:
     return next((tensors[name].shape[0] for name in names if name in tensors), None)
 
 
-def distinct_colors(count: int) -> np.ndarray:
-    """uint8 (count, 3), RGB: hues spread evenly, for classes that nobody has given a colour."""
-    hues = np.linspace(0, 180, count, endpoint=False).astype(np.uint8)
-    hsv = np.stack([hues, np.full_like(hues, 200), np.full_like(hues, 230)], axis=1)
-    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
-
-
-def _names(num_classes: int, dataset: str | None, path: str | Path) -> tuple[tuple[str, ...], np.ndarray]:
+def _names(
+    num_classes: int, dataset: str | None, path: str | Path
+) -> tuple[tuple[str, ...], np.ndarray]:
     if dataset is None:
         return tuple(f"class {k + 1}" for k in range(num_classes)), distinct_colors(num_classes)
     known = dataset_class(dataset)
     if len(known.classes) != num_classes:
-        raise CheckpointError(f"{path} has {num_classes} classes, but {dataset} has {len(known.classes)}")
+        raise CheckpointError(
+            f"{path} has {num_classes} classes, but {dataset} has {len(known.classes)}"
+        )
     return tuple(known.classes), np.asarray(known.palette, np.uint8)

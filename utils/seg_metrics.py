@@ -21,14 +21,21 @@ import cv2
 import numpy as np
 from numba import njit
 
-from data.base import IGNORE
+from data.image_io import IGNORE
 
-PUBLISHED_BOUNDS = (0.0005, 0.001875, 0.00375, 0.005)  # of the diagonal; 2, 5, 9 and 12 px at 2048x1024
+PUBLISHED_BOUNDS = (
+    0.0005,
+    0.001875,
+    0.00375,
+    0.005,
+)  # of the diagonal; 2, 5, 9 and 12 px at 2048x1024
 MATCHED_TRUE, TRUE, MATCHED_PREDICTED, PREDICTED = range(4)
 CLASSES_PER_PASS = 64  # boundaries are bits of a uint64
 
 
-def confusion(pred: np.ndarray, label: np.ndarray, num_classes: int, *, void: bool = False) -> np.ndarray:
+def confusion(
+    pred: np.ndarray, label: np.ndarray, num_classes: int, *, void: bool = False
+) -> np.ndarray:
     """int64 (K, K): how many pixels of true class i are predicted as j. Ignored pixels (label K and above) do not count.
 
     A prediction of no class (K and above) where the truth has one is a ValueError; with `void` it counts in a last column (K, K + 1).
@@ -40,7 +47,9 @@ def confusion(pred: np.ndarray, label: np.ndarray, num_classes: int, *, void: bo
     if void:
         return counts
     if lost := counts[:, -1].sum():
-        raise ValueError(f"{lost} labelled pixels are predicted as no class; expected ids 0..{num_classes - 1}")
+        raise ValueError(
+            f"{lost} labelled pixels are predicted as no class; expected ids 0..{num_classes - 1}"
+        )
     return counts[:, :-1].copy()
 
 
@@ -79,11 +88,15 @@ def frequency_weighted_iou(counts: np.ndarray) -> float:
 def tolerance_pixels(bound: float, size: tuple[int, int]) -> float:
     """The tolerance in pixels for a picture of `size` (H, W). bound < 1: fraction of the diagonal, rounded up; 1 and above: pixels."""
     if not bound > 0:
-        raise ValueError(f"a tolerance of {bound}; expected a fraction of the diagonal above 0, or pixels from 1 on")
+        raise ValueError(
+            f"a tolerance of {bound}; expected a fraction of the diagonal above 0, or pixels from 1 on"
+        )
     return bound if bound >= 1 else math.ceil(bound * math.hypot(*size))
 
 
-def boundary_f(pred: np.ndarray, label: np.ndarray, num_classes: int, bound: float) -> tuple[np.ndarray, np.ndarray]:
+def boundary_f(
+    pred: np.ndarray, label: np.ndarray, num_classes: int, bound: float
+) -> tuple[np.ndarray, np.ndarray]:
     """(sums float64 (K,), counts int64 (K,)) of one picture, as published: each class's F, and 1. Add them up over pictures.
 
     bound: see `tolerance_pixels`.
@@ -94,14 +107,21 @@ def boundary_f(pred: np.ndarray, label: np.ndarray, num_classes: int, bound: flo
 
 def boundary_f_measure(counts: np.ndarray) -> np.ndarray:
     """Counts (..., 4) of `boundary_counts` -> F float64 (...): 1 where both boundaries are empty, 0 where one is."""
-    matched_true, true, matched_predicted, predicted = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    recall, precision = matched_true / np.maximum(true, 1), matched_predicted / np.maximum(predicted, 1)
+    matched_true, true, matched_predicted, predicted = np.moveaxis(
+        np.asarray(counts, np.float64), -1, 0
+    )
+    recall, precision = (
+        matched_true / np.maximum(true, 1),
+        matched_predicted / np.maximum(predicted, 1),
+    )
     total = recall + precision
     f = np.divide(2 * recall * precision, total, out=np.zeros_like(total), where=total > 0)
     return np.where((true == 0) & (predicted == 0), 1.0, f)
 
 
-def boundary_counts(pred: np.ndarray, label: np.ndarray, num_classes: int, bounds: Sequence[float]) -> np.ndarray:
+def boundary_counts(
+    pred: np.ndarray, label: np.ndarray, num_classes: int, bounds: Sequence[float]
+) -> np.ndarray:
     """int64 (B, K, 4) of one picture: matched true, true, matched predicted, predicted boundary pixels at each of B bounds.
 
     All classes and bounds in one pass: a pixel's boundaries are the bits of one integer, and from each boundary pixel the other map is
@@ -122,12 +142,18 @@ def boundary_counts(pred: np.ndarray, label: np.ndarray, num_classes: int, bound
         predicted, true = maps[0].ravel(), maps[1].ravel()
         part = found[:, first : first + count]
         _count_matched(true, predicted, offsets, levels, part[:, :, MATCHED_TRUE], part[:, :, TRUE])
-        _count_matched(predicted, true, offsets, levels, part[:, :, MATCHED_PREDICTED], part[:, :, PREDICTED])
-    found[:, :, (MATCHED_TRUE, MATCHED_PREDICTED)] = found[:, :, (MATCHED_TRUE, MATCHED_PREDICTED)].cumsum(axis=0)
+        _count_matched(
+            predicted, true, offsets, levels, part[:, :, MATCHED_PREDICTED], part[:, :, PREDICTED]
+        )
+    found[:, :, (MATCHED_TRUE, MATCHED_PREDICTED)] = found[
+        :, :, (MATCHED_TRUE, MATCHED_PREDICTED)
+    ].cumsum(axis=0)
     return found[np.searchsorted(sorted(set(radii)), radii)]
 
 
-def boundary_iou_counts(pred: np.ndarray, label: np.ndarray, num_classes: int, bound: float) -> np.ndarray:
+def boundary_iou_counts(
+    pred: np.ndarray, label: np.ndarray, num_classes: int, bound: float
+) -> np.ndarray:
     """int64 (K, 2) of one picture: pixels in the intersection and in the union of the two boundary regions of each class.
 
     bound: how far the region reaches inwards from the contour, see `tolerance_pixels`. Ignored pixels are no class in both maps.
@@ -136,7 +162,9 @@ def boundary_iou_counts(pred: np.ndarray, label: np.ndarray, num_classes: int, b
     _require_equal_size(pred, label)
     distance = math.floor(tolerance_pixels(bound, label.shape))
     ignored = label >= num_classes
-    regions = [boundary_region(np.where(ignored, np.uint8(IGNORE), ids), distance) for ids in (pred, label)]
+    regions = [
+        boundary_region(np.where(ignored, np.uint8(IGNORE), ids), distance) for ids in (pred, label)
+    ]
     counts = confusion(*(np.minimum(ids, num_classes) for ids in regions), num_classes + 1)
     hits = np.diagonal(counts)
     return np.stack([hits, counts.sum(axis=0) + counts.sum(axis=1) - hits], axis=1)[:num_classes]
@@ -192,7 +220,9 @@ def _disk(radii: Sequence[float], row: int) -> tuple[np.ndarray, np.ndarray]:
     reach = math.floor(max(radii))
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     squared = dy**2 + dx**2
-    order = np.argsort(squared, axis=None, kind="stable")[: np.count_nonzero(squared <= max(radii) ** 2)]
+    order = np.argsort(squared, axis=None, kind="stable")[
+        : np.count_nonzero(squared <= max(radii) ** 2)
+    ]
     levels = np.searchsorted(np.square(radii), squared.ravel()[order])
     return (dy * row + dx).ravel()[order].astype(np.int64), levels.astype(np.int64)
 
@@ -227,7 +257,9 @@ def _mark_boundaries(
                 if below < height and right < width:
                     other = label[below, right]
                     true[y + pad, x + pad] |= own ^ bit_of[other]
-                    predicted[y + pad, x + pad] |= guess ^ (bit_of[pred[below, right]] if other < classes else none)
+                    predicted[y + pad, x + pad] |= guess ^ (
+                        bit_of[pred[below, right]] if other < classes else none
+                    )
 
 
 @njit(cache=True, nogil=True)

@@ -19,29 +19,43 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository is run from its root, never installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[2])
+)  # the repository is run from its root, never installed
 
 from data import DATASETS, build_dataset
-from data.base import Dataset, write_png
-from data.cli import run
+from data.base import Dataset
 from data.edges import label_to_edges, resize_nearest, unpack
-from utils.inference import quantize, resize_long_side
+from data.errors import run
+from data.image_io import write_png
+from utils.inference.predictor import quantize, resize_long_side
 
 STRONGEST = 99.5  # percentile of the gradient that becomes 1
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dataset", choices=DATASETS, default="camvid")
     parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--train-split", default="train", help="split that the prior is learned from")
+    parser.add_argument(
+        "--train-split", default="train", help="split that the prior is learned from"
+    )
     parser.add_argument("--split", default="test", help="split to predict")
     parser.add_argument(
-        "--base-size", type=int, default=0, metavar="N", help="long side of the predictions, 0: as on disk"
+        "--base-size",
+        type=int,
+        default=0,
+        metavar="N",
+        help="long side of the predictions, 0: as on disk",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="gets prior/class_001/NAME.png … and sobel/class_001/NAME.png …"
+        "--out",
+        type=Path,
+        required=True,
+        help="gets prior/class_001/NAME.png … and sobel/class_001/NAME.png …",
     )
     return parser.parse_args(argv)
 
@@ -56,10 +70,14 @@ def main(args: argparse.Namespace) -> None:
         if args.base_size:
             image = resize_long_side(image, args.base_size)
         height, width = image.shape[:2]
-        here = np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in prior])
+        here = np.stack(
+            [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in prior]
+        )
         for name, scores in (("prior", here), ("sobel", here * gradient(image))):
             for k, score in enumerate(scores, start=1):
-                write_png(args.out / name / f"class_{k:03d}" / f"{record.name}.png", quantize(score))
+                write_png(
+                    args.out / name / f"class_{k:03d}" / f"{record.name}.png", quantize(score)
+                )
     print(f"baselines: {args.out / 'prior'}, {args.out / 'sobel'}")
 
 
@@ -78,7 +96,9 @@ def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
         size = size or bits.shape
         edges = unpack(bits, dataset.num_classes).astype(np.float32)
         if bits.shape != size:
-            edges = np.stack([cv2.resize(edge, size[::-1], interpolation=cv2.INTER_AREA) for edge in edges])
+            edges = np.stack(
+                [cv2.resize(edge, size[::-1], interpolation=cv2.INTER_AREA) for edge in edges]
+            )
         total = edges if total is None else total + edges
     return total / np.maximum(total.max(axis=(1, 2), keepdims=True), 1e-9)
 
@@ -86,7 +106,9 @@ def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
 def gradient(image: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) -> float32 (H, W) in 0..1: length of the Sobel vector, largest over the channels."""
     channels = image.astype(np.float32)
-    length = np.hypot(cv2.Sobel(channels, cv2.CV_32F, 1, 0), cv2.Sobel(channels, cv2.CV_32F, 0, 1)).max(axis=2)
+    length = np.hypot(
+        cv2.Sobel(channels, cv2.CV_32F, 1, 0), cv2.Sobel(channels, cv2.CV_32F, 0, 1)
+    ).max(axis=2)
     return np.minimum(length / max(1e-9, np.percentile(length, STRONGEST)), 1).astype(np.float32)
 
 

@@ -20,12 +20,13 @@ import cv2
 import numpy as np
 from skimage.morphology import thin as skimage_thin
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository is run from its root, never installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[2])
+)  # the repository is run from its root, never installed
 
 from data import build_dataset
-from data.base import InputError
-from data.cli import run
 from data.edges import unpack
+from data.errors import InputError, run
 from data.thinning import thin
 from utils.edge_metrics import default_thresholds, evaluate_both, evaluate_image
 
@@ -45,33 +46,47 @@ PUBLISHED = {  # (class, mode, max_dist): seconds of thinning, of matching, thre
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     shared = Path(__file__).resolve().parents[3] / "shared"
     parser.add_argument("--shared", type=Path, default=shared, help="folder of the reference data")
     parser.add_argument(
-        "--images", type=int, default=1, help="Cityscapes pictures to score whole (19 classes, thin and raw)"
+        "--images",
+        type=int,
+        default=1,
+        help="Cityscapes pictures to score whole (19 classes, thin and raw)",
     )
     parser.add_argument("--repeat", type=int, default=3, help="runs of which the best counts")
     parser.add_argument(
-        "--hard", action=argparse.BooleanOptionalAction, default=False, help="also maps made to be hard, 1024x512"
+        "--hard",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="also maps made to be hard, 1024x512",
     )
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
     if not (args.shared / BIG).is_dir():
-        raise InputError(f"{args.shared / BIG} is not there; point --shared at the folder of the reference data")
+        raise InputError(
+            f"{args.shared / BIG} is not there; point --shared at the folder of the reference data"
+        )
     start = time.perf_counter()
     tiny = np.eye(16, dtype=bool)
     evaluate_both(tiny * 0.5, tiny, tiny, thresholds=default_thresholds(), max_dist=0.1)
-    print(f"first call, compiling or loading the compiled functions: {time.perf_counter() - start:.1f} s")
+    print(
+        f"first call, compiling or loading the compiled functions: {time.perf_counter() - start:.1f} s"
+    )
     report_thinning(args.shared, args.repeat)
     report_big(args.shared, args.repeat)
     report_sbd(args.shared, args.repeat)
     report_cityscapes(args.shared, args.images)
     if args.hard:
         report_hard()
-    print(f"\npeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(
+        f"\npeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
+    )
 
 
 def seconds(work: Callable[[], object], repeat: int = 1) -> float:
@@ -86,19 +101,29 @@ def seconds(work: Callable[[], object], repeat: int = 1) -> float:
 
 def read_truth(path: Path, class_number: int) -> np.ndarray:
     """One class (from 1) of a 24-bit edge PNG."""
-    return (cv2.imread(str(path))[:, :, (class_number - 1) // 8] >> ((class_number - 1) % 8) & 1).astype(bool)
+    return (
+        cv2.imread(str(path))[:, :, (class_number - 1) // 8] >> ((class_number - 1) % 8) & 1
+    ).astype(bool)
 
 
 def read_big(shared: Path, number: int) -> np.ndarray:
-    return cv2.imread(str(shared / BIG / f"{NAME}_pred_class{number:03d}.png"), cv2.IMREAD_UNCHANGED)
+    return cv2.imread(
+        str(shared / BIG / f"{NAME}_pred_class{number:03d}.png"), cv2.IMREAD_UNCHANGED
+    )
 
 
 def report_thinning(shared: Path, repeat: int) -> None:
-    print("\nThinning, class 1 of eval_big, 1024x512\n threshold  pixels   ours ms  skimage ms  ratio")
+    print(
+        "\nThinning, class 1 of eval_big, 1024x512\n threshold  pixels   ours ms  skimage ms  ratio"
+    )
     for threshold in (0.01, 0.05, 0.1, 0.3):
         mask = read_big(shared, 1) / 65536 >= threshold
-        ours, theirs = (seconds(lambda f=f, mask=mask: f(mask), repeat) for f in (thin, skimage_thin))
-        print(f"{threshold:10.2f} {mask.sum():7d} {1e3 * ours:9.3f} {1e3 * theirs:11.1f} {theirs / ours:6.0f}")
+        ours, theirs = (
+            seconds(lambda f=f, mask=mask: f(mask), repeat) for f in (thin, skimage_thin)
+        )
+        print(
+            f"{threshold:10.2f} {mask.sum():7d} {1e3 * ours:9.3f} {1e3 * theirs:11.1f} {theirs / ours:6.0f}"
+        )
 
 
 def report_big(shared: Path, repeat: int) -> None:
@@ -108,20 +133,33 @@ def report_big(shared: Path, repeat: int) -> None:
     for (number, mode, max_dist), (thinning, matching, n) in PUBLISHED.items():
         score = read_big(shared, number)
         truth = read_truth(shared / BIG / f"{NAME}_eval_{mode}_inst.png", number)
-        options = {"thresholds": default_thresholds(n), "max_dist": float(max_dist), "thin": mode == "thin"}
+        options = {
+            "thresholds": default_thresholds(n),
+            "max_dist": float(max_dist),
+            "thin": mode == "thin",
+        }
         ours = seconds(lambda s=score, t=truth, o=options: evaluate_image(s, t, **o), repeat)
         published = thinning + matching
-        print(f"{number:5d} {mode:4s} {max_dist:>8s} {n:10d} {ours:7.4f} {published:10.2f} {published / ours:6.0f}")
+        print(
+            f"{number:5d} {mode:4s} {max_dist:>8s} {n:10d} {ours:7.4f} {published:10.2f} {published / ours:6.0f}"
+        )
 
 
 def report_sbd(shared: Path, repeat: int) -> None:
     """The four classes with golden predictions, one of them absent; the other 16 of SBD's 20 are taken to cost what the absent one does."""
     folder, spent = shared / "golden/edges", {}
     for number in (5, 7, 9, 15):
-        score = cv2.imread(str(folder / f"eval_sbd/2008_000051_pred_class{number:03d}.png"), cv2.IMREAD_UNCHANGED)
-        truths = [read_truth(folder / f"sbd_gt/2008_000051_eval_{mode}_inst.png", number) for mode in ("thin", "raw")]
+        score = cv2.imread(
+            str(folder / f"eval_sbd/2008_000051_pred_class{number:03d}.png"), cv2.IMREAD_UNCHANGED
+        )
+        truths = [
+            read_truth(folder / f"sbd_gt/2008_000051_eval_{mode}_inst.png", number)
+            for mode in ("thin", "raw")
+        ]
         options = {"thresholds": default_thresholds(), "max_dist": 0.02, "margin": 5}
-        spent[number] = seconds(lambda s=score, t=truths, o=options: evaluate_both(s, *t, **o), repeat)
+        spent[number] = seconds(
+            lambda s=score, t=truths, o=options: evaluate_both(s, *t, **o), repeat
+        )
     total = sum(spent.values()) + 16 * spent[7]
     print(
         f"\nSBD 2008_000051, thin and raw, max_dist 0.02: {sum(spent.values()):.3f} s for 4 classes, {total:.2f} s for 20 (bar: 1.5)"
@@ -129,17 +167,24 @@ def report_sbd(shared: Path, repeat: int) -> None:
 
 
 def report_cityscapes(shared: Path, images: int) -> None:
-    dataset = build_dataset("cityscapes", shared / "samples/cityscapes_gt_only", "val", images=False)
+    dataset = build_dataset(
+        "cityscapes", shared / "samples/cityscapes_gt_only", "val", images=False
+    )
     for index in range(min(images, len(dataset))):
         truths = [
-            unpack(dataset.edge_truth(index, thin=mode, scale=0.5), dataset.num_classes) for mode in (True, False)
+            unpack(dataset.edge_truth(index, thin=mode, scale=0.5), dataset.num_classes)
+            for mode in (True, False)
         ]
-        scores = [draw_score(k, truths[0], np.random.default_rng(k)) for k in range(dataset.num_classes)]
+        scores = [
+            draw_score(k, truths[0], np.random.default_rng(k)) for k in range(dataset.num_classes)
+        ]
         for max_dist in (0.02, 0.0035):
             options = {"thresholds": default_thresholds(), "max_dist": max_dist}
             spent = [
                 sum(
-                    seconds(lambda s=s, t=t, thin=thin, o=options: evaluate_image(s, t, thin=thin, **o))
+                    seconds(
+                        lambda s=s, t=t, thin=thin, o=options: evaluate_image(s, t, thin=thin, **o)
+                    )
                     for s, t in zip(scores, truth, strict=True)
                 )
                 for truth, thin in zip(truths, (True, False), strict=True)
@@ -191,7 +236,8 @@ def report_hard() -> None:
     for name, score in scores.items():
         options = {"thresholds": default_thresholds(), "max_dist": 0.02}
         spent = [
-            seconds(lambda s=score, t=thin, o=options: evaluate_image(s, truth, thin=t, **o)) for thin in (True, False)
+            seconds(lambda s=score, t=thin, o=options: evaluate_image(s, truth, thin=t, **o))
+            for thin in (True, False)
         ]
         print(f"{name:15s} {spent[0]:8.2f} {spent[1]:7.2f}")
 

@@ -26,16 +26,18 @@ import cv2  # noqa: E402  (the repository is not installed: its root goes on the
 import numpy as np  # noqa: E402
 
 from data import cityscapes_gtlabel as script  # noqa: E402
-from data.base import read_index, write_png  # noqa: E402
 from data.edges import encode_png, evaluation_edges, label_to_edges  # noqa: E402
-from data.gtlabel_products import COMPRESSION  # noqa: E402
+from data.gtlabel.products import COMPRESSION  # noqa: E402
+from data.image_io import read_index, write_png  # noqa: E402
 
 # golden/edges/README.md, section 6: the same work on the same kind of machine.
 PUBLISHED = "label 5.2 s with files and 1.5 s without, evaluation 5.9 s, in Octave; label without files 3.4-10.1 s in pyEdgeEval"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", type=Path, help="a folder with gtFine/")
     parser.add_argument("--frames", type=int, default=18)
     parser.add_argument("--workers", type=int, default=2)
@@ -73,13 +75,19 @@ def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) 
             times.setdefault(name, []).append(least(action, repeat))
     ms = {name: 1000 * float(np.mean(one)) for name, one in times.items()}
     height, width = truth[0].shape
-    print(f"{len(frames)} frames of {width}x{height}, one thread, ms per picture (published: {PUBLISHED})")
+    print(
+        f"{len(frames)} frames of {width}x{height}, one thread, ms per picture (published: {PUBLISHED})"
+    )
     print(f"  reading two PNGs and writing one, nothing computed   {ms['files']:7.1f}")
     print(f"  training label, the rule alone                       {ms['rule']:7.1f}")
     print(f"  training label with files                            {ms['label']:7.1f}")
     print(f"  evaluation thin + raw, inst + cls, the rules alone   {ms['evaluation rules']:7.1f}")
-    print(f"  evaluation thin + raw, inst + cls, with files        {ms['evaluation']:7.1f}  (bar: 1000)")
-    print(f"  training label with files / files alone              {ms['label'] / ms['files']:7.2f}x (bar: 1.5x)")
+    print(
+        f"  evaluation thin + raw, inst + cls, with files        {ms['evaluation']:7.1f}  (bar: 1000)"
+    )
+    print(
+        f"  training label with files / files alone              {ms['label'] / ms['files']:7.2f}x (bar: 1.5x)"
+    )
 
 
 def files_alone(frame: script.Frame, edges: np.ndarray, target: Path) -> None:
@@ -97,7 +105,9 @@ def evaluation_rules(label: np.ndarray, instance: np.ndarray) -> None:
 def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: int) -> None:
     """Whole runs of the command, over few and many pictures: what starting costs, and what each picture costs."""
     few, many = count, 5 * count
-    roots = {number: copy_frames(frames, folder / f"{number} frames", number) for number in (few, many)}
+    roots = {
+        number: copy_frames(frames, folder / f"{number} frames", number) for number in (few, many)
+    }
     per_picture = {}
     for n in (1, workers):
         seconds = {}
@@ -106,10 +116,13 @@ def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: i
         per_picture[n] = (seconds[many] - seconds[few]) / (many - few)
         print(
             f"  {n} worker(s): {few} frames {seconds[few]:.1f} s, {many} frames {seconds[many]:.1f} s, so "
-            f"{1000 * per_picture[n]:.0f} ms per picture" + (f"; peak memory {peak} MB (bar: 500)" if n == 1 else "")
+            f"{1000 * per_picture[n]:.0f} ms per picture"
+            + (f"; peak memory {peak} MB (bar: 500)" if n == 1 else "")
         )
     ratio = per_picture[1] / per_picture[workers]
-    print(f"  {workers} workers make labels {ratio:.2f}x as fast as one (bar: 1.8x with 2; wants {workers} idle cores)")
+    print(
+        f"  {workers} workers make labels {ratio:.2f}x as fast as one (bar: 1.8x with 2; wants {workers} idle cores)"
+    )
 
 
 def copy_frames(frames: list[script.Frame], root: Path, count: int) -> Path:
@@ -132,7 +145,12 @@ def command(root: Path, out: Path, workers: int) -> tuple[float, int]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code, *flags], cwd=ROOT, check=True, capture_output=True, text=True, env=environment
+        [sys.executable, "-c", code, *flags],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     return time.perf_counter() - start, int(done.stdout.split()[-1]) // 1024
 
@@ -140,7 +158,9 @@ def command(root: Path, out: Path, workers: int) -> tuple[float, int]:
 def make_maker(out: Path) -> script.ProductMaker:
     """The script's own, for training label and evaluation truth."""
     args = script.parse_args(["--out", str(out), "--eval"])
-    return script.ProductMaker(out, script.Rule(19), script.Cityscapes.classes, script.Cityscapes.palette, args)
+    return script.ProductMaker(
+        out, script.Rule(19), script.Cityscapes.classes, script.Cityscapes.palette, args
+    )
 
 
 def least(action: Callable[[], object], repeat: int) -> float:

@@ -29,13 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data import build_dataset
 from data import cityscapes_gtlabel as script
-from data.base import Dataset, InputError, read_image
-from data.cli import run
-from data.label_files import require_edge_labels
-from data.relaxed import relaxed_target
-from data.targets import EdgeLabels, EdgeTraining, unpack_edges
-from data.transforms import MEAN, STD, Augmentation
-from utils.loading import quiet_worker
+from data.base import Dataset
+from data.edge_files import require_edge_labels
+from data.errors import InputError, run
+from data.image_io import read_image
+from data.samples.edge import EdgeLabels, EdgeTraining, unpack_edges
+from data.samples.relaxed import relaxed_target
+from data.samples.transforms import MEAN, STD, Augmentation
+from utils.training.loading import quiet_worker
 
 CLASSES, EDGE_CROP, SEG_CROP = 19, 640, 832
 BARS = {"edges": 1.3, "relaxed": 5}
@@ -50,12 +51,17 @@ def plain_edge_sample(
         image, label = (p.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for p in (image, label))
     long_side = int(rng.integers(int(0.75 * 2048), 2 * 2048, endpoint=True))
     size = (long_side, round(long_side * image.height / image.width))
-    image, label = image.resize(size, Image.Resampling.BILINEAR), label.resize(size, Image.Resampling.NEAREST)
+    image, label = (
+        image.resize(size, Image.Resampling.BILINEAR),
+        label.resize(size, Image.Resampling.NEAREST),
+    )
     below = max(0, EDGE_CROP - size[1])
     left, top = (int(rng.integers(0, n - EDGE_CROP + 1)) for n in (size[0], size[1] + below))
     box = (left, top, left + EDGE_CROP, top + EDGE_CROP)  # Pillow pads what lies outside with zeros
     image, label = image.crop(box), label.crop(box)
-    normal = ((np.asarray(image, np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)
+    normal = ((np.asarray(image, np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)).transpose(
+        2, 0, 1
+    )
     bits = np.asarray(label).astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
     planes = np.stack([(bits >> k & 1).astype(np.float32) for k in range(CLASSES)])
     return torch.from_numpy(np.ascontiguousarray(normal)), torch.from_numpy(planes)
@@ -92,7 +98,9 @@ def edge_table(dataset: Dataset, folder: Path, samples: int) -> None:
     """The edge task."""
     files = require_edge_labels(folder, dataset, instance_sensitive=True)
     augmentation = Augmentation(0, EDGE_CROP)
-    from_files, from_labels = (EdgeTraining(EdgeLabels.of(dataset, folder=f), augmentation, 0) for f in (folder, None))
+    from_files, from_labels = (
+        EdgeTraining(EdgeLabels.of(dataset, folder=f), augmentation, 0) for f in (folder, None)
+    )
     rng, count = np.random.default_rng(0), len(dataset)
 
     def decode(number: int) -> None:
@@ -108,7 +116,9 @@ def edge_table(dataset: Dataset, folder: Path, samples: int) -> None:
     plain, ours, labels, decoding = medians(works, samples)
     print(f"{'edge task, one process':44}{'s':>8}{'samples/s':>11}{'ratio':>7}   bar")
     print(f"{'published chain, restated':44}{plain:8.4f}{1 / plain:11.1f}")
-    print(f"{'ours, from the same label files':44}{ours:8.4f}{1 / ours:11.1f}{plain / ours:7.2f}   >= {BARS['edges']}")
+    print(
+        f"{'ours, from the same label files':44}{ours:8.4f}{1 / ours:11.1f}{plain / ours:7.2f}   >= {BARS['edges']}"
+    )
     print(
         f"{'ours, from label and instance maps':44}{labels:8.4f}{1 / labels:11.1f}{plain / labels:7.2f}   >= {BARS['edges']}"
     )
@@ -127,7 +137,9 @@ def edge_table(dataset: Dataset, folder: Path, samples: int) -> None:
         next(batches)
         started = time.perf_counter()
         loaded = sum(1 for _ in batches)
-        print(f"{f'  a loader of {workers} workers':44}{'':8}{loaded / (time.perf_counter() - started):11.1f}")
+        print(
+            f"{f'  a loader of {workers} workers':44}{'':8}{loaded / (time.perf_counter() - started):11.1f}"
+        )
 
 
 def relaxed_table(dataset: Dataset, samples: int) -> None:
@@ -146,7 +158,8 @@ def relaxed_table(dataset: Dataset, samples: int) -> None:
     ):
         raise AssertionError("the restated targets are not ours")
     plain, ours = medians(
-        (lambda n: plain_relaxed_target(crops[n]), lambda n: relaxed_target(crops[n], CLASSES)), samples
+        (lambda n: plain_relaxed_target(crops[n]), lambda n: relaxed_target(crops[n], CLASSES)),
+        samples,
     )
     print(f"{'decoupled targets, crop 832':44}{'s':>8}{'':11}{'ratio':>7}   bar")
     print(f"{'published rule, restated with SciPy':44}{plain:8.4f}")
@@ -155,8 +168,12 @@ def relaxed_table(dataset: Dataset, samples: int) -> None:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("datasets/cityscapes"), help="Cityscapes, or a part of it")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("datasets/cityscapes"), help="Cityscapes, or a part of it"
+    )
     parser.add_argument("--samples", type=int, default=40)
     return parser.parse_args(argv)
 
@@ -171,7 +188,9 @@ def main(args: argparse.Namespace) -> None:
             f"{args.root}: pictures are not of 2048x1024; give the full data set or a part of it with --root"
         )
     with tempfile.TemporaryDirectory() as folder:
-        script.main(script.parse_args(["--root", str(args.root), "--out", folder, "--split", "train"]))
+        script.main(
+            script.parse_args(["--root", str(args.root), "--out", folder, "--split", "train"])
+        )
         edge_table(dataset, Path(folder), args.samples)
         relaxed_table(dataset, args.samples // 4)
 

@@ -26,18 +26,21 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data.cityscapes import TRAIN_LABELS, to_train_ids
-from data.cli import run
-from data.drawing.layout import draw_scene
-from data.files import read_index, write_png
+from data.errors import run
+from data.image_io import read_index, write_png
+from data.scenes.layout import draw_scene
 from models import build_model
-from utils.inference import pick_device, predict_labels
+from utils.evaluation.segmentation.scores import SegProtocol, count_picture
+from utils.inference.device import pick_device
+from utils.inference.predictor import predict_labels
+from utils.inference.sliding_window import Windows
 from utils.seg_metrics import PUBLISHED_BOUNDS, boundary_counts, boundary_iou_counts, confusion
-from utils.seg_scores import SegProtocol, count_picture
-from utils.windows import Windows
 
 SIZE = (2048, 1024)
 CLASSES = len(TRAIN_LABELS)
-PUBLISHED_SECONDS = dict(zip(PUBLISHED_BOUNDS, (1.1, 4.1, 13.1, 21.2), strict=True))  # golden/edges, section 6
+PUBLISHED_SECONDS = dict(
+    zip(PUBLISHED_BOUNDS, (1.1, 4.1, 13.1, 21.2), strict=True)
+)  # golden/edges, section 6
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 WINDOW = 832
 BARS = {"speed": 50, "seconds": 120, "pictures": 500, "cores": 8}
@@ -45,14 +48,24 @@ BARS = {"speed": 50, "seconds": 120, "pictures": 500, "cores": 8}
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=5, help="the quickest of so many runs counts (default 5)")
-    parser.add_argument("--inference", action="store_true", help="measure inference in place of scores")
-    parser.add_argument("--net", default="dot", help="dot: one 1x1 convolution, to see our own buffers; or a model")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=5, help="the quickest of so many runs counts (default 5)"
+    )
+    parser.add_argument(
+        "--inference", action="store_true", help="measure inference in place of scores"
+    )
+    parser.add_argument(
+        "--net", default="dot", help="dot: one 1x1 convolution, to see our own buffers; or a model"
+    )
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    text = "two scales, the first and the last window of each: the same peak in a fraction of the time"
+    text = (
+        "two scales, the first and the last window of each: the same peak in a fraction of the time"
+    )
     parser.add_argument("--quick", action="store_true", help=text)
     return parser.parse_args(argv)
 
@@ -74,7 +87,9 @@ def draw_pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     pred = np.where(truth < CLASSES, truth, 0).astype(np.uint8)
     pred = np.roll(pred, 3, axis=1)
-    for top, left in zip(rng.integers(0, SIZE[1] - 60, 40), rng.integers(0, SIZE[0] - 90, 40), strict=True):
+    for top, left in zip(
+        rng.integers(0, SIZE[1] - 60, 40), rng.integers(0, SIZE[0] - 90, 40), strict=True
+    ):
         pred[top : top + 60, left : left + 90] = rng.integers(0, CLASSES)
     return pred, truth
 
@@ -94,11 +109,17 @@ def report_scores(repeat: int) -> None:
     boundary_counts(*pairs[0], CLASSES, (2,))  # compiles, or loads what is compiled
     print("boundary F, 19 classes, 2048x1024, seconds\ntolerance     ours  published")
     for bound, published in PUBLISHED_SECONDS.items():
-        ours = max(seconds(lambda p=p, b=bound: boundary_counts(*p, CLASSES, [b]), repeat) for p in pairs)
+        ours = max(
+            seconds(lambda p=p, b=bound: boundary_counts(*p, CLASSES, [b]), repeat) for p in pairs
+        )
         print(f"{bound:9g} {ours:8.4f} {published:10.1f}")
-    ours = max(seconds(lambda p=p: boundary_counts(*p, CLASSES, PUBLISHED_BOUNDS), repeat) for p in pairs)
+    ours = max(
+        seconds(lambda p=p: boundary_counts(*p, CLASSES, PUBLISHED_BOUNDS), repeat) for p in pairs
+    )
     total = sum(PUBLISHED_SECONDS.values())
-    print(f"all four  {ours:8.4f} {total:10.1f}   {total / ours:.0f} times faster (bar: {BARS['speed']})")
+    print(
+        f"all four  {ours:8.4f} {total:10.1f}   {total / ours:.0f} times faster (bar: {BARS['speed']})"
+    )
     noise = np.random.default_rng(0).integers(0, CLASSES, SIZE[::-1], np.uint8)
     worst = seconds(lambda: boundary_counts(noise, pairs[0][1], CLASSES, PUBLISHED_BOUNDS), 1)
     print(f"a prediction of pure noise, all four: {worst:.2f} s")
@@ -143,7 +164,11 @@ def report_inference(args: argparse.Namespace) -> None:
     """Peak memory and time of one picture at seven scales, mirrored, in windows of 832 px."""
     device = pick_device(args.device)
     picture = draw_scene(0, 1, 0, *SIZE)[0]
-    model = Dot() if args.net == "dot" else build_model(args.net, num_classes=CLASSES, backbone=args.backbone)
+    model = (
+        Dot()
+        if args.net == "dot"
+        else build_model(args.net, num_classes=CLASSES, backbone=args.backbone)
+    )
     model.eval().to(device)
     predict_labels(model, picture[:64, :64], device=device)
     before = _peak_mb(device)

@@ -28,17 +28,17 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from data.cli import run
-from data.targets import unpack_edges
+from data.errors import run
+from data.samples.edge import unpack_edges
+from data.samples.transforms import normalize
 from models import build_model
 from models.casenet import LearnedUpsample
-from models.convolution import Convolution
 from models.dff import DFF, dynamic_fusion
+from models.fast.convolution import Convolution
 from models.losses import edge_losses
 from models.resnet import Bottleneck
-from utils.allocator import keep_freed_memory
-from utils.inference import normalize
-from utils.schedule import edge_optimizer
+from utils.training.allocator import keep_freed_memory
+from utils.training.optimizer import edge_optimizer
 
 CLASSES = 19
 WARM_UP = 3
@@ -73,7 +73,12 @@ class PlainBottleneck(Bottleneck):
         return nn.functional.relu(out, inplace=True)
 
 
-PLAIN = {LearnedUpsample: nn.ConvTranspose2d, Convolution: nn.Conv2d, Bottleneck: PlainBottleneck, DFF: PlainDFF}
+PLAIN = {
+    LearnedUpsample: nn.ConvTranspose2d,
+    Convolution: nn.Conv2d,
+    Bottleneck: PlainBottleneck,
+    DFF: PlainDFF,
+}
 
 
 def plain_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -84,7 +89,13 @@ def plain_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         positives = edges.sum()
         weight = ((inside.sum() - positives) / positives).clamp(min=1)
         weights = torch.where(edges > 0, weight, torch.ones_like(edges)) * inside
-        total = total + (nn.functional.binary_cross_entropy_with_logits(map_, edges, reduction="none") * weights).mean()
+        total = (
+            total
+            + (
+                nn.functional.binary_cross_entropy_with_logits(map_, edges, reduction="none")
+                * weights
+            ).mean()
+        )
     return total / len(logits)
 
 
@@ -107,12 +118,18 @@ class Step:
 
     def loss(self, crop: dict[str, Tensor]) -> Tensor:
         """The sum of both terms."""
-        image = normalize(crop["image"]).to(next(self.net.parameters()).dtype, memory_format=self.layout)
+        image = normalize(crop["image"]).to(
+            next(self.net.parameters()).dtype, memory_format=self.layout
+        )
         outputs, valid = self.net(image), crop["valid"]
         if not self.plain:
             return sum(edge_losses(outputs, unpack_edges(crop["edges"], CLASSES), valid).values())
-        target = torch.stack([(crop["edges"] >> k & 1).to(image.dtype) for k in range(CLASSES)], dim=1)
-        return sum(plain_loss(outputs[name], target, valid.to(image.dtype)) for name in ("side5", "fuse"))
+        target = torch.stack(
+            [(crop["edges"] >> k & 1).to(image.dtype) for k in range(CLASSES)], dim=1
+        )
+        return sum(
+            plain_loss(outputs[name], target, valid.to(image.dtype)) for name in ("side5", "fuse")
+        )
 
     def __call__(self, crop: dict[str, Tensor]) -> float:
         """The loss before the step."""
@@ -130,7 +147,11 @@ def draw_crop(args: argparse.Namespace) -> dict[str, Tensor]:
     valid = np.ones((args.batch_size, 1, *shape[1:]), np.uint8)
     valid[:, :, -args.size // 16 :] = 0
     image = rng.integers(0, 256, (*shape, 3), np.uint8)
-    return {"image": torch.from_numpy(image), "edges": torch.from_numpy(edges), "valid": torch.from_numpy(valid)}
+    return {
+        "image": torch.from_numpy(image),
+        "edges": torch.from_numpy(edges),
+        "valid": torch.from_numpy(valid),
+    }
 
 
 def assert_equal(args: argparse.Namespace) -> None:
@@ -143,9 +164,13 @@ def assert_equal(args: argparse.Namespace) -> None:
         losses.append(step.loss(crop))
         losses[-1].backward()
     torch.testing.assert_close(*losses, rtol=1e-10, atol=0)
-    for (name, one), other in zip(steps[0].net.named_parameters(), steps[1].net.parameters(), strict=True):
+    for (name, one), other in zip(
+        steps[0].net.named_parameters(), steps[1].net.parameters(), strict=True
+    ):
         if one.grad is not None:
-            torch.testing.assert_close(one.grad, other.grad, rtol=1e-7, atol=1e-9, msg=f"gradients of {name} differ")
+            torch.testing.assert_close(
+                one.grad, other.grad, rtol=1e-7, atol=1e-9, msg=f"gradients of {name} differ"
+            )
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -170,10 +195,17 @@ def shares(crop: dict[str, Tensor], steps: int) -> dict[str, float]:
         outputs = {"side5": side5, "fuse": gradient.requires_grad_()}
         sum(edge_losses(outputs, target, crop["valid"]).values()).backward()
 
-    parts = {"fusion": fusion, "losses": losses, "targets": lambda: unpack_edges(crop["edges"], CLASSES)}
+    parts = {
+        "fusion": fusion,
+        "losses": losses,
+        "targets": lambda: unpack_edges(crop["edges"], CLASSES),
+    }
     for part in parts.values():
         part()
-    return {name: statistics.median(timed(part) for _ in range(3 * steps)) for name, part in parts.items()}
+    return {
+        name: statistics.median(timed(part) for _ in range(3 * steps))
+        for name, part in parts.items()
+    }
 
 
 class Process:
@@ -226,7 +258,9 @@ def serve(args: argparse.Namespace, crop: dict[str, Tensor]) -> None:
 def measure(args: argparse.Namespace) -> tuple[list[tuple[float, float]], list[float], list[float]]:
     """Seconds of (restated, ours) step by step; MiB of both with the system's allocator; and with one that hoards nothing."""
     both = [Process(args, which) for which in ("plain", "ours")]
-    pairs = [tuple(process.step() for process in both) for _ in range(WARM_UP + args.steps)][WARM_UP:]
+    pairs = [tuple(process.step() for process in both) for _ in range(WARM_UP + args.steps)][
+        WARM_UP:
+    ]
     memory, lean_memory = [process.end() for process in both], []
     for which in ("plain", "ours"):
         process = Process(args, f"{which}-hoarding-nothing", MALLOC_MMAP_THRESHOLD_="65536")
@@ -243,7 +277,9 @@ def resident_mib(which: str) -> float:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=192, help="side of the crop")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--backbone", default="resnet50")
@@ -264,10 +300,17 @@ def main(args: argparse.Namespace) -> None:
     pairs, memory, lean_memory = measure(args)
     seconds = [statistics.median(column) for column in zip(*pairs, strict=True)]
     ratio = statistics.median(one / other for one, other in pairs)
-    print(f"DFF over {args.backbone}, {args.batch_size}x3x{args.size}x{args.size}, {args.threads} threads")
+    print(
+        f"DFF over {args.backbone}, {args.batch_size}x3x{args.size}x{args.size}, {args.threads} threads"
+    )
     print(f"{'':28}{'restated':>10}{'ours':>10}{'ratio':>8}   bar")
-    print(f"{'seconds a step':28}{seconds[0]:10.3f}{seconds[1]:10.3f}{ratio:8.2f}   >= {BARS['speed']}")
-    for what, (plain, ours) in (("MiB above the net", memory), ("the same, nothing hoarded", lean_memory)):
+    print(
+        f"{'seconds a step':28}{seconds[0]:10.3f}{seconds[1]:10.3f}{ratio:8.2f}   >= {BARS['speed']}"
+    )
+    for what, (plain, ours) in (
+        ("MiB above the net", memory),
+        ("the same, nothing hoarded", lean_memory),
+    ):
         print(f"{what:28}{plain:10.0f}{ours:10.0f}{ours / plain:8.2f}   <= {BARS['memory']}")
     parts = shares(crop, args.steps)
     for name, value in parts.items():

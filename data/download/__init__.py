@@ -1,0 +1,1 @@
+"""Fetching the data sets that may be fetched."""

@@ -1,1 +1,0 @@
-"""How the street scenes of `data.scenes` are drawn."""

@@ -1,0 +1,108 @@
+"""Files of edge labels: where the label scripts put them, and how their bits are read and written.
+
+A training label lies below the folder of labels as its label map lies below the data set, and ends in `_edge.png`:
+
+    gtFine/train/aachen/NAME_gtFine_labelIds.png  ->  gtFine/train/aachen/NAME_gtFine_edge.png
+    trainannot/NAME.png                           ->  trainannot/NAME_edge.png
+
+A data set with another published layout names its files itself (`SBD.edge_label_name`). One PNG holds 24 classes, a bit
+each (`data.edges.encode_png`). With more classes NAME_edge.png holds classes 0..23, NAME_edge_24.png 24..47, and so on.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.base import Dataset, Record
+from data.edges import MAX_CLASSES, PNG_CLASSES, decode_png, encode_png
+from data.errors import InputError
+from data.image_io import read_image, write_png
+
+LABEL_ENDINGS = ("_labelIds", "_polygons", "_train_id")
+
+
+def edge_label_path(
+    folder: str | Path, dataset: Dataset, record: Record, *, instance_sensitive: bool = True
+) -> Path:
+    """The training label of one record of `dataset` below the folder of labels that a label script wrote."""
+    if record.label is None:
+        raise InputError(
+            f"{dataset.name} {dataset.split}: {record.name} has no label map, so it has no edge label"
+        )
+    if hasattr(dataset, "edge_label_name"):
+        return Path(folder) / dataset.edge_label_name(record, instance_sensitive=instance_sensitive)
+    return Path(folder) / edge_label_name(record.label.relative_to(dataset.root))
+
+
+def edge_label_name(label: Path) -> Path:
+    """The edge label's path below its folder, from the label map's path below its own."""
+    stem = label.stem
+    for ending in LABEL_ENDINGS:
+        stem = stem.removesuffix(ending)
+    return label.with_name(f"{stem}_edge.png")
+
+
+def require_edge_labels(
+    folder: str | Path, dataset: Dataset, *, instance_sensitive: bool = True
+) -> list[Path]:
+    """The training labels of all records, in order. FileNotFoundError with count and first ones if some are missing."""
+    first = [
+        edge_label_path(folder, dataset, r, instance_sensitive=instance_sensitive)
+        for r in dataset.records
+    ]
+    paths = [path for one in first for path in group_paths(one, dataset.num_classes)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        shown = ", ".join(map(str, missing[:3])) + (", …" if len(missing) > 3 else "")
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} edge labels of {dataset.name} {dataset.split} are missing: {shown}. "
+            "Make them with the data set's label script (python -m data.…gtlabel)"
+        )
+    return first
+
+
+def group_paths(path: Path, num_classes: int) -> list[Path]:
+    """The files that hold `num_classes` classes: `path`, then NAME_24.png, NAME_48.png, ..."""
+    later = [
+        path.with_name(f"{path.stem}_{first}{path.suffix}")
+        for first in range(PNG_CLASSES, num_classes, PNG_CLASSES)
+    ]
+    return [path, *later]
+
+
+def write_edges(path: Path, groups: Sequence[np.ndarray], *, compression: int = 3) -> None:
+    """Write groups of 24 classes, each uint32 (H, W), bit 0 = the group's first class."""
+    for target, bits in zip(group_paths(path, PNG_CLASSES * len(groups)), groups, strict=True):
+        write_png(target, encode_png(bits), compression=compression)
+
+
+def read_edge_groups(path: Path, num_classes: int) -> list[np.ndarray]:
+    """The inverse of `write_edges`. A file with classes beyond `num_classes`, or of another size, is an InputError."""
+    groups = []
+    for place, source in enumerate(group_paths(path, num_classes)):
+        bits = decode_png(read_image(source))
+        held = int(np.bitwise_or.reduce(bits, axis=None)).bit_length()
+        expected = min(PNG_CLASSES, num_classes - place * PNG_CLASSES)
+        if held > expected:
+            raise InputError(
+                f"{source}: holds class {place * PNG_CLASSES + held - 1}; expected {num_classes} classes, from 0"
+            )
+        if groups and bits.shape != groups[0].shape:
+            raise InputError(
+                f"{source}: is {bits.shape} (H, W), but {path.name} is {groups[0].shape}"
+            )
+        groups.append(bits)
+    return groups
+
+
+def read_edges(path: str | Path, num_classes: int) -> np.ndarray:
+    """The edges of up to 32 classes from their file or files, uint32 (H, W)."""
+    if num_classes > MAX_CLASSES:
+        raise InputError(
+            f"{path}: {num_classes} classes do not fit into {MAX_CLASSES} bits; read them group by group"
+        )
+    bits = np.uint32(0)
+    for place, group in enumerate(read_edge_groups(Path(path), num_classes)):
+        bits = bits | group << np.uint32(place * PNG_CLASSES)
+    return bits

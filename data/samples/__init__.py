@@ -1,0 +1,1 @@
+"""From a sample to what a net trains on: augmentation, targets, samplers."""

@@ -1,0 +1,57 @@
+"""Draw the street scenes: `python -m data.scenes --root datasets/scenes`."""
+
+import argparse
+import sys
+
+from data.errors import run
+from data.scenes.dataset import DEFAULT_ROOT, PARTS, Plan, make_scenes
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(side) for side in text.lower().split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected WIDTHxHEIGHT as in 320x160"
+        ) from error
+    return width, height
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    standard = Plan()
+    parser = argparse.ArgumentParser(
+        prog="python -m data.scenes", description="Draw the street scenes."
+    )
+    parser.add_argument(
+        "--root", default=DEFAULT_ROOT, help="folder to make (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=standard.seed, help="default: %(default)s")
+    for part in PARTS:
+        parser.add_argument(
+            f"--{part}",
+            type=int,
+            default=standard.count(part),
+            metavar="N",
+            help="default: %(default)s",
+        )
+    size = (standard.width, standard.height)
+    parser.add_argument("--size", type=_size, default=size, metavar="WxH", help="default: 320x160")
+    parser.add_argument(
+        "--overwrite",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="replace what is there",
+    )
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    width, height = args.size
+    plan = Plan(args.seed, args.train, args.val, args.test, width, height)
+    make_scenes(args.root, plan, overwrite=args.overwrite)
+    counts = ", ".join(f"{plan.count(part)} {part}" for part in PARTS)
+    print(f"{args.root}: {counts} pictures of {width}x{height}, seed {plan.seed}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: main(parse_args())))

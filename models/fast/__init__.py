@@ -1,0 +1,1 @@
+"""Equal forms of the layers that run faster or in less memory."""

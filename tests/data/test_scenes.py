@@ -1,0 +1,344 @@
+"""The drawn street scenes: the same bits everywhere, valid ground truth, and a folder that is whole or not there."""
+
+import hashlib
+import json
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import build_dataset
+from data.cityscapes import LABELS
+from data.errors import InputError
+from data.image_io import read_index
+from data.scenes import __main__ as command
+from data.scenes import dataset as scenes
+from data.scenes import raster
+from data.scenes.canvas import Canvas
+from data.scenes.dataset import Plan, make_scenes
+from data.scenes.layout import draw_scene
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = Plan(train=3, val=2, test=1, width=96, height=64)
+# Drawn alike with OpenCV 4.10 and NumPy 2.0 as with OpenCV 5.0 and NumPy 2.4. A change of the drawing changes it on purpose,
+# together with data.scenes.VERSION.
+DIGEST = "060a8dc31c47f705"
+
+
+def digest(*arrays: np.ndarray) -> str:
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()[:16]
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    return [draw_scene(0, 0, index, 320, 160) for index in range(24)]
+
+
+def test_scenes_are_the_same_bits_everywhere(drawn: list) -> None:
+    assert digest(*(array for scene in drawn[:6] for array in scene)) == DIGEST
+
+
+def test_scenes_do_not_depend_on_string_hashing() -> None:
+    """Sets of strings come in another order in every process; none may steer the dice."""
+    code = "import hashlib; from data.scenes.layout import draw_scene as d; "
+    code += "print(hashlib.sha256(b''.join(a.tobytes() for i in range(3) for a in d(1, 2, i, 160, 80))).hexdigest())"
+    seen = set()
+    for seed in ("1", "2"):
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seen.add(result.stdout)
+    assert len(seen) == 1
+
+
+def test_seed_split_and_index_each_change_the_scene() -> None:
+    scenes_drawn = [
+        digest(*draw_scene(*which, 96, 64))
+        for which in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))
+    ]
+    assert len(set(scenes_drawn)) == 4
+    assert scenes_drawn[0] == scenes_drawn[4]
+
+
+def test_ground_truth_is_valid(drawn: list) -> None:
+    known = {label.id: label for label in LABELS}
+    for picture, label, instance in drawn:
+        assert (picture.shape, picture.dtype) == ((160, 320, 3), np.uint8)
+        assert (label.dtype, instance.dtype, label.shape, instance.shape) == (
+            np.uint8,
+            np.uint16,
+            (160, 320),
+            (160, 320),
+        )
+        np.testing.assert_array_equal(np.where(instance >= 1000, instance // 1000, instance), label)
+        for number in np.unique(instance):
+            assert number in known or known[number // 1000].has_instances
+        assert (
+            (label[:1] == 2).all()
+            and (label[-1] == 3)[2:].all()
+            and (label[-4, 100:200] == 1).all()
+        )
+
+
+def test_most_classes_and_touching_instances_occur_in_few_scenes(drawn: list) -> None:
+    labels = np.stack([label for _, label, _ in drawn])
+    trained = [label.id for label in LABELS if label.train_id != 255]
+    assert len(set(np.unique(labels)) & set(trained)) == 19
+    touching = 0
+    for _, label, instance in drawn:
+        left, right = instance[:, :-1], instance[:, 1:]
+        touching += np.count_nonzero((left != right) & (label[:, :-1] == label[:, 1:]))
+    assert touching > 24 * 20
+
+
+def test_colour_alone_does_not_give_the_class_away(drawn: list) -> None:
+    """The mean colours of cars spread wider than the mean colours of cars and houses lie apart."""
+
+    def means(label_id: int) -> np.ndarray:
+        return np.array(
+            [p[ids == label_id].mean(axis=0) for p, ids, _ in drawn if np.sum(ids == label_id) > 50]
+        )
+
+    cars, houses = means(26), means(11)
+    assert np.linalg.norm(cars.mean(axis=0) - houses.mean(axis=0)) < 2 * np.linalg.norm(
+        cars.std(axis=0)
+    )
+
+
+def test_polygons_are_filled_as_a_plain_test_of_each_pixel_centre_says(
+    rng: np.random.Generator,
+) -> None:
+    for _ in range(200):
+        corners = rng.integers(-15, 45, (rng.integers(3, 9), 2))
+        found = np.zeros((24, 30), np.int64)
+        for v, first, end in raster.spans(corners, 24, 30):
+            found[v, first:end] += 1
+        np.testing.assert_array_equal(found, _inside(corners, 24, 30))
+
+
+def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Even-odd rule with exact fractions, pixel by pixel: how many edges a ray to the left crosses."""
+    inside = np.zeros((height, width), np.int64)
+    for v in range(height):
+        for u in range(width):
+            crossed = 0
+            for (u0, v0), (u1, v1) in zip(
+                corners.tolist(), np.roll(corners, -1, axis=0).tolist(), strict=True
+            ):
+                if (v0 <= v) != (v1 <= v):  # the edge passes the height v + 1/2
+                    # u + 1/2 >= u0 + (v + 1/2 - v0) (u1 - u0) / (v1 - v0), times 2 (v1 - v0), whose sign turns the relation
+                    gap = (2 * u + 1 - 2 * u0) * (v1 - v0) - (2 * v + 1 - 2 * v0) * (u1 - u0)
+                    crossed += gap >= 0 if v1 > v0 else gap <= 0
+            inside[v, u] = crossed % 2
+    return inside
+
+
+def test_the_canvas_keeps_picture_and_truth_together() -> None:
+    canvas = Canvas(8, 6, haze=(100, 100, 100))
+    square = [(1, 1), (4, 1), (4, 4), (1, 4)]
+    for expected in (26000, 26001):
+        canvas.begin("car")
+        canvas.fill(square, (10, 20, 30))
+        assert canvas.instance[2, 2] == expected
+    canvas.detail([(0, 0), (8, 0), (8, 6), (0, 6)], (50, 60, 70))
+    assert canvas.label.tolist()[2] == [0, 26, 26, 26, 0, 0, 0, 0]
+    assert (canvas.picture == (50, 60, 70)).all()
+    canvas.begin("person", group=True)
+    canvas.mark(square)
+    canvas.shade(square, 50)
+    assert canvas.instance[1:4, 1:4].tolist() == [[24] * 3] * 3
+    assert canvas.picture[2, 2].tolist() == [25, 30, 35] and canvas.picture[0, 0].tolist() == [
+        50,
+        60,
+        70,
+    ]
+
+
+def test_a_set_is_made_on_first_use_and_then_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenes, "make_scenes", lambda root: make_scenes(root, SMALL))
+    root = tmp_path / "datasets/scenes"
+    sizes = {
+        split: len(build_dataset("scenes", root, split))
+        for split in ("train", "val", "test", "trainval")
+    }
+    assert sizes == {"train": 3, "val": 2, "test": 1, "trainval": 5}
+    monkeypatch.setattr(scenes, "make_scenes", lambda root: pytest.fail("drawn again"))
+    dataset = build_dataset("scenes", root, "trainval")
+    assert len({record.name for record in dataset.records}) == 5
+    sample = dataset[4]
+    picture, _, instance = draw_scene(0, 1, 1, 96, 64)
+    np.testing.assert_array_equal(sample.image, picture)
+    np.testing.assert_array_equal(sample.instance, instance)
+    assert sample.label.max() == 255
+    assert dataset.num_classes == 19
+
+
+def test_two_runs_write_the_same_files(tmp_path: Path) -> None:
+    for name in "ab":
+        make_scenes(tmp_path / name, SMALL)
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    assert len(files_of(tmp_path / "a")) == 6 * 3 + 1
+    assert make_scenes(tmp_path / "a", SMALL) == SMALL  # already there: nothing happens
+
+
+def test_the_standard_set_is_200_50_20() -> None:
+    standard = Plan()
+    assert (standard.train, standard.val, standard.test, standard.width, standard.height) == (
+        200,
+        50,
+        20,
+        320,
+        160,
+    )
+
+
+def test_an_interrupted_run_leaves_nothing_and_the_next_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, whole = tmp_path / "set", scenes._draw_files
+    killed = tmp_path / ".set.1.part"  # what a killed process leaves
+    killed.mkdir()
+    (killed / "half.png").write_bytes(b"half")
+
+    def fails_at_the_second(folder: Path, plan: Plan, job: tuple[str, int]) -> None:
+        if job == ("train", 1):
+            raise OSError("disk full")
+        whole(folder, plan, job)
+
+    monkeypatch.setattr(scenes, "_draw_files", fails_at_the_second)
+    with pytest.raises(OSError, match="disk full"):
+        make_scenes(root, SMALL)
+    assert not root.exists()
+    monkeypatch.setattr(scenes, "_draw_files", whole)
+    make_scenes(root, SMALL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".set.lock", "set"]
+    assert len(build_dataset("scenes", root, "train")) == 3
+
+
+def _make(root: Path, queue: multiprocessing.Queue) -> None:
+    make_scenes(root, SMALL)
+    queue.put(sorted(files_of(root)))
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    # Daemonic, as data loader workers are: such a process may start no processes of its own.
+    processes = [
+        context.Process(target=_make, args=(tmp_path / "set", queue), daemon=True) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    found = [queue.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert found[0] == found[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".set.lock", "set"]
+
+
+def test_a_set_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "thesis.txt").write_text("years of work")
+    for call in (
+        lambda: build_dataset("scenes", root, "train"),
+        lambda: make_scenes(root, SMALL, overwrite=True),
+    ):
+        with pytest.raises(InputError, match=r"holds files but no readable scenes.json"):
+            call()
+    assert (root / "thesis.txt").read_text() == "years of work"
+
+
+def test_other_versions_and_plans_are_refused_or_replaced(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    make_scenes(root, SMALL)
+    other = Plan(seed=7, train=1, val=1, test=1, width=96, height=64)
+    with pytest.raises(InputError, match=r"holds another set .*seed=0.*--overwrite"):
+        make_scenes(root, other)
+    stamp = json.loads((root / "scenes.json").read_text())
+    (root / "scenes.json").write_text(json.dumps(stamp | {"version": 0}))
+    with pytest.raises(
+        InputError, match=r"was drawn by version 0 of the scenes, this is version \d+; .*delete"
+    ):
+        build_dataset("scenes", root, "val")
+    make_scenes(root, other, overwrite=True)
+    assert [record.name for record in build_dataset("scenes", root, "val").records] == [
+        "oakstreet_000007_000000"
+    ]
+
+
+def test_a_set_with_pictures_gone_is_named(tmp_path: Path) -> None:
+    make_scenes(tmp_path / "set", SMALL)
+    for path in (tmp_path / "set").rglob("elmstreet_000000_000001*"):
+        path.unlink()
+    with pytest.raises(
+        InputError,
+        match=r"found 2 pictures of split 'train', but scenes.json says 3; delete the folder",
+    ):
+        build_dataset("scenes", tmp_path / "set", "train")
+
+
+def test_an_unknown_split_draws_nothing(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="scenes has no split 'all'; expected one of train, val, test, trainval"
+    ):
+        build_dataset("scenes", tmp_path / "set", "all")
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    flags = [
+        "--root",
+        str(tmp_path / "set"),
+        "--seed",
+        "3",
+        "--train",
+        "1",
+        "--val",
+        "0",
+        "--test",
+        "1",
+        "--size",
+        "96x64",
+    ]
+    command.main(command.parse_args(flags))
+    assert "1 train, 0 val, 1 test pictures of 96x64, seed 3" in capsys.readouterr().out
+    path = tmp_path / "set/gtFine/test/ashstreet/ashstreet_000003_000000_gtFine_labelIds.png"
+    np.testing.assert_array_equal(read_index(path), draw_scene(3, 2, 0, 96, 64)[1])
+    with pytest.raises(InputError, match="must not be negative, nor all be 0"):
+        command.main(command.parse_args([*flags, "--train", "-1"]))
+    with pytest.raises(InputError, match=r"sides of 64..4096; found 10x64"):
+        command.main(command.parse_args([*flags, "--size", "10x64"]))
+    with pytest.raises(SystemExit):
+        command.parse_args(["--size", "big"])
+    assert "found 'big', expected WIDTHxHEIGHT" in capsys.readouterr().err
+
+
+def test_the_command_ends_with_status_2_and_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "data.scenes", "--root", str(tmp_path / "file")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1

@@ -1,0 +1,146 @@
+"""data.visualize: small pictures drawn by hand."""
+
+import numpy as np
+import pytest
+
+from data import visualize
+from data.edges import pack
+
+RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
+PALETTE = np.array([RED, GREEN, BLUE, GREY], np.uint8)
+NAMES = ("road", "traffic_light", "car", "pole")
+
+
+def edges_of(*pixels: tuple[int, int, int, float], size: tuple[int, int] = (4, 5)) -> np.ndarray:
+    """float32 (4, H, W), 0 but at the given (class, row, column, probability)."""
+    prob = np.zeros((4, *size), np.float32)
+    for k, y, x, value in pixels:
+        prob[k, y, x] = value
+    return prob
+
+
+def has_color(picture: np.ndarray, color: tuple[int, int, int]) -> bool:
+    return bool((picture == color).all(axis=-1).any())
+
+
+def test_one_class_gets_its_colour_and_the_rest_the_background():
+    drawn = visualize.draw_edges(edges_of((0, 1, 2, 1.0), (3, 2, 2, 1.0)), PALETTE)
+    assert drawn.dtype == np.uint8
+    expected = np.full((4, 5, 3), 255, np.uint8)
+    expected[1, 2], expected[2, 2] = RED, GREY
+    np.testing.assert_allclose(drawn, expected, atol=1)
+    black = visualize.draw_edges(edges_of((2, 0, 0, 1.0)), PALETTE, background=visualize.BLACK)
+    assert black[0, 0].tolist() == list(BLUE)
+    assert black[1:].max() == 0
+
+
+def test_probability_is_the_strength_and_the_threshold_hides():
+    drawn = visualize.draw_edges(edges_of((0, 0, 0, 0.6), (0, 0, 1, 0.49)), PALETTE, threshold=0.5)
+    np.testing.assert_allclose(drawn[0, 0], [255, 0.4 * 255, 0.4 * 255], atol=1)
+    assert drawn[0, 1].tolist() == [255, 255, 255]
+    nothing = visualize.draw_edges(edges_of(), PALETTE, threshold=0)
+    assert (nothing == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("classes", "mixed"),
+    [
+        ((0, 1), (255, 255, 0)),
+        ((0, 2), (255, 0, 255)),
+        ((1, 2), (0, 255, 255)),
+    ],  # vivid, not half as bright
+)
+def test_several_classes_mix_their_hues(classes, mixed):
+    drawn = visualize.draw_edges(edges_of(*[(k, 1, 1, 1.0) for k in classes]), PALETTE)
+    np.testing.assert_allclose(drawn[1, 1], mixed, atol=1)
+
+
+def test_a_class_below_the_threshold_does_not_tint():
+    drawn = visualize.draw_edges(edges_of((0, 1, 1, 1.0), (1, 1, 1, 0.4)), PALETTE)
+    np.testing.assert_allclose(drawn[1, 1], RED, atol=1)
+
+
+def test_probabilities_masks_and_bits_draw_the_same(rng):
+    mask = rng.random((4, 6, 7)) < 0.3
+    expected = visualize.draw_edges(mask.astype(np.float32), PALETTE)
+    np.testing.assert_array_equal(visualize.draw_edges(mask, PALETTE), expected)
+    np.testing.assert_array_equal(visualize.draw_edges(pack(mask), PALETTE), expected)
+    with pytest.raises(ValueError, match="expected"):
+        visualize.draw_edges(mask[:3], PALETTE)
+
+
+def test_overlay_changes_only_edge_pixels_and_not_its_input(rng):
+    image = rng.integers(0, 256, (4, 5, 3), np.uint8)
+    before = image.copy()
+    prob = edges_of((1, 2, 3, 1.0))
+    plain, drawn = (
+        visualize.draw_overlay(image, edges, PALETTE) for edges in (np.zeros_like(prob), prob)
+    )
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_allclose(drawn[2, 3], GREEN, atol=1)
+    assert (plain != drawn).any(axis=2).sum() == 1
+    with pytest.raises(ValueError, match="fit together"):
+        visualize.draw_overlay(image[:3], prob, PALETTE)
+
+
+def test_present_classes():
+    prob = edges_of((3, 0, 0, 0.5), (1, 0, 0, 0.49), (0, 1, 1, 0.9))
+    assert visualize.present_classes(prob, 4) == [0, 3]
+    assert visualize.present_classes(prob, 4, threshold=0) == [0, 1, 3]
+
+
+def test_legend_shows_the_classes_present_and_no_other():
+    picture = np.full((50, 300, 3), 255, np.uint8)
+    legend = visualize.add_legend(picture, [0, 2], NAMES, PALETTE)
+    assert legend.shape[1:] == (300, 3)
+    np.testing.assert_array_equal(legend[:50], picture)
+    strip = legend[50:]
+    assert has_color(strip, RED) and has_color(strip, BLUE)
+    assert not has_color(strip, GREEN)
+    left, right = (
+        np.flatnonzero((strip == color).all(axis=2).any(axis=0)) for color in (RED, BLUE)
+    )
+    dark = (strip.max(axis=2) < 120).any(axis=0)  # text, beside its patch
+    assert dark[left.max() + 2 : right.min() - 2].any() and dark[right.max() + 2 :].any()
+
+
+def test_legend_wraps_and_widens():
+    wide, narrow = (
+        visualize.add_legend(np.zeros((40, w, 3), np.uint8), range(4), NAMES, PALETTE)
+        for w in (600, 140)
+    )
+    assert narrow.shape[0] > wide.shape[0]
+    tiny = visualize.add_legend(np.zeros((32, 32, 3), np.uint8), [1], NAMES, PALETTE)
+    assert tiny.shape[1] > 32 and tiny[:32, :32].max() == 0 and tiny[:32, 32:].min() == 255
+    assert (
+        visualize.add_legend(np.zeros((32, 32, 3), np.uint8), [], NAMES, PALETTE)[33:] < 120
+    ).any()  # says "no edge"
+
+
+def test_panels_hold_their_pictures(rng):
+    pictures = [rng.integers(1, 255, (30, 60, 3), np.uint8) for _ in range(3)]
+    sheet = visualize.panels(
+        [("a", pictures[0]), ("b", pictures[1]), ("c", pictures[2])], columns=2
+    )
+    for picture in pictures:
+        windows = np.lib.stride_tricks.sliding_window_view(sheet, (1, 1, 3))[:, :, 0, 0, 0]
+        corners = np.argwhere((windows == picture[0, 0]).all(axis=-1))
+        assert any(np.array_equal(sheet[y : y + 30, x : x + 60], picture) for y, x in corners)
+
+
+def test_comparison_has_the_classes_of_truth_and_prediction():
+    image = np.full((40, 200, 3), 90, np.uint8)
+    truth = np.zeros((40, 200), np.uint32)
+    truth[10] = 1
+    sheet = visualize.draw_comparison(
+        image, truth, edges_of((2, 5, 5, 0.9), size=(40, 200)), NAMES, PALETTE
+    )
+    assert sheet.shape[1] > 600
+    strip = sheet[-25:]
+    assert has_color(strip, RED) and has_color(strip, BLUE) and not has_color(strip, GREEN)
+
+
+def test_label_colours():
+    label = np.array([[0, 1], [3, 255]], np.uint8)
+    drawn = visualize.color_labels(label, PALETTE)
+    assert drawn.tolist() == [[list(RED), list(GREEN)], [list(GREY), [0, 0, 0]]]

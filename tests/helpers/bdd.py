@@ -1,0 +1,39 @@
+"""BDD100K drawn small."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data.bdd import LAYOUTS
+from data.files import write_aside
+from data.image_io import write_png
+
+LABEL = np.array([[0, 0, 13, 13, 18, 255]] * 4, np.uint8)
+
+
+def write_jpg(path: Path, image: np.ndarray) -> None:
+    with write_aside(path) as aside:
+        aside.write_bytes(
+            cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+        )
+
+
+def bdd_at(root: Path, layout: tuple[str, str, str] = LAYOUTS[0]) -> Path:
+    """Two pictures of 6x4 in train and val, one in test, which has no label."""
+    pictures, labels, suffix = layout
+    for part, names in (
+        ("train", ("00a-1", "00b-2")),
+        ("val", ("7d0-1", "7d1-2")),
+        ("test", ("ac6-1",)),
+    ):
+        for place, name in enumerate(names):
+            write_jpg(
+                root / pictures / part / f"{name}.jpg",
+                np.full((4, 6, 3), (50 * place, 100, 200), np.uint8),
+            )
+            if part != "test":
+                write_png(
+                    root / labels / part / f"{name}{suffix}.png", np.roll(LABEL, place, axis=1)
+                )
+    return root

@@ -1,0 +1,339 @@
+"""test.py from the command line to the files, with a network of random weights on tiny pictures."""
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import predict
+from data import build_dataset
+from data.camvid import CamVid
+from data.edges import encode_png, evaluation_edges
+from data.image_io import read_index, write_png
+from models import build_model
+from utils.checkpoint import ModelInfo, save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = runpy.run_path(str(ROOT / "test.py"))  # by path: `import test` is the standard library's
+FEW = ("--thresholds", 9, "--workers", 0, "--pictures", 1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save_network(tmp_path_factory.mktemp("run") / "best.pth", 11)
+
+
+def save_network(path: Path, num_classes: int) -> Path:
+    torch.manual_seed(0)
+    model = build_model("casenet", num_classes=num_classes, backbone="resnet18")
+    palette = CamVid.palette[:num_classes]
+    info = ModelInfo(
+        "casenet",
+        "resnet18",
+        num_classes,
+        "edge",
+        CamVid.classes[:num_classes],
+        palette,
+        48,
+        "camvid",
+    )
+    save_checkpoint(path, {"model": info.to_plain(), "weights": model.state_dict()})
+    return path
+
+
+@pytest.fixture(scope="module")
+def predicted(checkpoint, tiny_camvid, tmp_path_factory) -> Path:
+    """The folder that predict.py --save-prob writes."""
+    out = tmp_path_factory.mktemp("predicted")
+    flags = [
+        tiny_camvid / "val",
+        "--checkpoint",
+        checkpoint,
+        "--out",
+        out,
+        "--save-prob",
+        "--device",
+        "cpu",
+    ]
+    predict.main(predict.parse_args([str(flag) for flag in flags]))
+    return out
+
+
+def score(*flags: object) -> None:
+    SCRIPT["main"](SCRIPT["parse_args"]([str(flag) for flag in flags]))
+
+
+def command(
+    *flags: object, launcher: tuple[str, ...] = (sys.executable,)
+) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    line = [*launcher, str(ROOT / "test.py"), *(str(flag) for flag in flags)]
+    return subprocess.run(
+        line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def same_scores(first: Path, second: Path) -> bool:
+    files = ("scores.csv", "curves.csv")
+    counts = [np.load(folder / "counts.npz")["counts"] for folder in (first, second)]
+    return np.array_equal(*counts) and all(
+        (first / f).read_bytes() == (second / f).read_bytes() for f in files
+    )
+
+
+def test_a_network_is_scored(checkpoint, tiny_camvid, tmp_path, capsys):
+    score(
+        "--checkpoint",
+        checkpoint,
+        "--data-root",
+        tiny_camvid,
+        "--out",
+        tmp_path,
+        "--device",
+        "cpu",
+        *FEW,
+    )
+    files = ["counts.npz", "curves.csv", "metrics.json", "report.html", "scores.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["protocol"]["modes"] == ["thin", "raw"]
+    assert (
+        metrics["protocol"]["max_dist"],
+        metrics["protocol"]["scale"],
+        metrics["protocol"]["thresholds"],
+    ) == (
+        0.02,
+        0.5,
+        9,
+    )
+    source = metrics["source"]
+    assert (source["dataset"], source["split"], source["images"], source["base_size"]) == (
+        "camvid",
+        "val",
+        4,
+        48,
+    )
+    for mode in ("thin", "raw"):
+        scores = metrics["scores"][mode]
+        assert [each["name"] for each in scores["classes"]] == list(CamVid.classes)
+        found = [
+            each["ods"]["f"] for each in scores["classes"] if each["status"] != "no ground truth"
+        ]
+        assert len(found) == scores["mean"]["classes"]
+        assert scores["mean"]["ods"] == pytest.approx(sum(found) / len(found))
+        assert scores["published_mean"]["ods"] == pytest.approx(sum(found) / 11)
+    shown = capsys.readouterr().out
+    assert "max-dist 0.02, 9 thresholds, scale 0.5" in shown
+    assert "bicyclist" in shown
+
+
+def test_memory_files_and_labels_give_the_same_digits(checkpoint, tiny_camvid, predicted, tmp_path):
+    """The same predictions from the network and from predict.py's files; the same truth from the data set and from files."""
+    score(
+        "--checkpoint",
+        checkpoint,
+        "--data-root",
+        tiny_camvid,
+        "--out",
+        tmp_path / "a",
+        "--device",
+        "cpu",
+        *FEW,
+    )
+    truth = ("--dataset", "camvid", "--data-root", tiny_camvid)
+    score("--task", "edge", "--predictions", predicted, *truth, "--out", tmp_path / "b", *FEW)
+    dataset = build_dataset("camvid", tiny_camvid, "val")
+    for record in dataset.records:
+        label, _ = dataset.read_truth(record)
+        for mode in ("thin", "raw"):
+            bits = evaluation_edges(label, num_classes=11, thin=mode == "thin")
+            write_png(tmp_path / f"gt/gt_{mode}/inst/{record.name}.png", encode_png(bits))
+    score(
+        "--predictions",
+        predicted / "prob",
+        "--labels",
+        tmp_path / "gt",
+        "--out",
+        tmp_path / "c",
+        *FEW,
+    )
+    assert same_scores(tmp_path / "a", tmp_path / "b")
+    counts = [np.load(tmp_path / run / "counts.npz")["counts"] for run in "ac"]
+    assert np.array_equal(*counts)
+    assert "class 11" in (tmp_path / "c/scores.csv").read_text()
+
+
+def test_flags_override_the_protocol(predicted, tiny_camvid, tmp_path):
+    truth = ("--dataset", "camvid", "--data-root", tiny_camvid, "--no-report", "--workers", 0)
+    knobs = (
+        "--protocol",
+        "seal",
+        "--thresholds",
+        5,
+        "--eval-scale",
+        1,
+        "--margin",
+        3,
+        "--no-raw",
+        "--skip-absent",
+    )
+    score(
+        "--predictions",
+        predicted,
+        *truth,
+        *knobs,
+        "--out",
+        tmp_path,
+        "--ap",
+        "last",
+        "--no-instance",
+    )
+    protocol = json.loads((tmp_path / "metrics.json").read_text())["protocol"]
+    assert protocol == {
+        "name": "seal",
+        "max_dist": 0.0035,
+        "scale": 1.0,
+        "margin": 3,
+        "thresholds": 5,
+        "thin": True,
+        "raw": False,
+        "instance": False,
+        "skip_absent": True,
+        "kill_internal": False,
+        "ap": "last",
+        "modes": ["thin"],
+    }
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_an_interrupted_run_goes_on(predicted, tiny_camvid, tmp_path, capsys):
+    """A torn file stops the run: status 2, one line. Mended, the run takes up what is counted and ends as an unbroken one."""
+    shutil.copytree(predicted / "prob", tmp_path / "prob")
+    last = sorted((tmp_path / "prob/class_011").iterdir())[-1]
+    whole = last.read_bytes()
+    last.write_bytes(whole[:60])
+    flags = ("--dataset", "camvid", "--data-root", tiny_camvid, *FEW)
+    run = ("--predictions", tmp_path / "prob", *flags, "--out", tmp_path / "broken")
+    done = command(*run)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {last}: the file is cut off; replace it\n"
+    assert len(list((tmp_path / "broken/partial").iterdir())) == 3
+    last.write_bytes(whole)
+    score(*run)
+    assert "taking up 3 pictures" in capsys.readouterr().out
+    assert not (tmp_path / "broken/partial").exists()
+    score("--predictions", tmp_path / "prob", *flags, "--out", tmp_path / "unbroken")
+    assert same_scores(tmp_path / "broken", tmp_path / "unbroken")
+
+
+def test_allow_missing_says_so(predicted, tiny_camvid, tmp_path, capsys):
+    shutil.copytree(predicted / "prob", tmp_path / "prob")
+    name = sorted((tmp_path / "prob/class_001").iterdir())[0].name
+    for folder in (tmp_path / "prob").iterdir():
+        (folder / name).unlink()
+    flags = (
+        "--predictions",
+        tmp_path / "prob",
+        "--dataset",
+        "camvid",
+        "--data-root",
+        tiny_camvid,
+        *FEW,
+    )
+    score(*flags, "--out", tmp_path / "out", "--allow-missing")
+    source = json.loads((tmp_path / "out/metrics.json").read_text())["source"]
+    assert (source["images"], source["without_prediction"]) == (3, 1)
+    assert "1 missing" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_line_and_status_2(checkpoint, predicted, tiny_camvid, tmp_path, capsys):
+    few = save_network(tmp_path / "few.pth", 3)
+    root, out = ("--data-root", tiny_camvid), ("--out", tmp_path / "out", *FEW)
+    cases = [
+        (("--checkpoint", checkpoint, "--task", "seg", *root, *out), "is for the task edge"),
+        (("--checkpoint", few, *root, *out), "has 3 classes, camvid has 11"),
+        (("--checkpoint", checkpoint, "--data-root", tmp_path, *out), "val.txt"),
+        (
+            ("--predictions", predicted, "--labels", tmp_path / "none", *out),
+            "no such folder of labels",
+        ),
+        (("--predictions", tmp_path, "--dataset", "camvid", *root, *out), "found no predictions"),
+        (
+            ("--predictions", predicted, "--dataset", "camvid", *root, *out, "--max-dist", "7"),
+            "--max-dist is 7",
+        ),
+        (
+            ("--predictions", predicted, "--dataset", "camvid", *root, "--split", "train", *out),
+            "files are missing",
+        ),
+    ]
+    for flags, words in cases:
+        assert SCRIPT["run"](lambda flags=flags: score(*flags)) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert told[-1].startswith("error: ")
+        assert words in told[-1]
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as stop:
+        score("--predictions", predicted)
+    assert stop.value.code == 2
+
+
+@pytest.mark.slow
+def test_two_ranks_score_what_one_does(checkpoint, tiny_camvid, tmp_path):
+    flags = (
+        "--checkpoint",
+        checkpoint,
+        "--data-root",
+        tiny_camvid,
+        "--device",
+        "cpu",
+        "--thresholds",
+        9,
+        "--pictures",
+        1,
+    )
+    score(*flags, "--workers", 0, "--out", tmp_path / "one")
+    torchrun = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    )
+    done = command(*flags, "--workers", 1, "--out", tmp_path / "two", launcher=torchrun)
+    assert done.returncode == 0, done.stderr
+    assert same_scores(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_baselines_are_scored(tiny_camvid, tmp_path):
+    """The prior is 1 where the class's edge is likeliest; both baselines are files that test.py reads."""
+    baselines = runpy.run_path(str(ROOT / "tests/benchmarks/edge_baselines.py"))
+    flags = ["--data-root", tiny_camvid, "--base-size", 32, "--out", tmp_path]
+    baselines["main"](baselines["parse_args"]([str(flag) for flag in flags]))
+    for name in ("prior", "sobel"):
+        score(
+            "--predictions",
+            tmp_path / name,
+            "--dataset",
+            "camvid",
+            "--data-root",
+            tiny_camvid,
+            "--split",
+            "test",
+            *FEW,
+        )
+        assert (tmp_path / f"{name}-scores/metrics.json").is_file()
+    prior = [read_index(path) for path in sorted((tmp_path / "prior").rglob("test_000.png"))]
+    sobel = [read_index(path) for path in sorted((tmp_path / "sobel").rglob("test_000.png"))]
+    assert {p.shape for p in prior} == {(24, 32)}
+    assert max(p.max() for p in prior) == 65535
+    assert all((s <= p).all() for s, p in zip(sobel, prior, strict=True))

@@ -1,0 +1,582 @@
+"""The driver of the edge evaluation: protocols, files, resizing, counting over pictures, scores."""
+
+import csv
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+from scipy.sparse import csc_array
+
+from data.base import Dataset, Record
+from data.edges import encode_png, label_to_edges, pack
+from data.errors import InputError
+from data.gtlabel.mat import write_gt_inst
+from data.image_io import write_png
+from data.imresize import resize_bicubic
+from utils.distributed.environment import Ranks
+from utils.edge_metrics import default_thresholds, evaluate_image
+from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, ImageTruth, read_mat
+from utils.evaluation.edges.image_counts import PictureCounter, PredictionFiles, count_image
+from utils.evaluation.edges.predictions import PredictionFolder
+from utils.evaluation.edges.protocols import PROTOCOLS, find_protocol
+from utils.evaluation.edges.run import count_pictures, metrics_document, write_results
+from utils.evaluation.edges.scores import format_table, picture_scores, score_modes
+from utils.evaluation.edges.sources import FileSource, match_files
+from utils.evaluation.file_names import match_names
+
+SIZE = (30, 40)
+ALONE = Ranks()
+
+
+@pytest.fixture
+def scored(tmp_path, rng):
+    """Four pictures of three classes as files: predictions in class folders, truth thin and raw. Class 2 has no truth."""
+    names, scores, truths = [f"p{i}" for i in range(4)], [], []
+    for name in names:
+        bits = pack(
+            np.stack([rng.random(SIZE) < 0.05, rng.random(SIZE) < 0.03, np.zeros(SIZE, bool)])
+        )
+        prob = (rng.random((3, *SIZE)) * 65535).astype(np.uint16)
+        for k in range(3):
+            write_png(tmp_path / "pred" / f"class_{k + 1:03d}" / f"{name}.png", prob[k])
+        for mode in ("thin", "raw"):
+            write_png(tmp_path / "gt" / f"gt_{mode}" / "inst" / f"{name}.png", encode_png(bits))
+        scores.append(prob)
+        truths.append(bits)
+    return tmp_path, names, scores, truths
+
+
+def counter_of(folder, protocol, sub="pred"):
+    truth = FolderTruth(folder / "gt", protocol, 3)
+    source = FileSource(PredictionFolder(folder / sub), truth, allow_missing=False, is_main=True)
+    return PictureCounter(truth, protocol, "test", folder / "partial", source.files), source.indices
+
+
+# Protocols
+
+
+def test_published_knobs():
+    assert find_protocol("dff", "cityscapes").knobs() == find_protocol("dff", "camvid").knobs()
+    street, sbd = find_protocol("dff", "cityscapes"), find_protocol("dff", "sbd")
+    assert (street.max_dist, street.scale, street.margin, street.thresholds) == (0.02, 0.5, 0, 99)
+    assert (sbd.max_dist, sbd.scale, sbd.margin, sbd.modes) == (0.02, 1.0, 5, ("thin", "raw"))
+    assert find_protocol("seal", "cityscapes").max_dist == 0.0035
+    assert find_protocol("seal", "sbd").max_dist == 0.0075
+    old = find_protocol("sbd2011", "sbd")
+    assert (old.modes, old.skip_absent, old.kill_internal, old.instance) == (
+        ("thin",),
+        True,
+        True,
+        False,
+    )
+    assert find_protocol("bsds").max_dist == 0.0075
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_knob_is_described(name):
+    protocol = find_protocol(name, "sbd", max_dist=0.0123, thresholds=7, margin=3)
+    for shown in ("0.0123", "7 thresholds", "margin 3 px", name):
+        assert shown in protocol.describe()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"thin": False, "raw": False}, "--no-thin"),
+        ({"max_dist": 2.0}, "--max-dist is 2"),
+        ({"scale": 0.0}, "--eval-scale is 0"),
+        ({"kill_internal": True}, "--no-raw"),
+        ({"thresholds": 0}, "--thresholds is 0"),
+    ],
+)
+def test_nonsense_is_refused(changes, words):
+    with pytest.raises(InputError, match=words):
+        find_protocol("dff", **changes)
+
+
+# Resizing
+
+
+def cubic(x):
+    x = abs(x)
+    return (
+        1.5 * x**3 - 2.5 * x**2 + 1
+        if x <= 1
+        else -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+        if x < 2
+        else 0.0
+    )
+
+
+def resize_row_slowly(row, m):
+    """The definition, sample by sample: weights of the kernel, stretched when shrinking, over the mirrored row."""
+    n, stretch = len(row), min(1.0, m / len(row))
+    out = []
+    for i in range(m):
+        centre = (i + 0.5) * n / m - 0.5
+        reach = range(int(centre - 2 / stretch) - 2, int(centre + 2 / stretch) + 3)
+        weights = [cubic((centre - j) * stretch) for j in reach]
+        mirrored = [row[j % (2 * n) if j % (2 * n) < n else 2 * n - 1 - j % (2 * n)] for j in reach]
+        out.append(np.dot(weights, mirrored) / sum(weights))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("size", [(4, 9), (13, 5), (26, 38), (7, 30), (13, 19), (1, 1)])
+def test_bicubic_is_its_definition(rng, size):
+    image = rng.random((13, 19))
+    rows = np.stack([resize_row_slowly(row, size[1]) for row in image])
+    expected = np.stack([resize_row_slowly(column, size[0]) for column in rows.T], axis=1)
+    np.testing.assert_allclose(resize_bicubic(image, size), expected, atol=1e-12)
+
+
+def test_bicubic_gives_the_published_counts_of_a_resized_prediction(shared):
+    """An absent class's truth is stored at full size, so the published evaluation resized the prediction to it first."""
+    golden = shared / "golden/edges/eval_cityscapes"
+    counts = np.load(golden / "counts.npz")
+    for i, name in enumerate(counts["images"]):
+        stored = cv2.imread(str(golden / f"{name}_pred_class015.png"), cv2.IMREAD_UNCHANGED)
+        resized = resize_bicubic(stored / 65536, (360, 480))
+        found = [(resized >= threshold).sum() for threshold in counts["thresholds"]]
+        assert found == counts["c015_raw_md0.02__official_run1"][i, :, 3].tolist()
+
+
+# Files of predictions
+
+
+def test_layouts_hold_the_same_scores(tmp_path, rng):
+    prob = (rng.random((3, *SIZE)) * 65535).astype(np.uint16)
+    (tmp_path / "npz").mkdir()
+    (tmp_path / "npy").mkdir()
+    (tmp_path / "last").mkdir()
+    for k in range(3):
+        write_png(tmp_path / "prob" / f"class_{k + 1:03d}" / "town/p.png", prob[k])
+    np.savez_compressed(tmp_path / "npz/p.npz", prob)
+    np.save(tmp_path / "npy/p.npy", (prob / 65536).astype(np.float64))
+    np.savez(tmp_path / "last/p.npz", scores=np.moveaxis(prob, 0, -1))
+    for root, key in (
+        (tmp_path, "town/p"),
+        (tmp_path / "npz", "p"),
+        (tmp_path / "npy", "p"),
+        (tmp_path / "last", "p"),
+    ):
+        folder = PredictionFolder(root, 3)
+        assert folder.sizes(folder.names[0]) == {SIZE}
+        assert folder.names == [key]
+        assert folder.num_classes == PredictionFolder(root).num_classes == 3
+        found = [np.asarray(score, float) for score in folder.read(key)]
+        scale = 1 if root.name == "npy" else 65536
+        np.testing.assert_allclose(np.stack(found) / scale, prob / 65536, rtol=1e-6)
+
+
+def test_edge_pictures_and_one_class(tmp_path, rng):
+    edges = rng.random((3, *SIZE)) < 0.2
+    write_png(tmp_path / "bits/p.png", encode_png(pack(edges)))
+    assert np.array_equal(
+        np.stack(list(PredictionFolder(tmp_path / "bits", 3).read("p"))), edges.astype(np.float32)
+    )
+    with pytest.raises(InputError, match="--num-classes"):
+        PredictionFolder(tmp_path / "bits")
+    grey = (rng.random(SIZE) * 255).astype(np.uint8)
+    write_png(tmp_path / "grey/p.png", grey)
+    folder = PredictionFolder(tmp_path / "grey")
+    assert folder.num_classes == 1
+    assert np.array_equal(next(folder.read("p")), grey)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((2, 5)), "shape"),
+        (np.full((3, 5, 6), 1.5), "expected probabilities"),
+        (np.full((3, 5, 6), np.nan), "expected probabilities"),
+        (np.zeros((4, 5, 6)), "4 classes"),
+    ],
+)
+def test_bad_arrays(tmp_path, array, words):
+    np.save(tmp_path / "p.npy", array)
+    with pytest.raises(InputError, match=words):
+        list(PredictionFolder(tmp_path, 3).read("p"))
+
+
+def test_bad_folders(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        PredictionFolder(tmp_path / "none")
+    with pytest.raises(InputError, match="found no predictions"):
+        PredictionFolder(tmp_path)
+    write_png(tmp_path / "class_001/p.png", np.zeros(SIZE, np.uint8))
+    with pytest.raises(InputError, match=r"1 classes .* has 3"):
+        PredictionFolder(tmp_path, 3)
+    write_png(tmp_path / "class_003/p.png", np.zeros(SIZE, np.uint8))
+    with pytest.raises(InputError, match="without a gap"):
+        PredictionFolder(tmp_path)
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn/p.npz").write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(InputError, match="cannot be read"):
+        PredictionFolder(tmp_path / "torn")
+
+
+def test_names_match_with_and_without_folders_and_endings():
+    wanted = ["aachen_1", "b", "c/x"]
+    found = match_names(wanted, ["aachen/aachen_1_leftImg8bit", "c/x", "d/b", "other"])
+    assert found == {"aachen_1": "aachen/aachen_1_leftImg8bit", "b": "d/b", "c/x": "c/x"}
+    assert match_names(["gtFine/val/x_gtFine_edge"], ["x"]) == {"gtFine/val/x_gtFine_edge": "x"}
+    with pytest.raises(InputError, match="both d/b and e/b"):
+        match_names(["b"], ["d/b", "e/b"])
+
+
+def test_missing_extra_and_mis_sized_files_are_listed_first(scored):
+    folder, _, scores, _ = scored
+    truth = FolderTruth(folder / "gt", find_protocol("dff"), 3)
+    (folder / "pred/class_002/p0.png").unlink()
+    write_png(folder / "pred/class_001/p1.png", scores[0][0][:20])
+    for k in (1, 2, 3):
+        write_png(folder / f"pred/class_00{k}/unknown.png", scores[0][0])
+    told = []
+    with pytest.raises(InputError, match=r"1 files are missing and 1 mis-sized"):
+        match_files(
+            truth, PredictionFolder(folder / "pred"), allow_missing=True, report=told.append
+        )
+    assert [line.split(":")[0] for line in told] == [
+        "1 missing",
+        "1 extra (not scored)",
+        "1 mis-sized",
+    ]
+    assert "class_002/p0.png" in told[0]
+    assert "unknown" in told[1]
+    assert "p1: 40x20, the truth is 40x30" in told[2]
+    write_png(folder / "pred/class_001/p1.png", scores[1][0])
+    with pytest.raises(InputError, match="--allow-missing"):
+        match_files(
+            truth, PredictionFolder(folder / "pred"), allow_missing=False, report=told.append
+        )
+    found = match_files(
+        truth, PredictionFolder(folder / "pred"), allow_missing=True, report=told.append
+    )
+    assert found == {1: "p1", 2: "p2", 3: "p3"}
+
+
+# Files of truth
+
+
+def test_published_mat_files(shared, tmp_path):
+    """GTcls: a boundary per class. GTinst: a boundary per instance, joined by class."""
+    folder = shared / "samples/sbd/dataset"
+    bits, label = read_mat(folder / "cls/2008_000051.mat", 20)
+    stored = scipy.io.loadmat(folder / "cls/2008_000051.mat")["GTcls"][0, 0]
+    for k in range(20):
+        assert np.array_equal(bits >> k & 1, stored["Boundaries"][k, 0].toarray())
+        assert np.array_equal(label == k, stored["Segmentation"] == k + 1)
+    bits, label = read_mat(folder / "inst/2008_000051.mat", 20)
+    stored = scipy.io.loadmat(folder / "inst/2008_000051.mat")["GTinst"][0, 0]
+    expected = np.zeros_like(bits)
+    for number, boundary in zip(
+        stored["Categories"].ravel(), stored["Boundaries"].ravel(), strict=True
+    ):
+        expected |= boundary.toarray().astype(np.uint32) << np.uint32(number - 1)
+    assert np.array_equal(bits, expected)
+    assert label is None
+    with pytest.raises(InputError, match="holds class"):
+        read_mat(folder / "cls/2008_000051.mat", 4)
+    (tmp_path / "x.mat").write_bytes(b"no mat file at all")
+    with pytest.raises(InputError, match=r"x\.mat: cannot be read"):
+        read_mat(tmp_path / "x.mat", 4)
+
+
+def test_absent_classes_of_another_size_are_empty(tmp_path):
+    cells = np.empty((2, 1), object)
+    cells[0, 0], cells[1, 0] = (
+        csc_array(np.eye(3, dtype=np.uint8)),
+        csc_array((6, 6), dtype=np.uint8),
+    )
+    scipy.io.savemat(
+        tmp_path / "p.mat",
+        {"GTcls": {"Boundaries": cells, "Segmentation": np.ones((6, 6), np.uint8)}},
+    )
+    bits, label = read_mat(tmp_path / "p.mat", 2)
+    assert np.array_equal(bits, np.eye(3))
+    assert label is None  # the segmentation has another size
+
+
+def test_several_annotators(tmp_path, rng):
+    maps = rng.random((3, 12, 15)) < 0.2
+    cells = np.empty((1, 3), object)
+    for a, one in enumerate(maps):
+        cells[0, a] = {"Boundaries": one.astype(np.uint8)}
+    scipy.io.savemat(tmp_path / "gt.mat", {"groundTruth": cells})
+    bits, _ = read_mat(tmp_path / "gt.mat", 1)
+    assert np.array_equal(bits, maps)
+    score, protocol = rng.random((12, 15)), find_protocol("bsds", thresholds=5)
+    found = count_image([score], ImageTruth({"thin": bits}, None), protocol)[0, 0]
+    expected = evaluate_image(
+        score, maps, thresholds=default_thresholds(5), max_dist=0.0075, thin=True
+    )
+    assert np.array_equal(found, expected)
+    assert (found[:, 1] == maps.sum()).all()
+
+
+class OneSquare(Dataset):
+    """One picture of 40x40 with a square of class 0; the truth is the square's border."""
+
+    name, classes, palette = "square", ("square", "nothing"), np.zeros((2, 3), np.uint8)
+
+    def __init__(self, folder):
+        label = np.full((40, 40), 255, np.uint8)
+        label[8:32, 8:32] = 0
+        write_png(folder / "label.png", label)
+        super().__init__(folder, "val", [Record("one", folder / "label.png", folder / "label.png")])
+
+    def edge_truth(self, index, *, thin, scale, instance_sensitive):
+        assert (thin, scale) == (True, 1.0)
+        border = np.zeros((40, 40), np.uint32)
+        border[8:32, 8:32] = 1
+        border[9:31, 9:31] = 0
+        return border
+
+
+def test_sbd2011_skips_absent_classes_and_kills_internal(tmp_path):
+    """Predicted: the border, a dot in the middle of the square and one outside; and a dot of a class that is not there."""
+    protocol = find_protocol("sbd2011", thresholds=3)
+    truth = DatasetTruth(OneSquare(tmp_path), protocol)
+    assert truth.size(0) == (40, 40)
+    scores = np.zeros((2, 40, 40), np.uint8)
+    scores[0] = truth.load(0).edges["thin"] * 255
+    scores[0, 20, 20] = scores[0, 2, 2] = scores[1, 5, 5] = 255
+    counts = count_image(scores, truth.load(0), protocol)
+    assert counts.shape == (1, 2, 3, 4)
+    border = 4 * 23
+    kept = border - 4  # thinning takes the corners of a one-pixel square
+    assert counts[0, 0].tolist() == [[kept, border, kept, kept + 1]] * 3
+    assert not counts[0, 1].any()
+    plain = find_protocol("sbd2011", thresholds=3, skip_absent=False, kill_internal=False)
+    counts = count_image(scores, DatasetTruth(OneSquare(tmp_path), plain).load(0), plain)
+    assert counts[0, 0, 0].tolist() == [kept, border, kept, kept + 2]
+    assert counts[0, 1, 0].tolist() == [0, 0, 0, 1]
+
+
+def test_kill_internal_wants_to_know_the_inside(scored):
+    truth = FolderTruth(scored[0] / "gt", find_protocol("sbd2011"), 3)
+    with pytest.raises(InputError, match="needs the class of each pixel"):
+        truth.load(0)
+
+
+def test_modes_have_the_same_pictures(scored):
+    (scored[0] / "gt/gt_raw/inst/p2.png").unlink()
+    with pytest.raises(InputError, match=r"p2 \(1 in all\)"):
+        FolderTruth(scored[0] / "gt", find_protocol("dff"), 3)
+    assert len(FolderTruth(scored[0] / "gt", find_protocol("dff", raw=False), 3).names) == 4
+    flat = FolderTruth(scored[0] / "gt/gt_thin/inst", find_protocol("dff"), 3)
+    assert "same files" in flat.origin["note"]
+    assert flat.names == ["p0", "p1", "p2", "p3"]
+
+
+# Counting
+
+
+def test_counts_are_those_of_each_class_alone(scored):
+    folder, _, scores, truths = scored
+    protocol = find_protocol("dff", thresholds=9, margin=2)
+    counts = count_pictures(*counter_of(folder, protocol), 0, ALONE)
+    assert counts.shape == (4, 2, 3, 9, 4)
+    knobs = {"thresholds": default_thresholds(9), "max_dist": 0.02, "margin": 2}
+    for i in range(4):
+        for m, thin in enumerate((True, False)):
+            for k in range(3):
+                expected = evaluate_image(scores[i][k], truths[i] >> k & 1 != 0, thin=thin, **knobs)
+                assert np.array_equal(counts[i, m, k], expected)
+
+
+def test_a_prediction_of_another_size_is_resized(rng):
+    score, edge = (rng.random((60, 80)) * 65535).astype(np.uint16), rng.random(SIZE) < 0.1
+    protocol = find_protocol("dff", raw=False, thresholds=9)
+    found = count_image([score], ImageTruth({"thin": edge.astype(np.uint32)}, None), protocol)
+    smaller = resize_bicubic(score / 65536, SIZE)
+    expected = evaluate_image(
+        smaller, edge, thresholds=default_thresholds(9), max_dist=0.02, thin=True
+    )
+    assert np.array_equal(found[0, 0], expected)
+
+
+def test_workers_ranks_and_memory_give_the_same_counts(scored):
+    folder, _, scores, _ = scored
+    protocol = find_protocol("dff", thresholds=5)
+    counter, indices = counter_of(folder, protocol)
+    expected = count_pictures(counter, indices, 0, ALONE)
+    counter.forget()
+    assert np.array_equal(count_pictures(counter, indices, 2, ALONE), expected)
+    counter.forget()
+    memory = PictureCounter(counter.truth, protocol, "test", folder / "partial")
+    assert np.array_equal(
+        count_pictures(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
+    )
+
+
+def test_a_killed_run_goes_on_where_it_was(scored, monkeypatch):
+    folder, names, scores, _ = scored
+    counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
+    expected = count_pictures(counter, indices, 0, ALONE)
+    counter.forget()
+    count_pictures(counter, indices[:2], 0, ALONE)
+    counted = []
+    count = PictureCounter.count
+    monkeypatch.setattr(
+        PictureCounter, "count", lambda self, i, scores: counted.append(i) or count(self, i, scores)
+    )
+    assert np.array_equal(count_pictures(counter, indices, 0, ALONE), expected)
+    assert counted == [2, 3]
+    write_png(
+        folder / "pred/class_001" / f"{names[1]}.png", scores[2][0]
+    )  # a changed prediction is counted again
+    count_pictures(counter, indices, 0, ALONE)
+    assert counted == [2, 3, 1]
+    other, _ = counter_of(folder, find_protocol("dff", thresholds=5, max_dist=0.01))
+    count_pictures(other, indices, 0, ALONE)
+    assert counted == [2, 3, 1, 0, 1, 2, 3]
+    next((folder / "partial").glob("*.npz")).write_bytes(b"torn")
+    assert count_pictures(other, indices, 0, ALONE).shape == expected.shape
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_torn_prediction_stops_the_run_with_its_name(scored, workers):
+    folder = scored[0]
+    path = folder / "pred/class_002/p3.png"
+    path.write_bytes(path.read_bytes()[:200])
+    counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
+    with pytest.raises(InputError, match=r"class_002/p3\.png: the file is cut off"):
+        count_pictures(counter, indices, workers, ALONE)
+
+
+@pytest.mark.parametrize("set_name", ["eval_cityscapes", "eval_sbd"])
+def test_golden_counts_from_files(shared, tmp_path, set_name):
+    """Whole pictures through prediction and label files: the exact maximum at every threshold."""
+    golden = shared / "golden/edges" / set_name
+    stored = np.load(golden / "counts.npz")
+    street = set_name == "eval_cityscapes"
+    numbers = (1, 9, 14) if street else (5, 9, 15)
+    protocol = find_protocol("dff", "cityscapes" if street else "sbd")
+    names = [str(name) for name in stored["images"]] if street else ["2008_000051"]
+    truth_folder = shared / "golden/edges" / ("cityscapes_gt" if street else "sbd_gt")
+    for name in names:
+        for mode in ("thin", "raw"):
+            target = tmp_path / f"gt/gt_{mode}/inst/{name}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((truth_folder / f"{name}_eval_{mode}_inst.png").read_bytes())
+        for k in range(1, (19 if street else 20) + 1):
+            given = golden / f"{name}_pred_class{k:03d}.png"
+            empty = np.zeros(cv2.imread(str(target)).shape[:2], np.uint8)
+            score = cv2.imread(str(given), cv2.IMREAD_UNCHANGED) if k in numbers else empty
+            write_png(tmp_path / f"pred/class_{k:03d}/{name}.png", score)
+    truth = FolderTruth(tmp_path / "gt", protocol, 19 if street else 20)
+    files = PredictionFiles(PredictionFolder(tmp_path / "pred"), dict(enumerate(sorted(names))))
+    counts = count_pictures(
+        PictureCounter(truth, protocol, "", tmp_path / "partial", files),
+        range(len(names)),
+        0,
+        ALONE,
+    )
+    for number in numbers:
+        for m, mode in enumerate(("thin", "raw")):
+            key = (
+                f"c{number:03d}_{mode}_md0.02"
+                if street
+                else f"sbd_c{number:03d}_{mode}_inst_md0.02"
+            )
+            order = [names.index(name) for name in truth.names]
+            expected = stored[f"{key}__maxcard"].reshape(len(names), 99)[order]
+            official = stored[f"{key}__official_run1"].reshape(len(names), 99, 4)[order]
+            found = counts[:, m, number - 1]
+            assert np.array_equal(found[..., 0], expected)
+            assert np.array_equal(found[..., [1, 3]], official[..., [1, 3]])
+
+
+class Deadly(FolderTruth):
+    def load(self, index):
+        os._exit(1)
+
+
+def test_a_worker_that_dies_is_told_in_one_line(scored):
+    protocol = find_protocol("dff", thresholds=5)
+    truth = Deadly(scored[0] / "gt", protocol, 3)
+    files = PredictionFiles(PredictionFolder(scored[0] / "pred"), {0: "p0"})
+    with pytest.raises(InputError, match="fewer --workers"):
+        count_pictures(
+            PictureCounter(truth, protocol, "", scored[0] / "partial", files), [0], 1, ALONE
+        )
+
+
+# Scores
+
+
+def test_perfect_shifted_and_absent(tmp_path):
+    """Perfect: 1. A shift inside the tolerance: 1; outside: 0. Absent in truth or prediction: said, never a silent 0."""
+    truth = np.zeros((5, *SIZE), bool)
+    truth[0, 10, 5:35] = truth[1, 10, 5:35] = truth[2, 10, 5:35] = truth[3, 10, 5:35] = True
+    scores = truth.astype(np.float32)
+    scores[1], scores[2] = (
+        np.roll(scores[1], 1, axis=0),
+        np.roll(scores[2], 3, axis=0),
+    )  # tolerance: 0.04 x 50 px
+    scores[3], scores[4, 3, 3] = 0, 1
+    protocol = find_protocol("dff", raw=False, max_dist=0.04, thresholds=9)
+    counts = count_image(scores, ImageTruth({"thin": pack(truth)}, None), protocol)[None]
+    (mode,) = score_modes(counts, ["perfect", "near", "far", "unpredicted", "absent"], protocol)
+    assert [each.status for each in mode.classes] == ["ok"] * 3 + [
+        "no prediction",
+        "no ground truth",
+    ]
+    assert [each.summary.ods.f for each in mode.classes[:4]] == [1, 1, 0, 0]
+    assert mode.mean("ods") == 0.5
+    assert mode.published_mean("ods") == 0.4
+    plain = metrics_document([mode], protocol, {"images": 1})
+    absent = plain["scores"]["thin"]["classes"][4]
+    assert (absent["ods"], absent["ap"], absent["status"]) == (None, None, "no ground truth")
+    assert plain["scores"]["thin"]["mean"]["classes"] == 4
+    assert plain["protocol"]["max_dist"] == 0.04
+    text = format_table(mode)
+    assert "no ground truth" in text
+    assert "of 4 classes" in text
+    write_results(tmp_path, [mode], counts, protocol, {"images": 1}, ["one"])
+    assert json.loads((tmp_path / "metrics.json").read_text()) == plain
+    assert np.array_equal(np.load(tmp_path / "counts.npz")["counts"], counts)
+    rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert rows[1][:3] == ["thin", "perfect", "1.0"]
+    assert rows[5][1:3] == ["absent", ""]
+    assert rows[5][-2:] == ["no ground truth", protocol.describe()]
+    assert len((tmp_path / "curves.csv").read_text().splitlines()) == 1 + 5 * 9
+
+
+def test_scores_of_pictures():
+    """The mean over a picture's classes of F at the class's threshold; a picture without true edges has none."""
+    counts = np.zeros((3, 1, 2, 1, 4), np.int64)
+    counts[0, 0, 0, 0] = [5, 10, 5, 5]  # recall 0.5, precision 1
+    counts[0, 0, 1, 0] = [4, 4, 4, 4]
+    counts[1, 0, 0, 0] = [0, 10, 0, 5]
+    counts[2, 0, 0, 0] = [0, 0, 0, 7]
+    (mode,) = score_modes(counts, ["a", "b"], find_protocol("dff", raw=False, thresholds=1))
+    np.testing.assert_allclose(picture_scores(counts, mode, 0), [(2 / 3 + 1) / 2, 0, np.nan])
+
+
+def test_a_class_cell_with_as_many_regions_as_classes_is_not_taken_for_an_instance_cell(tmp_path):
+    """Our GTinst has a map per class, SBD's one per instance; with three of each only the maps tell them apart."""
+    label = np.full((20, 30), 255, np.uint8)
+    instance = np.zeros((20, 30), np.int32)
+    for number, (left, k) in enumerate(((2, 1), (11, 1), (20, 2)), start=1):
+        label[5:15, left : left + 7], instance[5:15, left : left + 7] = k, number
+    bits = label_to_edges(label, instance, num_classes=3)
+    write_gt_inst(tmp_path / "classes.mat", bits, label, instance, 3)
+    np.testing.assert_array_equal(read_mat(tmp_path / "classes.mat", 3)[0], bits)
+
+    cells = np.empty((3, 1), object)
+    for number in (1, 2, 3):
+        cells[number - 1, 0] = (
+            label_to_edges((instance != number).astype(np.uint8), num_classes=1) != 0
+        )
+    truth = {
+        "Boundaries": cells,
+        "Segmentation": instance.astype(np.uint8),
+        "Categories": np.array([[2], [2], [3]]),
+    }
+    scipy.io.savemat(tmp_path / "instances.mat", {"GTinst": truth})
+    np.testing.assert_array_equal(read_mat(tmp_path / "instances.mat", 3)[0], bits)

@@ -1,0 +1,1 @@
+"""`python -m utils.curves`: the learning curves of a run."""

@@ -1,0 +1,35 @@
+"""Draw a run's learning curves: `python -m utils.curves runs/scenes/dff-resnet18/default` makes curves.png of log.jsonl."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.errors import run
+from utils.training.curves import plot_curves
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, or `argv`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.curves",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its log.jsonl")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: curves.png beside the log"
+    )
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draw, and say where."""
+    log = args.run / "log.jsonl" if args.run.is_dir() else args.run
+    out = args.out or log.with_name("curves.png")
+    plot_curves(log, out)
+    print(f"curves: {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: main(parse_args())))

@@ -1,0 +1,1 @@
+"""Many ranks: groups, signals, joint batch normalisation."""

@@ -1,0 +1,130 @@
+"""One process or many: joining the others, agreeing with them, and noticing that one of them is gone."""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from data.errors import InputError
+from utils.distributed.environment import Ranks, ranks_of, slurm_environment
+
+T = TypeVar("T")
+TIMEOUT = timedelta(minutes=10)  # PyTorch's own for NCCL
+PATIENCE = timedelta(hours=2)
+# How the errors read that PyTorch raises when another rank dies or hangs; most are plain RuntimeErrors.
+LOST = re.compile(
+    r"gloo|NCCL|Connection (closed|reset)|Broken pipe|Timed out waiting|Socket Timeout",
+    re.IGNORECASE,
+)
+_control: list[dist.ProcessGroup] = []  # the second group, while there is one
+
+
+class RankLost(ConnectionError):
+    """Another rank has ended, or no longer answers."""
+
+
+@contextlib.contextmanager
+def process_group(device: str, *, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
+    """Join the processes that torchrun or srun started together (NCCL on GPUs, gloo on CPUs), and leave them at the end; or alone.
+
+    timeout: after which a rank that does not answer in training is lost. Agreements between the processes (`any_rank`, `from_main`,
+    `gather_objects`) go over a second group with more patience, as the others wait there while the main rank prepares data; a rank that
+    ends is noticed there at once. Raises InputError if the environment contradicts itself or the ranks do not find each other, RankLost
+    when one of the others is gone.
+    """
+    for name, value in slurm_environment(os.environ).items():
+        os.environ.setdefault(name, value)
+    ranks = ranks_of(os.environ)
+    if ranks.world == 1:
+        yield ranks
+        return
+    _join(ranks, device, timeout)
+    try:
+        yield ranks
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or LOST.search(str(error))):
+            raise
+        raise RankLost(
+            f"rank {ranks.rank} of {ranks.world}: another rank has ended or no longer answers ({_first_line(error)}); "
+            "its own output says why; the same command goes on from the last checkpoint"
+        ) from error
+    finally:
+        _control.clear()
+        dist.destroy_process_group()
+
+
+def _join(ranks: Ranks, device: str, timeout: timedelta) -> None:
+    try:
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timeout)
+        _control.append(dist.new_group(backend="gloo", timeout=PATIENCE))
+    except (RuntimeError, ValueError) as error:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise InputError(
+            f"rank {ranks.rank} of {ranks.world} did not find the others at {address} within {timeout} "
+            f"({_first_line(error)}); see MASTER_ADDR and MASTER_PORT"
+        ) from error
+
+
+def device_index(ranks: Ranks) -> int:
+    """The GPU of this process. With srun --gpus-per-task=1 each process sees but one."""
+    return ranks.local_rank % max(1, torch.cuda.device_count())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def own_device(device: torch.device, ranks: Ranks) -> torch.device:
+    """The device of this process: among several processes its own GPU, which becomes PyTorch's current one."""
+    if device.type == "cuda" and ranks.world > 1:
+        device = torch.device("cuda", device_index(ranks))
+        torch.cuda.set_device(device)
+    return device
+
+
+def any_rank(flags: Sequence[bool], ranks: Ranks) -> list[bool]:
+    """For each flag, whether it is true on any rank; without a wait for the device."""
+    if ranks.world == 1:
+        return list(flags)
+    joint = torch.tensor(flags, dtype=torch.int32)
+    dist.all_reduce(joint, dist.ReduceOp.MAX, group=_control[0])
+    return [bool(flag) for flag in joint.tolist()]
+
+
+def mean_over_ranks(value: float, ranks: Ranks) -> float:
+    """The mean of a number over all ranks, in double precision."""
+    if ranks.world == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64)
+    dist.all_reduce(total, group=_control[0])
+    return float(total) / ranks.world
+
+
+def gather_objects(part: object, ranks: Ranks) -> list[object]:
+    """Every rank's `part`, in the order of the ranks, on every rank."""
+    if ranks.world == 1:
+        return [part]
+    parts: list[object] = [None] * ranks.world
+    dist.all_gather_object(parts, part, group=_control[0])
+    return parts
+
+
+def from_main(make: Callable[[], T], ranks: Ranks) -> T:
+    """What `make` returns on the main rank, on every rank; the others wait for it. An error there is an error everywhere."""
+    if ranks.world == 1:
+        return make()
+    box: list[object] = [None]
+    if ranks.is_main:
+        try:
+            box = [make()]
+        except (InputError, OSError) as error:
+            box = [error]
+    dist.broadcast_object_list(box, src=0, group=_control[0])
+    if isinstance(box[0], Exception):
+        raise box[0]
+    return box[0]

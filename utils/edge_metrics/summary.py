@@ -1,0 +1,138 @@
+"""From counts of matched pixels to the published figures: ODS, OIS and AP of one class over images.
+
+Definitions: Martin, Fowlkes & Malik, TPAMI 2004; Arbelaez et al., "Contour detection and hierarchical image segmentation", TPAMI
+2011. The details of interpolation are those of the published evaluation of SBD, SEAL and DFF.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+MATCHED_TRUE, TRUE, MATCHED_PREDICTED, PREDICTED = range(4)  # columns of the counts
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of the precision-recall curve. threshold: nan where each image has its own."""
+
+    threshold: float
+    recall: float
+    precision: float
+    f: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Scores of one class over images; nan, and `has_truth` false, if the class has no true pixel in any image.
+
+    ods: at the one threshold that is best for all images. ois: each image at its own best threshold, then pooled. ap: area under
+    the curve. ap_sbd: the interpolated mean precision that SBD's benchmark prints last. curve: float64 (T, 4) of threshold, recall,
+    precision, F, pooled over images; recall and F are nan without truth. images: how many were given. has_prediction: is any
+    pixel predicted at any threshold?
+    """
+
+    ods: Point
+    ois: Point
+    ap: float
+    ap_sbd: float
+    curve: np.ndarray
+    images: int
+    has_truth: bool
+    has_prediction: bool
+
+
+def default_thresholds(n: int = 99) -> np.ndarray:
+    """float64 (n,): 1/(n+1), 2/(n+1), ..., n/(n+1)."""
+    return np.linspace(1 / (n + 1), n / (n + 1), n)
+
+
+def summarize(
+    counts: np.ndarray, thresholds: np.ndarray | None = None, *, ap: str = "first"
+) -> Summary:
+    """Summarise int64 (images, T, 4), the counts of `evaluate_image` for one class.
+
+    thresholds: float64 (T,), ascending; None: `default_thresholds(T)`. ap: see `average_precision`.
+    """
+    counts = np.asarray(counts)
+    if thresholds is None and counts.ndim == 3:
+        thresholds = default_thresholds(counts.shape[1])
+    thresholds = np.asarray(thresholds, np.float64)
+    if counts.ndim != 3 or counts.shape[1:] != (len(thresholds), 4):
+        raise ValueError(f"expected counts (images, {len(thresholds)}, 4), got {counts.shape}")
+    pooled = counts.sum(axis=0)
+    recall, precision = _rates(pooled)
+    curve = np.stack([thresholds, recall, precision, f_measure(recall, precision)], axis=1)
+    has_truth, has_prediction = bool(pooled[:, TRUE].any()), bool(pooled[:, PREDICTED].any())
+    if not has_truth:
+        nowhere = Point(*[math.nan] * 4)
+        curve[:, [1, 3]] = math.nan
+        return Summary(
+            nowhere, nowhere, math.nan, math.nan, curve, len(counts), has_truth, has_prediction
+        )
+    return Summary(
+        _best_threshold(curve),
+        _best_per_image(counts),
+        average_precision(recall, precision, keep=ap),
+        interpolated_precision(recall, precision),
+        curve,
+        len(counts),
+        has_truth,
+        has_prediction,
+    )
+
+
+def f_measure(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Harmonic mean of recall and precision, 0 where both are 0."""
+    total = recall + precision
+    return 2 * precision * recall / np.where(total == 0, 1, total)
+
+
+def average_precision(recall: np.ndarray, precision: np.ndarray, *, keep: str = "first") -> float:
+    """0.01 x the sum of the precision at the recalls 0, 0.01, ..., 1, linear between the points of the curve, 0 outside them.
+
+    keep: which of several points with the same recall counts: the "first" (lowest threshold), as current MATLAB's `unique` has it,
+    or the "last", as it was until 2012. A curve of one recall only has no area: 0, as published.
+    """
+    if keep not in ("first", "last"):
+        raise ValueError(f'keep must be "first" or "last", got {keep!r}')
+    step = 1 if keep == "first" else -1
+    recalls, where = np.unique(recall[::step], return_index=True)
+    if len(recalls) == 1:
+        return 0.0
+    return float(
+        np.interp(np.arange(101) / 100, recalls, precision[::step][where], left=0, right=0).sum()
+        * 0.01
+    )
+
+
+def interpolated_precision(recall: np.ndarray, precision: np.ndarray) -> float:
+    """The sum over t = 0, 0.01, ..., 0.99 of the best precision at a recall of t or more, divided by 101 (so published)."""
+    best = [precision[recall >= t].max(initial=0) for t in np.arange(100) / 100]
+    return float(np.sum(best) / 101)
+
+
+def _rates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision of counts (..., 4), 0 where there is nothing to divide by."""
+    matched_true, true, matched_predicted, predicted = np.moveaxis(counts, -1, 0)
+    return matched_true / np.maximum(true, 1), matched_predicted / np.maximum(predicted, 1)
+
+
+def _best_threshold(curve: np.ndarray) -> Point:
+    """The first maximum of F on 100 points from each threshold to the next, both ends included, with recall and precision linear."""
+    if len(curve) == 1:
+        return Point(*curve[0].tolist())
+    share = np.linspace(0, 1, 100)[:, None]
+    threshold, recall, precision = (
+        (column[1:] * share + column[:-1] * (1 - share)).T.ravel() for column in curve[:, :3].T
+    )
+    f = f_measure(recall, precision)
+    best = int(f.argmax())
+    return Point(*(float(values[best]) for values in (threshold, recall, precision, f)))
+
+
+def _best_per_image(counts: np.ndarray) -> Point:
+    """Each image at the first of its best thresholds, without interpolation; the counts are then added up."""
+    best = f_measure(*_rates(counts)).argmax(axis=1)
+    recall, precision = _rates(counts[np.arange(len(counts)), best].sum(axis=0))
+    return Point(math.nan, float(recall), float(precision), float(f_measure(recall, precision)))

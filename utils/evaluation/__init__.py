@@ -1,0 +1,1 @@
+"""Scores of a network, or of anybody's prediction files."""

@@ -1,0 +1,120 @@
+"""The published ways to score semantic edges, as data: one table of knobs, any of which a flag overrides.
+
+A score says nothing without its knobs: the tolerance alone moves it by many points. So a `Protocol` goes with every
+score to the terminal, `metrics.json` and the report.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+from data.errors import InputError
+
+MODES = ("thin", "raw")
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How predicted edges are compared with true ones.
+
+    max_dist: how far a match may lie, as a fraction of the picture's diagonal.
+    scale: size of the truth that a data set makes, relative to its labels.
+    margin: pixels cut off on all four sides.
+    thresholds: how many, evenly spaced inside (0, 1).
+    thin, raw: one-pixel truth against thinned predictions; thick truth against predictions as they are.
+    instance: the borders between two instances of one class are edges too.
+    skip_absent: a picture without a class says nothing about that class; else its false positives count.
+    kill_internal: predicted pixels inside the class's region, out of reach of any true edge, are removed.
+    ap: which of several points of equal recall the average precision keeps, "first" as current MATLAB does, or "last".
+    """
+
+    name: str
+    max_dist: float
+    scale: float = 1.0
+    margin: int = 0
+    thresholds: int = 99
+    thin: bool = True
+    raw: bool = True
+    instance: bool = True
+    skip_absent: bool = False
+    kill_internal: bool = False
+    ap: str = "first"
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return tuple(mode for mode in MODES if getattr(self, mode))
+
+    def knobs(self) -> dict[str, str | float | int | bool]:
+        """Every knob by name, in plain types."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def describe(self) -> str:
+        """The knobs in one line, as printed beside every table of scores."""
+        shown = [
+            f"max-dist {self.max_dist:g}",
+            f"{self.thresholds} thresholds",
+            f"scale {self.scale:g}",
+            f"margin {self.margin} px",
+        ]
+        shown.append("instance-sensitive" if self.instance else "class edges only")
+        shown += ["images without the class skipped"] if self.skip_absent else []
+        shown += ["false positives inside objects not counted"] if self.kill_internal else []
+        return f"protocol {self.name}: " + ", ".join([*shown, f"AP of the {self.ap} equal recall"])
+
+
+# The half resolution of the Cityscapes protocols also serves our other street scenes. Sources: the evaluations of SEAL
+# (Yu et al., ECCV 2018), DFF (Hu et al., IJCAI 2019), SBD (Hariharan et al., ICCV 2011) and BSDS500 (Arbelaez et al.,
+# TPAMI 2011).
+STREET = "street"
+_TABLE = {
+    ("dff", STREET): Protocol("dff", max_dist=0.02, scale=0.5),
+    ("dff", "sbd"): Protocol("dff", max_dist=0.02, margin=5),
+    ("seal", STREET): Protocol("seal", max_dist=0.0035, scale=0.5),
+    ("seal", "sbd"): Protocol(
+        "seal", max_dist=0.0075, margin=5
+    ),  # meant for SEAL's re-annotated test pictures
+    ("sbd2011", STREET): Protocol(
+        "sbd2011",
+        max_dist=0.02,
+        raw=False,
+        instance=False,
+        skip_absent=True,
+        kill_internal=True,
+        ap="last",
+    ),
+    ("bsds", STREET): Protocol("bsds", max_dist=0.0075, raw=False, instance=False, ap="last"),
+}
+PROTOCOLS = tuple(dict.fromkeys(name for name, _ in _TABLE))
+
+
+def find_protocol(
+    name: str, dataset: str = "", **changes: float | int | bool | str | None
+) -> Protocol:
+    """The protocol `name` for a data set, with the knobs of `changes` that are not None; InputError for nonsense."""
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r}; expected one of {', '.join(PROTOCOLS)}")
+    base = _TABLE.get((name, dataset), _TABLE[name, STREET])
+    protocol = replace(
+        base, **{knob: value for knob, value in changes.items() if value is not None}
+    )
+    _check(protocol)
+    return protocol
+
+
+def _check(protocol: Protocol) -> None:
+    if not protocol.modes:
+        raise InputError("nothing to score: both --no-thin and --no-raw are given")
+    if not 0 < protocol.max_dist < 1:
+        raise InputError(
+            f"--max-dist is {protocol.max_dist:g}; expected a fraction of the diagonal between 0 and 1"
+        )
+    if not 0 < protocol.scale <= 1:
+        raise InputError(
+            f"--eval-scale is {protocol.scale:g}; expected a factor above 0, at most 1"
+        )
+    if protocol.thresholds < 1:
+        raise InputError(f"--thresholds is {protocol.thresholds}; expected at least 1")
+    if protocol.margin < 0:
+        raise InputError(f"--margin is {protocol.margin}; expected 0 or more pixels")
+    if protocol.kill_internal and protocol.raw:
+        raise InputError("--kill-internal is defined for thinned predictions only: add --no-raw")
+    if protocol.ap not in ("first", "last"):
+        raise InputError(f"--ap is {protocol.ap!r}; expected first or last")

@@ -1,0 +1,179 @@
+"""Where the scores of each picture come from: a network that is run here, or files."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from data import dataset_class
+from data.base import Dataset
+from data.errors import InputError
+from data.visualize import distinct_colors
+from utils.checkpoint import ModelInfo
+from utils.evaluation.edges.ground_truth import Truth
+from utils.evaluation.edges.image_counts import PredictionFiles
+from utils.evaluation.edges.predictions import PredictionFolder
+from utils.evaluation.edges.report import Shown
+from utils.evaluation.file_names import file_hash, match_names
+from utils.inference.predictor import ModeValue, predict_edges, quantize
+
+SHOWN = 10  # so many files of a kind are listed by name
+
+
+class NetworkSource:
+    """Scores by a network on the pictures of a data set, in the digits in which `predict.py --save-prob` writes them.
+
+    indices: the pictures to score, numbered as in the truth. origin: what is scored, for `metrics.json`. identity: what
+    the scores depend on, beside files that are looked at picture by picture.
+    """
+
+    files = None
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        model: nn.Module,
+        dataset: Dataset,
+        truth: Truth,
+        *,
+        device: torch.device,
+        modes: dict[str, ModeValue],
+    ) -> None:
+        self.model, self.dataset, self.device, self.modes = model, dataset, device, modes
+        self.pictures = match_pictures(truth, dataset)
+        lacking = [name for i, name in enumerate(truth.names) if i not in self.pictures]
+        if lacking:
+            raise InputError(
+                f"{dataset.name} {dataset.split} has no picture {lacking[0]} ({len(lacking)} labels are without one)"
+            )
+        self.indices = list(range(len(truth.names)))
+        self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), **modes}
+        self.identity = {**self.origin, "checkpoint": "", "device": device.type}
+
+    def scores(self, index: int) -> np.ndarray:
+        """uint16 (K, h, w)."""
+        image = self.dataset.read_image(self.dataset.records[self.pictures[index]])
+        return quantize(predict_edges(self.model, image, device=self.device, **self.modes))
+
+
+class FileSource:
+    """Scores from files. Looks at all names and headers at once, so that the long part does not start in vain."""
+
+    def __init__(
+        self, predictions: PredictionFolder, truth: Truth, *, allow_missing: bool, is_main: bool
+    ) -> None:
+        keys = match_files(
+            truth,
+            predictions,
+            allow_missing=allow_missing,
+            report=_to_stderr if is_main else _nowhere,
+        )
+        self.files = PredictionFiles(predictions, keys)
+        self.indices = sorted(keys)
+        self.origin = {
+            "predictions": str(predictions.root),
+            "without_prediction": len(truth.names) - len(keys),
+        }
+        self.identity = "files"
+
+    def scores(self, index: int) -> Iterable[np.ndarray]:
+        """(h, w) of each class in turn."""
+        return self.files.read(index)
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _nowhere(text: str) -> None:
+    """The main rank has said it."""
+
+
+def shower(
+    source: NetworkSource | FileSource, truth: Truth, dataset: Dataset | None
+) -> Callable[[int], Shown]:
+    """What the report shows of the picture in a given row of the counts."""
+    where = match_pictures(truth, dataset) if dataset else {}
+
+    def show(row: int) -> Shown:
+        index = source.indices[row]
+        image = dataset.read_image(dataset.records[where[index]]) if index in where else None
+        return Shown(truth.names[index], image, truth.load(index).edges, list(source.scores(index)))
+
+    return show
+
+
+def match_pictures(truth: Truth, dataset: Dataset) -> dict[int, int]:
+    """Index in the truth -> index in the data set, by name; pictures without one are left out."""
+    where = {record.name: i for i, record in enumerate(dataset.records)}
+    return {
+        i: where[found]
+        for i, found in _indexed(match_names(truth.names, where), truth.names).items()
+    }
+
+
+def _indexed(matches: dict[str, str], names: Sequence[str]) -> dict[int, str]:
+    return {i: matches[name] for i, name in enumerate(names) if name in matches}
+
+
+def class_names(
+    info: ModelInfo | None, dataset: str, num_classes: int
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """(names, palette uint8 (K, 3)) as the checkpoint says, else the data set, else numbers and distinct colours."""
+    if info is not None:
+        return info.classes, info.palette
+    if dataset:
+        known = dataset_class(dataset)
+        return tuple(known.classes), np.asarray(known.palette, np.uint8)
+    return tuple(f"class {k + 1}" for k in range(num_classes)), distinct_colors(num_classes)
+
+
+def match_files(
+    truth: Truth,
+    predictions: PredictionFolder,
+    *,
+    allow_missing: bool,
+    report: Callable[[str], None],
+) -> dict[int, str]:
+    """Index of each picture -> name of its prediction, after a look at all names and headers.
+
+    Missing and mis-sized predictions are an InputError, unless `allow_missing` leaves the missing ones out; extra ones
+    are only reported. A prediction is mis-sized if its aspect ratio is not the truth's to within a pixel.
+    """
+    matches = match_names(truth.names, predictions.names)
+    indices = {
+        i: key for i, key in _indexed(matches, truth.names).items() if not predictions.missing(key)
+    }
+    lacking = [name for name in truth.names if name not in matches]
+    lacking += [str(path) for key in matches.values() for path in predictions.missing(key)]
+    extra = sorted(set(predictions.names) - set(matches.values()))
+    wrong = [
+        message for i, key in indices.items() for message in _mis_sized(truth, i, predictions, key)
+    ]
+    for files, what in ((lacking, "missing"), (extra, "extra (not scored)"), (wrong, "mis-sized")):
+        _list_files(files, what, report)
+    if wrong or not indices or (lacking and not allow_missing):
+        remedy = "mend them" if wrong else "complete them, or score the rest with --allow-missing"
+        raise InputError(
+            f"{predictions.root}: for {len(truth.names)} pictures, {len(lacking)} files are missing and {len(wrong)} "
+            f"mis-sized, as listed above; {remedy}"
+        )
+    return indices
+
+
+def _mis_sized(truth: Truth, index: int, predictions: PredictionFolder, key: str) -> list[str]:
+    height, width = truth.size(index)
+    return [
+        f"{key}: {w}x{h}, the truth is {width}x{height}"
+        for h, w in sorted(predictions.sizes(key))
+        if abs(h * width - w * height) > max(h, w, height, width)
+    ]
+
+
+def _list_files(files: Sequence[str], what: str, report: Callable[[str], None]) -> None:
+    if files:
+        more = f"\n  … and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+        report(f"{len(files)} {what}:\n  " + "\n  ".join(files[:SHOWN]) + more)

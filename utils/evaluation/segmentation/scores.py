@@ -1,0 +1,188 @@
+"""From label maps to the counts of a picture, and from those of all pictures to the scores of segmentation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.errors import InputError
+from utils.seg_metrics import (
+    PUBLISHED_BOUNDS,
+    TRUE,
+    boundary_counts,
+    boundary_f_measure,
+    boundary_iou_counts,
+    class_accuracy,
+    class_iou,
+    confusion,
+    frequency_weighted_iou,
+    mean_iou,
+    pixel_accuracy,
+    tolerance_pixels,
+)
+
+PIXEL_BOUNDS = (3.0, 5.0, 9.0, 12.0)
+NO_TRUTH = "no ground truth"
+HIGHEST_BOUND = 200  # pixels; beyond, a tolerance is most likely a slip
+
+
+@dataclass(frozen=True, slots=True)
+class SegProtocol:
+    """bounds: tolerances of boundary F; region: width of boundary IoU's regions; below 1 a fraction of the diagonal, else pixels.
+
+    The default region is that of the authors for Cityscapes, 0.5 % of the diagonal: 12 px at 2048x1024.
+    """
+
+    classes: tuple[str, ...]
+    bounds: tuple[float, ...] = (*PIXEL_BOUNDS, *PUBLISHED_BOUNDS)
+    region: float = 0.005
+
+    def __post_init__(self) -> None:
+        for flag, bound in (
+            ("--boundary-iou", self.region),
+            *(("--bounds", bound) for bound in self.bounds),
+        ):
+            if not 0 < bound <= HIGHEST_BOUND:
+                raise InputError(
+                    f"{flag} {bound:g}: expected a fraction of the diagonal (above 0), or 1 to {HIGHEST_BOUND} pixels"
+                )
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureCounts:
+    """All that a picture adds to the scores. K classes, B bounds.
+
+    size: (H, W). confusion: int32 (K, K + 1), true class by predicted class, the last column for none. boundary: int32 (B, K, 4), see
+    `boundary_counts`. region: int32 (K, 2), see `boundary_iou_counts`.
+    """
+
+    size: tuple[int, int]
+    confusion: np.ndarray
+    boundary: np.ndarray
+    region: np.ndarray
+
+
+def count_picture(pred: np.ndarray, label: np.ndarray, protocol: SegProtocol) -> PictureCounts:
+    """The counts of one picture from its label maps uint8 (H, W)."""
+    classes = protocol.num_classes
+    counts = (
+        confusion(pred, label, classes, void=True),
+        boundary_counts(pred, label, classes, protocol.bounds),
+        boundary_iou_counts(pred, label, classes, protocol.region),
+    )
+    return PictureCounts(label.shape, *(part.astype(np.int32) for part in counts))
+
+
+@dataclass(frozen=True)
+class SegScores:
+    """The scores over all pictures; fractions, nan where there is nothing to score.
+
+    confusion: int64 (K, K + 1). iou, accuracy, boundary_iou: float64 (K,). f: float64 (B, K), each class's mean F over
+    all pictures, as published (1 where a picture has no boundary of the class). f_present: the same over the pictures
+    in which the class has a true boundary. images: int64 (K,), the pictures that have the class. pixels: (lowest,
+    highest) tolerance in pixels of each bound.
+    """
+
+    protocol: SegProtocol
+    confusion: np.ndarray
+    iou: np.ndarray
+    accuracy: np.ndarray
+    boundary_iou: np.ndarray
+    f: np.ndarray
+    f_present: np.ndarray
+    images: np.ndarray
+    pixels: tuple[tuple[float, float], ...]
+
+    @property
+    def miou(self) -> float:
+        return mean_iou(self.confusion)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        return pixel_accuracy(self.confusion)
+
+    def to_plain(self) -> dict:
+        """The `scores` of `metrics.json`; see `utils.evaluation.segmentation.run`."""
+        bounds = [
+            {
+                "bound": bound,
+                "pixels": list(pixels),
+                "published_mean": _number(f.mean()),
+                "mean": _number(mean(present)),
+            }
+            for bound, pixels, f, present in zip(
+                self.protocol.bounds, self.pixels, self.f, self.f_present, strict=True
+            )
+        ]
+        return {
+            "miou": _number(self.miou),
+            "pixel_accuracy": _number(self.pixel_accuracy),
+            "mean_accuracy": _number(mean(self.accuracy)),
+            "frequency_weighted_iou": _number(frequency_weighted_iou(self.confusion)),
+            "boundary_iou": _number(mean(self.boundary_iou)),
+            "boundary_f": bounds,
+            "classes": [self._plain_class(k, name) for k, name in enumerate(self.protocol.classes)],
+            "confusion": self.confusion.tolist(),
+        }
+
+    def _plain_class(self, k: int, name: str) -> dict:
+        true, predicted = self.confusion[k].sum(), self.confusion[:, k].sum()
+        return {
+            "name": name,
+            "status": "ok" if true else NO_TRUTH,
+            "images": int(self.images[k]),
+            "true_pixels": int(true),
+            "predicted_pixels": int(predicted),
+            "iou": _number(self.iou[k]),
+            "accuracy": _number(self.accuracy[k]),
+            "boundary_iou": _number(self.boundary_iou[k]),
+            "boundary_f": [_number(f[k]) for f in self.f],
+            "boundary_f_present": [_number(f[k]) for f in self.f_present],
+        }
+
+
+def score_pictures(pictures: Sequence[PictureCounts], protocol: SegProtocol) -> SegScores:
+    """Add the pictures up."""
+    total = sum(each.confusion.astype(np.int64) for each in pictures)
+    region = sum(each.region.astype(np.int64) for each in pictures)
+    boundary = np.stack([each.boundary for each in pictures])  # (images, B, K, 4)
+    f = boundary_f_measure(boundary)
+    present = boundary[..., TRUE] > 0
+    found = present.sum(axis=0)
+    f_present = np.where(found > 0, (f * present).sum(axis=0) / np.maximum(found, 1), np.nan)
+    boundary_iou = np.where(region[:, 1] > 0, region[:, 0] / np.maximum(region[:, 1], 1), np.nan)
+    pixels = [
+        [tolerance_pixels(bound, each.size) for each in pictures] for bound in protocol.bounds
+    ]
+    images = sum((each.confusion.sum(axis=1) > 0).astype(np.int64) for each in pictures)
+    return SegScores(
+        protocol,
+        total,
+        class_iou(total),
+        class_accuracy(total),
+        boundary_iou,
+        f.mean(axis=0),
+        f_present,
+        images,
+        tuple((float(min(each)), float(max(each))) for each in pixels),
+    )
+
+
+def picture_quality(pictures: Sequence[PictureCounts]) -> np.ndarray:
+    """The mIoU of each picture over the classes that occur in it, true or predicted. float64 (images,)."""
+    return np.array([mean_iou(each.confusion) for each in pictures])
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean over the classes that have a number; nan if none has."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no nan."""
+    return float(value) if np.isfinite(value) else None

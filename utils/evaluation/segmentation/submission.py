@@ -1,0 +1,129 @@
+"""What Cityscapes' server wants for pixel-level semantic labelling: a zip of label maps in label ids, one for each test picture.
+
+Its rules, from `cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling`: for a picture <city>_<sequence>_<frame>
+exactly one file whose name begins so and ends in .png, in any folder; as large as the picture; each pixel a label id
+(not a train id). We name the file <city>_<sequence>_<frame>.png.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data.base import Dataset
+from data.cityscapes import TRAIN_LABELS, Cityscapes
+from data.errors import InputError
+from data.files import write_aside
+from data.image_io import read_index, write_png
+from utils.distributed.environment import Ranks
+from utils.distributed.group import gather_objects
+from utils.evaluation.segmentation.label_maps import LabelMaps
+
+TEST_PICTURES = 1525  # in Cityscapes' test split
+SHOWN = 5
+
+
+def label_id_table() -> np.ndarray:
+    """uint8 (256,): label id of each train id; 0, "unlabeled", for all others."""
+    table = np.zeros(256, np.uint8)
+    for label in TRAIN_LABELS:
+        table[label.train_id] = label.id
+    return table
+
+
+def require_submittable(dataset: Dataset, folder: Path) -> None:
+    """InputError unless `dataset` has Cityscapes' classes, its whole test split, and `folder` is empty."""
+    if not isinstance(dataset, Cityscapes):
+        raise InputError(f"--submit is for Cityscapes' server; the data set is {dataset.name}")
+    if dataset.name == "cityscapes" and dataset.split == "test" and len(dataset) != TEST_PICTURES:
+        raise InputError(
+            f"{dataset.root} has {len(dataset)} test pictures, the server expects {TEST_PICTURES}; unzip leftImg8bit_trainvaltest.zip again"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--submit {folder}: is not empty; give another folder")
+    if zip_path(folder).exists():
+        raise InputError(f"{zip_path(folder)} is there already; give --submit another folder")
+
+
+def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ranks: Ranks) -> Path:
+    """Predict each picture of `dataset`, on all ranks; check and zip on the main one. Returns the zip's path."""
+    require_submittable(dataset, folder)
+    gather_objects(None, ranks)  # nobody writes before all have looked
+    mine = predictions.names[ranks.rank :: ranks.world]
+    for name in tqdm(mine, unit="image", disable=not ranks.is_main):
+        write_label_ids(folder, name, predictions.load(name))
+    gather_objects(None, ranks)
+    if ranks.is_main:
+        check_submission(
+            folder, {record.name: picture_size(record.image) for record in dataset.records}
+        )
+        zip_submission(folder, predictions.names)
+    return zip_path(folder)
+
+
+def zip_path(folder: Path) -> Path:
+    """The zip that goes with the folder: beside it, under its name."""
+    return folder.with_name(f"{folder.name}.zip")
+
+
+def write_label_ids(folder: Path, name: str, train_ids: np.ndarray) -> Path:
+    """Write the label map of one picture, uint8 (H, W) of train ids, as the server wants it."""
+    path = folder / f"{name}.png"
+    write_png(path, label_id_table()[train_ids], compression=9)
+    return path
+
+
+def check_submission(folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
+    """InputError that says what the server would refuse, or score as wrong. sizes: picture's name -> (H, W)."""
+    files = sorted(folder.rglob("*.png"))
+    by_name: dict[str, list[Path]] = {name: [] for name in sizes}
+    strangers = []
+    for path in files:
+        name = "_".join(path.stem.split("_")[:3])
+        by_name[name].append(path) if name in by_name else strangers.append(path.name)
+    problems = [f"no file for {name}" for name, found in by_name.items() if not found]
+    problems += [
+        f"{len(found)} files for {name}" for name, found in by_name.items() if len(found) > 1
+    ]
+    problems += [f"{name} is of no test picture" for name in strangers]
+    for name, found in by_name.items():
+        problems += [problem for path in found for problem in _problems_of(path, sizes[name])]
+    if problems:
+        more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
+        raise InputError(f"{folder} is no valid submission: {'; '.join(problems[:SHOWN])}{more}")
+
+
+def _problems_of(path: Path, size: tuple[int, int]) -> list[str]:
+    ids = read_index(path)
+    problems = []
+    if ids.dtype != np.uint8:
+        problems.append(f"{path.name} has {8 * ids.itemsize} bits, not 8")
+    if ids.shape != size:
+        problems.append(f"{path.name} is {ids.shape[1]}x{ids.shape[0]}, not {size[1]}x{size[0]}")
+    known = {label.id for label in TRAIN_LABELS}
+    wrong = [i for i in np.flatnonzero(np.bincount(ids.ravel())) if i not in known]
+    if wrong:
+        problems.append(
+            f"{path.name} holds {', '.join(map(str, wrong[:SHOWN]))}, which the server does not score"
+        )
+    return problems
+
+
+def zip_submission(folder: Path, names: Sequence[str]) -> Path:
+    """Pack the checked files beside the folder. PNGs are compressed already, so they are stored."""
+    with (
+        write_aside(zip_path(folder)) as aside,
+        zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name in names:
+            archive.write(folder / f"{name}.png", f"{name}.png")
+    return zip_path(folder)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(H, W) of a picture file, from its header."""
+    with Image.open(path) as picture:
+        return picture.height, picture.width

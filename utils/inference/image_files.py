@@ -1,0 +1,121 @@
+"""The pictures that a user names on the command line: how they are found and read, and what the outputs are called."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.errors import InputError
+from data.image_io import read_image
+
+PICTURES = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+EXIF_ORIENTATION = 0x0112
+
+
+def find_pictures(
+    inputs: Sequence[Path], out: Path, recursive: bool
+) -> tuple[dict[Path, Path], dict[Path, Exception]]:
+    """({picture: its path below the output folder, with its ending}, {input without a picture: why}).
+
+    Of a folder: the files with a picture's ending; hidden ones, and those below `out`, are left out. InputError if
+    there is no picture at all.
+    """
+    found: dict[Path, Path] = {}
+    failures: dict[Path, Exception] = {}
+    seen: set[Path] = set()
+    for top in inputs:
+        pictures = (
+            _in_folder(top, out, recursive) if top.is_dir() else [top] if top.exists() else []
+        )
+        if not pictures:
+            reason = (
+                f"no picture in this folder ({' '.join(PICTURES)})"
+                if top.is_dir()
+                else "no such file"
+            )
+            failures[top] = InputError(reason)
+        for path in pictures:
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                own = Path(top.resolve().name) if len(inputs) > 1 else Path()
+                found[path] = own / path.relative_to(top) if top.is_dir() else Path(path.name)
+    if not found:
+        raise InputError("; ".join(f"{path}: {reason}" for path, reason in failures.items()))
+    return found, failures
+
+
+def _in_folder(top: Path, out: Path, recursive: bool) -> list[Path]:
+    top_full, out_full = top.resolve(), out.resolve()
+    if top_full == out_full:
+        raise InputError(f"--out {out} is the folder of the pictures; give another one")
+    pictures = (
+        path
+        for path in (top.rglob("*") if recursive else top.glob("*"))
+        if path.suffix.lower() in PICTURES
+    )
+    return sorted(
+        path
+        for path in pictures
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(top).parts)
+        and not (out_full.is_relative_to(top_full) and path.resolve().is_relative_to(out_full))
+    )
+
+
+def output_names(found: dict[Path, Path]) -> dict[Path, str]:
+    """The NAME of each picture's outputs: its path without the ending, or with it where two would be equal without."""
+    times = Counter(path.with_suffix("") for path in found.values())
+    names = {
+        path: str(own if times[own.with_suffix("")] > 1 else own.with_suffix(""))
+        for path, own in found.items()
+    }
+    first: dict[str, Path] = {}
+    for path, name in names.items():
+        if (other := first.setdefault(name, path)) != path:
+            raise InputError(
+                f"{other} and {path} would both be written as {name}; predict them into two --out folders"
+            )
+    return names
+
+
+def read_picture(path: Path, *, upright: bool) -> np.ndarray:
+    """uint8 (H, W, 3), RGB; turned as its EXIF orientation says if `upright`."""
+    image = read_image(path)
+    return turn_upright(image, _orientation(path)) if upright else image
+
+
+def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """The stored picture as it is to be seen. orientation: EXIF tag 0x0112, 1 (upright) to 8."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _orientation(path: Path) -> int:
+    try:
+        with Image.open(path) as picture:
+            return int(picture.getexif().get(EXIF_ORIENTATION, 1))
+    except (
+        Exception
+    ):  # damaged EXIF data raise anything; OpenCV has read the picture, so it is taken as stored
+        return 1

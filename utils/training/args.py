@@ -1,0 +1,382 @@
+"""The flags of `train.py`."""
+
+import argparse
+from collections.abc import Sequence
+
+from data import DATASETS
+from data.args import amount, positive, share, size
+from models import ALL_BACKBONES, MODELS
+from models.gffnet import FUSIONS
+from utils.training.objective import SEG_LOSSES
+from utils.training.precision import KINDS
+from utils.training.recipes import RECIPES, SECOND_STAGES
+
+# What each task starts from; recipes and flags come on top.
+TASK_DEFAULTS: dict[str, dict[str, object]] = {
+    "edge": {},
+    "seg": {
+        "epochs": 80,
+        "lr": 0.01,
+        "crop_size": 832,
+        "scale": [0.5, 2.0],
+        "color_aug": 0.25,
+        "gblur": True,
+    },
+}
+# Flags that one task alone has.
+EDGE_GROUP, SEG_GROUP = "edge nets", "segmentation nets"
+
+# Flags in which a resumed command may differ. Of what is computed, only --accumulate (the batches of batch normalisation) and
+# --compile and --device (rounding) change anything.
+FREE_ON_RESUME = {
+    *(
+        "resume",
+        "run_dir",
+        "data_root",
+        "recipe",
+        "workers",
+        "device",
+        "save_every",
+        "save_every_minutes",
+    ),
+    *("accumulate", "compile", "profile", "wandb", "tensorboard", "timeout_minutes"),
+}
+
+BOOLEAN = argparse.BooleanOptionalAction
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """The flags of `train.py`, grouped."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train a semantic edge net or a segmentation net.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # what `_early_parser` does not see would get the defaults of another task
+    )
+    parser.add_argument(
+        "--recipe", choices=RECIPES, help="defaults of a published run; other flags override them"
+    )
+    for add in (
+        _add_data,
+        _add_model,
+        _add_optimisation,
+        _add_edge,
+        _add_seg,
+        _add_validation,
+        _add_run,
+        _add_machine,
+    ):
+        add(parser)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", choices=DATASETS, default="scenes")
+    data.add_argument("--data-root", help="folder of the data set (default: datasets/<dataset>)")
+    data.add_argument(
+        "--data-option",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the data set, e.g. cv=1",
+    )
+    data.add_argument("--train-split", default="train")
+    data.add_argument("--val-split", default="val")
+    data.add_argument(
+        "--base-size", type=size, default=0, help="long side before the random scale; 0: as on disk"
+    )
+    data.add_argument(
+        "--crop-size", type=positive, default=640, help="side of the training crop in pixels"
+    )
+    data.add_argument("--scale", type=float, nargs=2, default=[0.75, 2.0], metavar=("LOW", "HIGH"))
+    data.add_argument("--mirror", action=BOOLEAN, default=True, help="flip half of the crops")
+    data.add_argument(
+        "--color-aug", type=share, default=0.0, help="amount of the colour jitter, 0 to 0.5"
+    )
+    data.add_argument(
+        "--gblur", action=BOOLEAN, default=False, help="Gaussian blur of random width"
+    )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", choices=MODELS, default="dff")
+    model.add_argument("--backbone", choices=ALL_BACKBONES, default="resnet101")
+    model.add_argument(
+        "--pretrained", default="imagenet", help="weights of the trunk: none, imagenet or a file"
+    )
+    model.add_argument(
+        "--init-from", help="start from this checkpoint; a decoupled net also from its base net's"
+    )
+    model.add_argument(
+        "--reset-classifier", action=BOOLEAN, default=False, help="leave its classifier out"
+    )
+    model.add_argument(
+        "--sync-bn",
+        action=BOOLEAN,
+        default=True,
+        help="batch normalisation over all ranks, as published",
+    )
+    model.add_argument(
+        "--freeze-bn", action=BOOLEAN, default=False, help="keep its running statistics as they are"
+    )
+    model.add_argument(
+        "--align-corners",
+        action=BOOLEAN,
+        default=True,
+        help="of a decoupled net's warp, see models/decouple.py",
+    )
+    model.add_argument(
+        "--fusion", choices=FUSIONS, default="sequential", help="of gffnet, see models/gffnet.py"
+    )
+
+
+def _add_optimisation(parser: argparse.ArgumentParser) -> None:
+    optimisation = parser.add_argument_group("optimisation")
+    optimisation.add_argument("--epochs", type=positive, default=200)
+    optimisation.add_argument(
+        "--batch-size", type=positive, default=8, help="over all ranks together"
+    )
+    optimisation.add_argument(
+        "--lr", type=float, default=0.08, help="of an edge net's heads ten times as much"
+    )
+    optimisation.add_argument("--momentum", type=float, default=0.9)
+    optimisation.add_argument("--weight-decay", type=float, default=1e-4)
+    optimisation.add_argument(
+        "--accumulate",
+        type=positive,
+        default=1,
+        metavar="PARTS",
+        help="of a rank's share, one after the other: less memory",
+    )
+    optimisation.add_argument(
+        "--clip-grad", type=amount, default=0.0, metavar="NORM", help="of all gradients; 0: any"
+    )
+    optimisation.add_argument(
+        "--ema",
+        type=share,
+        default=0.0,
+        metavar="DECAY",
+        help="validate and keep a running mean of the weights; 0: none",
+    )
+    optimisation.add_argument("--seed", type=int, default=0)
+
+
+def _add_edge(parser: argparse.ArgumentParser) -> None:
+    edge = parser.add_argument_group(EDGE_GROUP)
+    edge.add_argument(
+        "--edge-labels",
+        metavar="DIR",
+        help="train on the files of a label script (default: from labels)",
+    )
+    edge.add_argument(
+        "--instance",
+        action=BOOLEAN,
+        default=True,
+        help="edges between instances of one class count",
+    )
+    edge.add_argument("--side5-weight", type=float, default=1.0)
+    edge.add_argument("--fuse-weight", type=float, default=1.0)
+
+
+def _add_seg(parser: argparse.ArgumentParser) -> None:
+    seg = parser.add_argument_group(SEG_GROUP)
+    seg.add_argument(
+        "--loss",
+        choices=SEG_LOSSES,
+        default="ohem",
+        help="of a base net; decoupled ones have their own",
+    )
+    seg.add_argument(
+        "--images-per-loss",
+        type=size,
+        default=1,
+        help="as on each GPU of the published runs; 0: all of a rank",
+    )
+    for name, what in (
+        ("seg", "seg"),
+        ("body", "body"),
+        ("edge", "edge"),
+        ("att", "edge attention"),
+    ):
+        seg.add_argument(f"--{name}-weight", type=float, default=1.0, help=f"of the term: {what}")
+    seg.add_argument(
+        "--border", type=size, default=1, help="pixels within which labels are relaxed"
+    )
+    seg.add_argument(
+        "--strict-bdr-cls", type=size, nargs="*", default=[], help="classes that are not relaxed"
+    )
+    seg.add_argument(
+        "--rlx-off-epoch", type=int, default=-1, help="no relaxation after this epoch; -1: never"
+    )
+    seg.add_argument(
+        "--class-uniform-pct",
+        type=share,
+        default=0.5,
+        help="share of crops centred on classes, 0 to 1",
+    )
+    seg.add_argument(
+        "--class-uniform-tile", type=positive, default=1024, help="side of its tiles in pixels"
+    )
+    seg.add_argument(
+        "--coarse-boost-classes",
+        type=size,
+        nargs="*",
+        default=[],
+        help="centred on in coarse labels too",
+    )
+    seg.add_argument("--coarse-split", default="train_extra", help="the split that has them")
+    seg.add_argument(
+        "--max-cu-epoch", type=size, default=150, help="the last epoch that uses coarse labels"
+    )
+    seg.add_argument("--lr-schedule", choices=["poly", "scl-poly"], default="poly")
+    seg.add_argument("--poly-exp", type=float, default=1.0)
+    seg.add_argument(
+        "--rescale", type=float, default=1.0, help="scl-poly: share of --lr after --rlx-off-epoch"
+    )
+    seg.add_argument(
+        "--repoly", type=float, default=1.5, help="scl-poly: exponent after --rlx-off-epoch"
+    )
+    seg.add_argument(
+        "--quirks",
+        action=BOOLEAN,
+        default=True,
+        help="the published code's oddities, see the README",
+    )
+
+
+def _add_validation(parser: argparse.ArgumentParser) -> None:
+    validation = parser.add_argument_group("validation")
+    validation.add_argument("--val-every", type=size, default=1, metavar="EPOCHS", help="0: never")
+    validation.add_argument(
+        "--val-thresholds", type=positive, default=9, help="for an edge net's MF"
+    )
+    validation.add_argument(
+        "--val-samples", type=size, default=0, help="so many, spread over the split; 0: all"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    run = parser.add_argument_group("run")
+    run.add_argument("--checkname", default="default", help="name of the run")
+    run.add_argument(
+        "--run-dir",
+        help="folder of the run (default: runs/<dataset>/<model>-<backbone>/<checkname>)",
+    )
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const="last",
+        default="auto",
+        metavar="PATH",
+        help="go on from this checkpoint (default: from the run's newest whole one, if there is any)",
+    )
+    run.add_argument(
+        "--no-resume",
+        dest="resume",
+        action="store_const",
+        const=None,
+        help="start anew; an older run is renamed",
+    )
+    run.add_argument(
+        "--save-every", type=positive, default=1, metavar="EPOCHS", help="write last.pth so often"
+    )
+    run.add_argument(
+        "--save-every-minutes",
+        type=amount,
+        default=15.0,
+        metavar="M",
+        help="within epochs, too; 0: never",
+    )
+    run.add_argument("--wandb", action=BOOLEAN, default=False, help="also log to Weights & Biases")
+    run.add_argument("--tensorboard", action=BOOLEAN, default=False, help="also log to TensorBoard")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    machine.add_argument("--workers", type=size, default=4, help="loader processes on each rank")
+    machine.add_argument(
+        "--amp",
+        choices=KINDS,
+        default="none",
+        help="autocast to 16 bits in the net; fp16 scales losses",
+    )
+    machine.add_argument(
+        "--channels-last",
+        action=BOOLEAN,
+        default=True,
+        help="memory layout (B, H, W, C): faster, equal up to rounding",
+    )
+    machine.add_argument("--compile", action=BOOLEAN, default=False, help="torch.compile the net")
+    machine.add_argument(
+        "--profile", action=BOOLEAN, default=False, help="write trace.json of a few steps"
+    )
+    machine.add_argument(
+        "--timeout-minutes",
+        type=amount,
+        default=10.0,
+        metavar="M",
+        help="after which a rank that does not answer is lost",
+    )
+
+
+def parse_train_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Flags over the recipe's defaults over the task's over the parser's."""
+    parser = train_parser()
+    early, _ = _early_parser().parse_known_args(argv)
+    recipe = RECIPES.get(early.recipe, {})
+    task = task_of(early.model or recipe.get("model", parser.get_default("model")))
+    parser.set_defaults(**TASK_DEFAULTS.get(task, {}) | recipe)
+    args = parser.parse_args(argv)
+    args.data_root = args.data_root or f"datasets/{args.dataset}"
+    args.run_dir = (
+        args.run_dir or f"runs/{args.dataset}/{args.model}-{args.backbone}/{args.checkname}"
+    )
+    if fault := _first_fault(args, parser):
+        parser.error(fault)
+    return args
+
+
+def task_of(model: str) -> str | None:
+    """ "edge" or "seg"; None if there is no such model."""
+    return MODELS[model][1] if model in MODELS else None
+
+
+def _first_fault(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str | None:
+    """What is wrong with flags that are right one by one."""
+    if not 0 < args.scale[0] <= args.scale[1]:
+        return f"--scale {args.scale[0]} {args.scale[1]}: expected 0 < LOW <= HIGH"
+    if args.crop_size < 32:
+        return f"--crop-size {args.crop_size}: the networks take 32 pixels and more"
+    if args.ema == 1:
+        return "--ema 1 would keep the first weights; expected a decay below 1, such as 0.999"
+    if not args.timeout_minutes:
+        return "--timeout-minutes 0: expected minutes above 0"
+    if args.color_aug > 0.5:
+        return f"--color-aug {args.color_aug}: expected at most 0.5, where hues are any"
+    if args.backbone not in MODELS[args.model][2]:
+        return f"--backbone {args.backbone}: {args.model} has {', '.join(MODELS[args.model][2])}"
+    if args.lr_schedule == "scl-poly" and not 0 <= args.rlx_off_epoch < args.epochs:
+        return (
+            "--lr-schedule scl-poly: say with --rlx-off-epoch where it starts anew, within --epochs"
+        )
+    if args.recipe in SECOND_STAGES and not args.init_from:
+        return f"--recipe {args.recipe} is a second stage: give the trained net that it starts from with --init-from"
+    other = SEG_GROUP if task_of(args.model) == "edge" else EDGE_GROUP
+    group = next(group for group in parser._action_groups if group.title == other)
+    given = [
+        action
+        for action in group._group_actions
+        if getattr(args, action.dest) != parser.get_default(action.dest)
+    ]
+    return f"{given[0].option_strings[0]} is for {other}; {args.model} is none" if given else None
+
+
+def _early_parser() -> argparse.ArgumentParser:
+    """What decides about the defaults of the others."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--recipe")
+    parser.add_argument("--model")
+    return parser

@@ -1,0 +1,76 @@
+"""Learning curves from a run's log, without any service.
+
+python -m utils.curves runs/camvid/deeplabv3plus-resnet18/base
+python -m utils.curves runs/camvid/deeplabv3plus-resnet18/base/log.jsonl --out base.png
+"""
+
+from pathlib import Path
+
+from data.errors import InputError
+from data.files import write_aside
+from utils.training.logger import read_log
+
+COLORS = ("#1f5fa8", "#d1622b")
+# Title, and label, kind and key of each curve.
+PLOTS = (
+    ("loss", (("training", "train", "loss"), ("validation", "val", "loss"))),
+    ("MF (ODS)", (("validation", "val", "mf"),)),
+    ("mIoU", (("validation", "val", "miou"),)),
+    ("learning rate", (("learning rate", "train", "lr"),)),
+    ("images per second", (("training", "train", "images_per_second"),)),
+    ("share of time waiting for data", (("training", "train", "data_wait"),)),
+)
+
+
+def plot_curves(log: Path, out: Path) -> None:
+    """Draw what a `log.jsonl` has as a PNG, one plot for each of PLOTS. InputError if there is nothing to draw."""
+    from matplotlib.backends.backend_agg import (
+        FigureCanvasAgg,  # imported here: it takes as long as all else together
+    )
+    from matplotlib.figure import Figure
+
+    entries = read_log(log)
+    drawn = [
+        (title, [(label, *_series(entries, kind, key)) for label, kind, key in curves])
+        for title, curves in PLOTS
+    ]
+    drawn = [(title, [curve for curve in curves if curve[1]]) for title, curves in drawn]
+    drawn = [(title, curves) for title, curves in drawn if curves]
+    if not drawn:
+        raise InputError(
+            f'{log}: no line like {{"kind": "train", "epoch": 0, "loss": 1.5}} in it to draw'
+        )
+    columns = min(3, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    places = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for axes, (title, curves) in zip(places, drawn, strict=False):
+        for place, (label, epochs, values) in enumerate(curves):
+            mark = "o" if len(epochs) < 30 else ""
+            axes.plot(epochs, values, label=label, color=COLORS[place], marker=mark, markersize=3)
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.tick_params(
+            labelbottom=True
+        )  # a shared axis would have them in the last row alone, which may be shorter
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(color="0.9")
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(curves) > 1:
+            axes.legend(frameon=False)
+    for axes in places[len(drawn) :]:
+        axes.remove()
+    with write_aside(out) as aside:
+        FigureCanvasAgg(figure).print_figure(aside, format="png", dpi=120)
+
+
+def _series(entries: list[dict], kind: str, key: str) -> tuple[list[float], list[float]]:
+    """(epochs, values) of the entries of one kind that have a number under `key`."""
+    found = [
+        (entry["epoch"], entry[key])
+        for entry in entries
+        if entry.get("kind") == kind
+        and "epoch" in entry
+        and isinstance(entry.get(key), int | float)
+    ]
+    return [epoch for epoch, _ in found], [value for _, value in found]

@@ -1,0 +1,164 @@
+"""The record of a run: one JSON line per event in `log.jsonl`; on request also Weights & Biases and TensorBoard."""
+
+import json
+import os
+from pathlib import Path
+from typing import Protocol
+
+from data.errors import InputError
+from data.files import write_aside
+
+
+class Service(Protocol):
+    """Where numbers go besides the file."""
+
+    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+        """The numbers of one event."""
+
+    def close(self) -> None:
+        """Send what is left."""
+
+
+class Logger:
+    """Appends lines {"kind": ..., "epoch": ..., ...} to a run's `log.jsonl`; does nothing on ranks other than the main one.
+
+    Kinds: "start" (of each process: what `utils.training.records` says), "train" and "val". Used within `with`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        is_main: bool,
+        wandb: bool = False,
+        tensorboard: bool = False,
+        config: dict | None = None,
+    ) -> None:
+        self.path = folder / "log.jsonl" if is_main else None
+        self.services: list[Service] = []
+        if is_main and wandb:
+            self.services.append(WandbService(folder, config or {}))
+        if is_main and tensorboard:
+            self.services.append(TensorBoardService(folder))
+
+    def __enter__(self) -> "Logger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, kind: str, **values: object) -> None:
+        """Append one line, whole or, on a full disk (an OSError), not at all. Services get its numbers."""
+        if self.path is None:
+            return
+        _append(self.path, json.dumps({"kind": kind, **values}) + "\n")
+        step = values.get("step", values.get("epoch", 0))
+        numbers = {
+            key: value
+            for key, value in values.items()
+            if isinstance(value, int | float) and key != "step"
+        }
+        for service in self.services:
+            service.write(kind, step, numbers)
+
+    def keep_until(self, epoch: int) -> None:
+        """Drop the lines of this epoch and later ones, which a resumed run writes again; those of starts stay."""
+        if self.path is None or not self.path.exists():
+            return
+        kept = [
+            entry
+            for entry in read_log(self.path)
+            if entry.get("kind") == "start" or entry.get("epoch", -1) < epoch
+        ]
+        with write_aside(self.path) as aside:
+            aside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+
+    def close(self) -> None:
+        """End the services' runs."""
+        while self.services:
+            self.services.pop().close()
+
+
+def read_log(path: Path) -> list[dict]:
+    """The lines of a `log.jsonl`. A last one that is torn, as by a killed job, is left out; InputError for any other."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise InputError(f"{path}:{number}: not JSON ({error}); remove that line") from error
+        if not isinstance(entry, dict):
+            raise InputError(
+                f'{path}:{number}: found {line[:40]}, expected an object such as {{"kind": "train"}}'
+            )
+        entries.append(entry)
+    return entries
+
+
+def _append(path: Path, line: str) -> None:
+    """Unbuffered, so that a part of the line that did fit on the disk can be taken back."""
+    with path.open("ab", buffering=0) as file:
+        length = file.seek(0, os.SEEK_END)
+        try:
+            _write_all(file.fileno(), line.encode())
+        except OSError:
+            file.truncate(length)
+            raise
+
+
+def _write_all(file: int, text: bytes) -> None:
+    while text:  # a disk that is nearly full takes a part, and refuses the rest in the next call
+        text = text[os.write(file, text) :]
+
+
+class WandbService:
+    """Weights & Biases. A resumed run goes on in the same one, whose name is kept in the run's folder."""
+
+    def __init__(self, folder: Path, config: dict) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise InputError(
+                "--wandb needs the package wandb: pip install wandb, or leave --wandb out"
+            ) from error
+        note = folder / "wandb-id"
+        known = note.read_text(encoding="utf-8").strip() if note.exists() else None
+        self.run = wandb.init(dir=folder, config=config, name=folder.name, id=known, resume="allow")
+        if not known:
+            with write_aside(note) as aside:
+                aside.write_text(f"{self.run.id}\n", encoding="utf-8")
+        # Its own step only ever grows, which that of a run that was killed and resumed does not.
+        self.run.define_metric("step")
+        self.run.define_metric("*", step_metric="step")
+
+    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+        """Under kind/name."""
+        self.run.log({"step": step} | {f"{kind}/{name}": value for name, value in numbers.items()})
+
+    def close(self) -> None:
+        """Send what is left."""
+        self.run.finish()
+
+
+class TensorBoardService:
+    """Event files for TensorBoard in the run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            advice = "pip install tensorboard, or leave --tensorboard out"
+            raise InputError(f"--tensorboard needs the package tensorboard: {advice}") from error
+        self.writer = SummaryWriter(str(folder))
+
+    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+        """Under kind/name."""
+        for name, value in numbers.items():
+            self.writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.writer.close()

@@ -1,0 +1,102 @@
+"""What a run was made with: code, packages, machine; and how much memory it takes."""
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from utils.distributed.environment import Ranks
+from utils.distributed.group import device_index
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "opencv-python-headless",
+    "opencv-python",
+)
+
+
+def describe_run(ranks: Ranks, device: str) -> dict[str, object]:
+    """Plain values for the log's line of a start; what cannot be found out is None or left out."""
+    return {
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": dict(filter(None, map(_installed, PACKAGES))),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "device": device_name(ranks, device),
+        "world": ranks.world,
+    }
+
+
+def git_commit(folder: Path = ROOT) -> str | None:
+    """The commit of the code in `folder`, with "+" if tracked files differ from it; None outside a repository, and without git."""
+    try:
+        if (
+            Path(_git(folder, "rev-parse", "--show-toplevel")) != folder
+        ):  # a copy inside somebody else's repository
+            return None
+        return _git(folder, "rev-parse", "HEAD") + "+" * bool(
+            _git(folder, "status", "--porcelain", "-uno")
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def device_name(ranks: Ranks, device: str) -> str:
+    """A GPU's name, or the processor's with its cores and PyTorch's threads."""
+    if device == "cuda":
+        return torch.cuda.get_device_name(device_index(ranks))
+    return f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def peak_memory(device: str) -> float:
+    """GiB: on a GPU what tensors took since `reset_peak_memory`; else the most that the process ever held, which cannot be reset."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    try:  # not getrusage, which begins with the memory of the process that started this one
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def reset_peak_memory(device: str) -> None:
+    """Begin anew, where that can be done."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _installed(package: str) -> tuple[str, str] | None:
+    try:
+        return package, importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

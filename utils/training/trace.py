@@ -1,0 +1,49 @@
+"""Where the time of a training step goes: a trace of a few steps, for chrome://tracing or https://ui.perfetto.dev."""
+
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule
+
+from data.files import write_aside
+
+SKIPPED, WARMED, TRACED = 2, 1, 3  # steps
+
+
+class Trace:
+    """Writes trace.json of the first steps within `with`, and prints the operations that took longest; nothing if not enabled."""
+
+    def __init__(self, folder: Path, *, enabled: bool) -> None:
+        self.path, self.profile = folder / "trace.json", None
+        if enabled and not self.path.exists():
+            activities = [ProfilerActivity.CPU] + [
+                ProfilerActivity.CUDA
+            ] * torch.cuda.is_available()
+            steps = schedule(wait=SKIPPED, warmup=WARMED, active=TRACED, repeat=1)
+            self.profile = profile(
+                activities=activities,
+                schedule=steps,
+                on_trace_ready=self._write,
+                profile_memory=True,
+                acc_events=True,
+            )
+
+    def __enter__(self) -> "Trace":
+        if self.profile is not None:
+            self.profile.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.profile is not None:
+            self.profile.stop()
+
+    def step(self) -> None:
+        """A step is over."""
+        if self.profile is not None:
+            self.profile.step()
+
+    def _write(self, traced: profile) -> None:
+        with write_aside(self.path) as aside:
+            traced.export_chrome_trace(str(aside))
+        print(traced.key_averages().table(sort_by="self_cpu_time_total", row_limit=12), flush=True)
+        print(f"trace: {self.path}", flush=True)

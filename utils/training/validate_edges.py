@@ -1,0 +1,142 @@
+"""Validation during training: the loss and MF at a few thresholds on whole pictures, each rank on its share.
+
+Scores come from the same code as `test.py`'s. Worker processes count the matches of a picture while the network is already at the
+next ones, so a GPU does not wait for them.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import cached_property
+
+import numpy as np
+import torch
+from joblib.externals.loky import ProcessPoolExecutor
+from torch import nn
+
+from data.samples.edge import EdgeLabels, unpack_edges
+from data.samples.transforms import normalize, resize_long_side
+from models.losses import edge_losses
+from utils.distributed.environment import Ranks
+from utils.distributed.group import gather_objects
+from utils.distributed.preemption import leave_process_group
+from utils.edge_metrics import default_thresholds, summarize
+from utils.evaluation.edges.ground_truth import DatasetTruth, ImageTruth
+from utils.evaluation.edges.image_counts import count_image
+from utils.evaluation.edges.protocols import Protocol, find_protocol
+from utils.inference.predictor import quantize, resize_scores
+from utils.training.scores import Scores, spread
+
+
+class EdgeValidation:
+    """Scores a network on a split: "mf" is MF (ODS) of the thin protocol, the mean over classes with ground truth.
+
+    weights: of the loss's terms. samples: so many pictures, spread evenly over the split; 0 takes all. workers: processes that count; 0
+    counts in this one.
+    """
+
+    def __init__(
+        self,
+        labels: EdgeLabels,
+        *,
+        base_size: int,
+        thresholds: int,
+        weights: dict[str, float],
+        samples: int = 0,
+        workers: int = 0,
+    ) -> None:
+        dataset, sensitive = labels.dataset, labels.instance_sensitive
+        protocol = find_protocol(
+            "dff", dataset.name, raw=False, thresholds=thresholds, instance=sensitive
+        )
+        self.labels, self.dataset, self.base_size = labels, dataset, base_size
+        self.truth = DatasetTruth(dataset, protocol)
+        self.indices = spread(len(dataset), samples)
+        self.workers, self.weights = workers, weights
+
+    @property
+    def protocol(self) -> Protocol:
+        """The knobs of the scores."""
+        return self.truth.protocol
+
+    def __call__(
+        self, model: nn.Module, *, device: str, ranks: Ranks, stop: object = False
+    ) -> Scores | None:
+        """The scores of `model`, the same on every rank; it is left in the mode in which it was.
+
+        None if `stop` becomes true on any rank before all pictures are through.
+        """
+        training = model.training
+        model.eval()
+        mine, waiting = [], deque()
+        for item in self._run(model, device, self.indices[ranks.rank :: ranks.world]):
+            if stop:
+                break
+            waiting.append(item)
+            if len(waiting) > 2 * self.workers:  # a picture's scores take 80 MB at 2048x1024
+                mine.append(_finished(waiting.popleft()))
+        mine.extend(map(_finished, waiting))
+        model.train(training)
+        parts = gather_objects(None if stop else mine, ranks)
+        if None in parts:
+            return None
+        everyone = [item for part in parts for item in part]
+        counts = np.stack([counts[0] for _, counts in everyone], axis=1)  # (K, images, T, 4)
+        summaries = [
+            summarize(part, default_thresholds(self.protocol.thresholds)) for part in counts
+        ]
+        scores = [summary.ods.f for summary in summaries if summary.has_truth]
+        loss = float(np.mean([loss for loss, _ in everyone]))
+        return Scores(loss, "mf", float(np.mean(scores)) if scores else float("nan"))
+
+    @torch.inference_mode()
+    def _run(
+        self, model: nn.Module, device: str, indices: list[int]
+    ) -> Iterator[tuple[float, Future]]:
+        """(loss, the counts int64 (1, K, T, 4) to come) of each picture."""
+        for index in indices:
+            sample = self.dataset[index]
+            picture = resize_long_side(sample.image, self.base_size)
+            outputs = model(normalize(picture).to(device))
+            target = self._target(self.labels.maps(index, sample), picture.shape[:2]).to(device)
+            losses = edge_losses(outputs, target, torch.ones_like(target[:, :1]))
+            scores = resize_scores(outputs["fuse"].float().sigmoid(), sample.image.shape[:2])
+            counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
+            yield sum(self.weights[name] * float(losses[name]) for name in losses), counts
+
+    def _target(
+        self, maps: tuple[np.ndarray, np.ndarray | None], size: tuple[int, int]
+    ) -> torch.Tensor:
+        """The training target bool (1, K, h, w) of a whole picture at the network's size."""
+        bits = self.labels.edges(
+            *(None if values is None else nearest(values, size) for values in maps)
+        )
+        return unpack_edges(torch.from_numpy(bits.view(np.int32))[None], self.dataset.num_classes)
+
+    @cached_property
+    def _pool(self) -> ProcessPoolExecutor:
+        # Of its own: loky's reusable one is also joblib.Parallel's, which fails on one that it has not set up. The processes stay between
+        # validations, unless they idle for long.
+        return ProcessPoolExecutor(self.workers, timeout=600, initializer=leave_process_group)
+
+    def _count(self, scores: np.ndarray, truth: ImageTruth) -> Future:
+        if self.workers:
+            return self._pool.submit(count_image, scores, truth, self.protocol)
+        future: Future = Future()
+        future.set_result(count_image(scores, truth, self.protocol))
+        return future
+
+
+def _finished(item: tuple[float, Future]) -> tuple[float, np.ndarray]:
+    loss, counts = item
+    return loss, counts.result()
+
+
+def nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest-neighbour resize of a map of ids (H, W) to `size` = (h, w)."""
+    if ids.shape == size:
+        return ids
+    rows, columns = (
+        ((np.arange(n) + 0.5) * m / n).astype(np.intp) for n, m in zip(size, ids.shape, strict=True)
+    )
+    return ids.take(rows, axis=0).take(columns, axis=1)
