@@ -22,15 +22,15 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/.installed
-	rm -rf $(DEMO)/run $(DEMO)/scores $(DEMO)/pictures
+	rm -rf $(DEMO)/run $(DEMO)/scores $(DEMO)/images
 	$(RUN) -m data.scenes --root $(DEMO)/scenes
 	$(RUN) train.py --recipe dff-scenes --data-root $(DEMO)/scenes --run-dir $(DEMO)/run --workers 1
 	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/scenes --split test --workers 2 --out $(DEMO)/scores
-	$(RUN) predict.py $(DEMO)/scenes/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth --out $(DEMO)/pictures
+	$(RUN) predict.py $(DEMO)/scenes/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth --out $(DEMO)/images
 	@echo
 	@echo "report:   $(DEMO)/scores/report.html"
 	@echo "curves:   $(DEMO)/run/curves.png"
-	@echo "pictures: $(DEMO)/pictures"
+	@echo "images: $(DEMO)/images"
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile

@@ -1,20 +1,20 @@
-"""Draw the semantic edges of pictures, or their segmentation, as the checkpoint's network does.
+"""Draw the semantic edges of images, or their segmentation, as the checkpoint's network does.
 
     python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
     python predict.py street.jpg more/ --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2 --mirror
     torchrun --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges    # each GPU takes its share
 
-Each picture NAME leaves in --out, from a network for edges:
-    NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and the same over the picture
+Each image NAME leaves in --out, from a network for edges:
+    NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and the same over the image
     prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536; test.py --predictions takes OUT/prob
     bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k (data.edges.encode_png)
 and from one for segmentation:
     labels/NAME.png                     the class of each pixel, 8 bits; test.py --task seg --predictions takes OUT
-    NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and the same over the picture
-The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its own name. Pictures
+    NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and the same over the image
+The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its own name. Images
 whose names differ only in the ending (a.jpg, a.png) keep it.
 
-Any picture that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped, CMYK is converted.
+Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped, CMYK is converted.
 Photographs are turned upright as their EXIF data say; --no-upright takes the pixels as stored, as data sets are read.
 """
 
@@ -40,13 +40,13 @@ from utils.checkpoint import ModelInfo, load_model
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
 from utils.inference.args import add_network_flags, chosen_modes, described_network
 from utils.inference.device import pick_device
-from utils.inference.image_files import find_pictures, output_names, read_picture
+from utils.inference.image_files import find_images, output_names, read_input_image
 from utils.inference.predictor import predict_edges, predict_labels, quantize
 
-WRITERS = 4  # threads that draw and compress while the network goes on: a full-size Cityscapes picture takes a second or more
+WRITERS = 4  # threads that draw and compress while the network goes on: a full-size Cityscapes image takes a second or more
 
 
-Outputs = dict[str, list[Path]]  # kind -> the files of one picture
+Outputs = dict[str, list[Path]]  # kind -> the files of one image
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT", help="a picture or a folder of pictures"
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="an image or a folder of images"
     )
     parser.add_argument(
         "--recursive",
@@ -97,18 +97,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Predict all pictures, each on one of the ranks; 0 if all of them worked, else 2, on every rank."""
+    """Predict all images, each on one of the ranks; 0 if all of them worked, else 2, on every rank."""
     device = pick_device(args.device)
     with process_group(device.type) as ranks:
         device = own_device(device, ranks)
         # One rank looks, before any of them writes.
         found, failures = from_main(
-            lambda: find_pictures(args.inputs, args.out, args.recursive), ranks
+            lambda: find_images(args.inputs, args.out, args.recursive), ranks
         )
         model, info = load_model(args.checkpoint, **described_network(args))
         files = from_main(lambda: plan(found, info, args), ranks)
         mine = dict(list(files.items())[ranks.rank :: ranks.world])
-        failed = predict_pictures(
+        failed = predict_images(
             mine, model.to(device), info, device, args, silent=not ranks.is_main
         )
         for part in gather_objects(failed, ranks):
@@ -119,7 +119,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def plan(found: dict[Path, Path], info: ModelInfo, args: argparse.Namespace) -> dict[Path, Outputs]:
-    """The files to write for each picture. InputError if one of them is not to be written."""
+    """The files to write for each image. InputError if one of them is not to be written."""
     files = {
         path: output_files(args.out, name, info, args) for path, name in output_names(found).items()
     }
@@ -127,7 +127,7 @@ def plan(found: dict[Path, Path], info: ModelInfo, args: argparse.Namespace) -> 
     return files
 
 
-def predict_pictures(
+def predict_images(
     files: dict[Path, Outputs],
     model: nn.Module,
     info: ModelInfo,
@@ -136,7 +136,7 @@ def predict_pictures(
     *,
     silent: bool,
 ) -> dict[Path, Exception]:
-    """Write the files of each picture; returns those that failed, with the reason."""
+    """Write the files of each image; returns those that failed, with the reason."""
     predict, write = (
         (predict_edges, write_edges) if info.task == "edge" else (predict_labels, write_labels)
     )
@@ -144,9 +144,9 @@ def predict_pictures(
     failures = {}
     with ThreadPoolExecutor(WRITERS) as pool:
         pending: deque[Future] = deque()
-        for path, wanted in tqdm(files.items(), unit="picture", disable=silent or None):
+        for path, wanted in tqdm(files.items(), unit="image", disable=silent or None):
             try:
-                image = read_picture(path, upright=args.upright)
+                image = read_input_image(path, upright=args.upright)
                 scores = predict(model, image, device=device, **modes)
             except (InputError, OSError) as error:
                 failures[path] = error
@@ -160,7 +160,7 @@ def predict_pictures(
 
 
 def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace) -> Outputs:
-    """The files to write for one picture: kind -> paths, one each but for "prob", which has one per class."""
+    """The files to write for one image: kind -> paths, one each but for "prob", which has one per class."""
     drawn = "edges" if info.task == "edge" else "colors"
     files = {drawn: [out / f"{name}_{drawn}.png"]}
     if args.overlay:
@@ -197,7 +197,7 @@ def check_outputs(files: dict[Path, Outputs], overwrite: bool) -> None:
 def write_labels(
     files: Outputs, image: np.ndarray, labels: np.ndarray, info: ModelInfo, _threshold: float
 ) -> None:
-    """Write one picture's files. image: uint8 (H, W, 3). labels: uint8 (H, W)."""
+    """Write one image's files. image: uint8 (H, W, 3). labels: uint8 (H, W)."""
     write_png(files["labels"][0], labels)
     colors = color_labels(labels, info.palette)
     present = np.flatnonzero(np.bincount(labels.ravel(), minlength=info.num_classes)).tolist()
@@ -209,7 +209,7 @@ def write_labels(
 def write_edges(
     files: Outputs, image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
 ) -> None:
-    """Write one picture's files. image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
+    """Write one image's files. image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
     present = present_classes(prob, info.num_classes, threshold=threshold)
     drawn = draw_edges(prob, info.palette, threshold=threshold)
     write_png(files["edges"][0], add_legend(drawn, present, info.classes, info.palette))
@@ -226,7 +226,7 @@ def write_edges(
 def report(out: Path, files: Collection[Path], failures: dict[Path, Exception]) -> None:
     """Say where the results lie and which inputs failed."""
     done = sum(path not in failures for path in files)
-    print(f"{done} of {len(files)} pictures predicted: see {out}")
+    print(f"{done} of {len(files)} images predicted: see {out}")
     for path, error in failures.items():
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         print(f"failed: {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)

@@ -28,11 +28,11 @@ from utils.distributed.environment import Ranks
 from utils.distributed.group import own_device, process_group
 from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
 from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, Truth
-from utils.evaluation.edges.image_counts import PictureCounter, fingerprint
+from utils.evaluation.edges.image_counts import ImageCounter, fingerprint
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.protocols import Protocol
 from utils.evaluation.edges.report import write_report
-from utils.evaluation.edges.run import count_pictures, write_results
+from utils.evaluation.edges.run import count_images, write_results
 from utils.evaluation.edges.scores import format_table, score_modes
 from utils.evaluation.edges.sources import FileSource, NetworkSource, class_names, shower
 from utils.evaluation.segmentation.label_maps import (
@@ -43,10 +43,10 @@ from utils.evaluation.segmentation.label_maps import (
     match_maps,
 )
 from utils.evaluation.segmentation.report import write_report as write_seg_report
-from utils.evaluation.segmentation.run import count_pictures as count_label_maps
+from utils.evaluation.segmentation.run import count_images as count_label_maps
 from utils.evaluation.segmentation.run import shower as label_shower
 from utils.evaluation.segmentation.run import write_results as write_seg_results
-from utils.evaluation.segmentation.scores import SegProtocol, picture_quality, score_pictures
+from utils.evaluation.segmentation.scores import SegProtocol, image_quality, score_images
 from utils.evaluation.segmentation.submission import write_submission
 from utils.evaluation.segmentation.tables import format_scores
 from utils.inference.args import chosen_modes, described_network
@@ -88,7 +88,7 @@ def score_edges(
     protocol = chosen_protocol(args, name)
     if ranks.is_main:
         print(protocol.describe())
-    dataset = open_pictures(args, name)
+    dataset = open_images(args, name)
     if args.predictions:
         folder = PredictionFolder(args.predictions, known_classes(args, name))
         truth = open_truth(args, protocol, dataset, folder.num_classes)
@@ -98,7 +98,7 @@ def score_edges(
         truth = open_truth(args, protocol, dataset, info.num_classes)
         modes = chosen_modes(args, info.base_size)
         source = NetworkSource(args.checkpoint, model, dataset, truth, device=device, modes=modes)
-    counter = PictureCounter(
+    counter = ImageCounter(
         truth,
         protocol,
         fingerprint(source.identity, truth.origin),
@@ -106,7 +106,7 @@ def score_edges(
         source.files,
     )
     predict = None if args.predictions else source.scores
-    counts = count_pictures(counter, source.indices, args.workers, ranks, predict=predict)
+    counts = count_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
         names, palette = class_names(info, name, counts.shape[2])
         scores = score_modes(counts, names, protocol)
@@ -126,7 +126,7 @@ def score_edges(
                 origin,
                 palette,
                 show=show,
-                pictures=args.pictures,
+                pictures=args.images,
             )
         counter.forget()
         print(f"\nscores: {args.out}")
@@ -141,7 +141,7 @@ def score_labels(
 ) -> None:
     """Count on all ranks; add up, print and write on the main one."""
     name = args.dataset or (info.dataset if info else "")
-    dataset = open_pictures(args, name)
+    dataset = open_images(args, name)
     num_classes = info.num_classes if info else known_classes(args, name)
     if num_classes is None:
         raise InputError(
@@ -162,15 +162,15 @@ def score_labels(
         truth, predictions, matches, protocol, workers=args.workers, ranks=ranks
     )
     if ranks.is_main:
-        scores = score_pictures(list(counts.values()), protocol)
+        scores = score_images(list(counts.values()), protocol)
         source = {**predictions.origin, **truth.origin, "images": len(counts)}
         print(format_scores(scores))
         write_seg_results(args.out, scores, source)
         if args.report:
-            quality = picture_quality(list(counts.values()))
+            quality = image_quality(list(counts.values()))
             show = label_shower(truth, predictions, matches, dataset)
             write_seg_report(
-                args.out, scores, quality, source, palette, show=show, pictures=args.pictures
+                args.out, scores, quality, source, palette, show=show, pictures=args.images
             )
         print(f"\nscores: {args.out}")
 
@@ -183,15 +183,15 @@ def submit(
         raise InputError(
             f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps"
         )
-    dataset = open_pictures(args, args.dataset or info.dataset)
+    dataset = open_images(args, args.dataset or info.dataset)
     predictions = open_network(args, model, info, dataset, device)
     path = write_submission(dataset, predictions, args.submit, ranks)
     if ranks.is_main:
         print(f"{len(dataset)} label maps, valid by the server's rules: {path}")
 
 
-def open_pictures(args: argparse.Namespace, name: str) -> Dataset | None:
-    """The data set: its pictures, its labels; beside --predictions and --labels only with --data-root."""
+def open_images(args: argparse.Namespace, name: str) -> Dataset | None:
+    """The data set: its images, its labels; beside --predictions and --labels only with --data-root."""
     if args.labels and args.predictions and not args.data_root:
         return None
     if not name:
@@ -226,7 +226,7 @@ def open_network(
     dataset: Dataset,
     device: torch.device,
 ) -> NetworkLabels:
-    """The label maps that the network makes of the data set's pictures."""
+    """The label maps that the network makes of the data set's images."""
     require_classes(args, info, dataset)
     return NetworkLabels(
         args.checkpoint, model, dataset, device=device, modes=chosen_modes(args, info.base_size)

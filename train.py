@@ -43,7 +43,7 @@ from utils.training.run_folder import (
     remove_parts,
     set_aside,
 )
-from utils.training.setup import pictures, plan_work
+from utils.training.setup import images, plan_work
 from utils.training.state import Settings
 from utils.training.trainer import Trainer
 
@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
             process_group(device, timeout=timedelta(minutes=args.timeout_minutes))
         )
         own_device(torch.device(device), ranks)
-        train_set = pictures(args, args.train_split)
+        train_set = images(args, args.train_split)
         work = plan_work(args, train_set, ranks)
         folder = Path(args.run_dir)
         checkpoint = from_main(lambda: open_folder(folder, args.resume, closing), ranks)

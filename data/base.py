@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture with its ground truth.
+    """One image with its ground truth.
 
     image: uint8 (H, W, 3), RGB. label: uint8 (H, W), train ids, 255 = ignore; None where the split has no ground truth.
     instance: int32 (H, W), the data set's own instance ids, in which every region that has a boundary of its own has a
@@ -88,15 +88,15 @@ class Dataset:
         ):
             if array is not None and array.shape != image.shape[:2]:
                 raise InputError(
-                    f"{path}: the {what} is {_size(array)}, but its picture {record.image} is {_size(image)}; "
-                    "each label must have the size of its picture"
+                    f"{path}: the {what} is {_size(array)}, but its image {record.image} is {_size(image)}; "
+                    "each label must have the size of its image"
                 )
         return Sample(image, label, instance, record.name)
 
     def read_image(self, record: Record) -> np.ndarray:
         """uint8 (H, W, 3), RGB."""
         if record.image is None:
-            raise InputError(f"{self.name}: {record.name} has no picture, only labels")
+            raise InputError(f"{self.name}: {record.name} has no image, only labels")
         return read_image(record.image)
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:

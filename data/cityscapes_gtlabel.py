@@ -5,7 +5,7 @@
 Writes below OUT, as published:
 
     gtFine/<split>/<city>/NAME_gtFine_edge.png                  training label: 24-bit PNG, a bit per class
-    train.txt  val.txt  test.txt                                "/picture /label" per line; test.txt "/picture"
+    train.txt  val.txt  test.txt                                "/image /label" per line; test.txt "/image"
     gt_eval/{gt_thin,gt_raw}/{inst,cls}/NAME_leftImg8bit.png    with --eval: the evaluation truth, at half size
 
 Label maps are gtFine's labelIds and instanceIds; where these are missing, its polygons, drawn by cityscapesscripts.
@@ -30,17 +30,17 @@ from data.gtlabel.mat import write_mat_list
 from data.gtlabel.products import ProductMaker, Rule, Truth, add_product_flags
 from data.image_io import read_index
 
-PICTURES, TRUTH = "leftImg8bit", "gtFine"
+IMAGES, TRUTH = "leftImg8bit", "gtFine"
 SPLITS = ("train", "val")  # test has no published labels
 
 
 class Frame(NamedTuple):
-    """The files of one picture, there or not. label: labelIds.png or polygons.json."""
+    """The files of one image, there or not. label: labelIds.png or polygons.json."""
 
     split: str
     city: str
     name: str
-    picture: Path
+    image: Path
     label: Path
     instance: Path
 
@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
     report_what_is_missing(frames, root, args.instance)
     status = run_jobs([make_job(frame, root, maker) for frame in frames], args, "edge labels")
     if out != root:
-        link_pictures(root, out)
+        link_images(root, out)
     write_lists(frames, root, out, mat=args.mat, evaluation=args.eval)
     return status
 
@@ -90,9 +90,9 @@ def find_frames(root: Path, split: str) -> list[Frame]:
     for ending in ("_polygons.json", "_labelIds.png"):  # the later one takes precedence
         for label in folder.glob(f"*/*_{TRUTH}{ending}"):
             city, name = label.parent.name, label.name.removesuffix(f"_{TRUTH}{ending}")
-            picture = root / PICTURES / split / city / f"{name}_{PICTURES}.png"
+            image = root / IMAGES / split / city / f"{name}_{IMAGES}.png"
             instance = label.with_name(f"{name}_{TRUTH}_instanceIds.png")
-            frames[city, name] = Frame(split, city, name, picture, label, instance)
+            frames[city, name] = Frame(split, city, name, image, label, instance)
     frames = {
         key: frame for key, frame in frames.items() if not frame.name.startswith(".")
     }  # macOS leaves such files
@@ -105,15 +105,15 @@ def find_frames(root: Path, split: str) -> list[Frame]:
 
 
 def report_what_is_missing(frames: list[Frame], root: Path, instance_sensitive: bool) -> None:
-    """Say which frames have no picture, polygons only, or no instance map. Instances that are wanted: InputError."""
+    """Say which frames have no image, polygons only, or no instance map. Instances that are wanted: InputError."""
     drawn = [frame for frame in frames if frame.label.suffix == ".json"]
-    bare = [frame for frame in frames if not frame.picture.is_file()]
+    bare = [frame for frame in frames if not frame.image.is_file()]
     flat = [
         frame for frame in frames if frame.label.suffix == ".png" and not frame.instance.is_file()
     ]
     if bare:
         print(
-            f"{len(bare)} of {len(frames)} label maps have no picture in {root / PICTURES}: labels only"
+            f"{len(bare)} of {len(frames)} label maps have no image in {root / IMAGES}: labels only"
         )
     if drawn:
         print(
@@ -137,7 +137,7 @@ def make_job(frame: Frame, root: Path, maker: ProductMaker) -> Job:
     else:
         instance = frame.instance if frame.instance.is_file() else frame.label
         inputs, read = (frame.label, instance), partial(read_truth, frame.label, instance)
-    return Job(str(name), inputs, read, maker.products(name, f"{frame.name}_{PICTURES}"))
+    return Job(str(name), inputs, read, maker.products(name, f"{frame.name}_{IMAGES}"))
 
 
 def read_truth(label: Path, instance: Path) -> Truth:
@@ -176,16 +176,16 @@ def draw_polygons(path: Path) -> Truth:
     return to_train_ids(np.array(ids), path), np.array(numbers, np.int32)
 
 
-def link_pictures(root: Path, out: Path) -> None:
-    """Let OUT's lists, whose paths start at OUT, find the pictures of ROOT."""
-    link = out / PICTURES
-    if not (root / PICTURES).is_dir() or link.exists() or link.is_symlink():
+def link_images(root: Path, out: Path) -> None:
+    """Let OUT's lists, whose paths start at OUT, find the images of ROOT."""
+    link = out / IMAGES
+    if not (root / IMAGES).is_dir() or link.exists() or link.is_symlink():
         return
     try:
-        link.symlink_to(os.path.relpath(root / PICTURES, out), target_is_directory=True)
+        link.symlink_to(os.path.relpath(root / IMAGES, out), target_is_directory=True)
     except OSError as error:
         print(
-            f"{link} cannot be made a link ({error}); copy {root / PICTURES} there, if the lists are to be used"
+            f"{link} cannot be made a link ({error}); copy {root / IMAGES} there, if the lists are to be used"
         )
 
 
@@ -197,18 +197,18 @@ def write_lists(frames: list[Frame], root: Path, out: Path, *, mat: bool, evalua
     for frame in frames:
         label = edge_label_name(frame.label.relative_to(root))
         rows[frame.split].append(
-            (f"/{frame.picture.relative_to(root).as_posix()}", f"/{label.as_posix()}")
+            (f"/{frame.image.relative_to(root).as_posix()}", f"/{label.as_posix()}")
         )
-    test = sorted((root / PICTURES / "test").glob(f"*/[!.]*_{PICTURES}.png"))
+    test = sorted((root / IMAGES / "test").glob(f"*/[!.]*_{IMAGES}.png"))
     if test:
-        rows["test"] = [(f"/{picture.relative_to(root).as_posix()}",) for picture in test]
+        rows["test"] = [(f"/{image.relative_to(root).as_posix()}",) for image in test]
     for split, lines in rows.items():
         write_lines(out / f"{split}.txt", (" ".join(line) for line in lines))
         if mat:
             mats = [[path.replace("_edge.png", "_edge.mat") for path in line] for line in lines]
             write_mat_list(out / f"{split}.mat", mats)
         if mat and evaluation and split != "test":
-            names = [f"{frame.name}_{PICTURES}" for frame in frames if frame.split == split]
+            names = [f"{frame.name}_{IMAGES}" for frame in frames if frame.split == split]
             for folder in ("gt_thin", "gt_raw"):
                 write_mat_list(out / "gt_eval" / folder / f"{split}.mat", [names])
 

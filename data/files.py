@@ -1,4 +1,4 @@
-"""Reading and writing the files that all data sets share: pictures, maps of ids, lists."""
+"""Reading and writing the files that all data sets share: images, maps of ids, lists."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ def write_aside(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it when it does not.
 
     So a killed process or a full disk leaves the old file, or none, never half a one. With `sync` the file is also on disk before
-    it is renamed and survives a power cut; that costs some 5 ms, too much for pictures that are made by the thousand.
+    it is renamed and survives a power cut; that costs some 5 ms, too much for images that are made by the thousand.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from data.files import write_aside
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a colour picture as uint8 (H, W, 3), RGB. Raises InputError when it is torn or no picture."""
+    """Read a colour image as uint8 (H, W, 3), RGB. Raises InputError when it is torn or no image."""
     return _decode(Path(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
@@ -22,8 +22,8 @@ def read_index(path: str | Path) -> np.ndarray:
     """Read a map of ids as uint8 or uint16 (H, W): grey of 8 or 16 bits, or the indices of a paletted PNG."""
     path = Path(path)
     if _is_paletted(path):
-        with _as_input_error(path), Image.open(path) as picture:
-            return np.array(picture)
+        with _as_input_error(path), Image.open(path) as image:
+            return np.array(image)
     ids = _decode(path, cv2.IMREAD_UNCHANGED)
     if ids.ndim != 2:
         raise InputError(
@@ -75,7 +75,7 @@ def _decode(path: Path, flags: int) -> np.ndarray:
             if not encoded
             else "is cut off"
             if torn
-            else "is not a picture that OpenCV can read"
+            else "is not an image that OpenCV can read"
         )
         raise InputError(f"{path}: the file {reason}; replace it")
     return image
@@ -88,8 +88,8 @@ def _is_torn(encoded: bytes) -> bool:
     if not encoded.startswith(JPEG_MAGIC) or b"\xff\xd9" in encoded[-64:]:
         return False
     try:  # cameras append data of their own after the end, which only a full decode can tell from a torn file
-        with Image.open(io.BytesIO(encoded)) as picture:
-            picture.load()
+        with Image.open(io.BytesIO(encoded)) as image:
+            image.load()
     except OSError:
         return True
     return False

@@ -1,7 +1,7 @@
-"""Bicubic resizing as MATLAB's `imresize` does it: published training pictures are made so, and predictions brought to the truth's size.
+"""Bicubic resizing as MATLAB's `imresize` does it: published training images are made so, and predictions brought to the truth's size.
 
 The kernel is Keys' cubic (a = -1/2, IEEE ASSP 1981); when shrinking it is stretched by the scale, which filters out what the
-small grid cannot hold; outside the picture lies its mirror image. OpenCV's INTER_CUBIC has another kernel (a = -3/4) and never
+small grid cannot hold; outside the image lies its mirror image. OpenCV's INTER_CUBIC has another kernel (a = -3/4) and never
 filters.
 """
 
@@ -19,18 +19,18 @@ def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return (columns @ (rows @ image.astype(np.float64)).T).T
 
 
-def imresize(picture: np.ndarray, scale: float) -> np.ndarray:
+def imresize(image: np.ndarray, scale: float) -> np.ndarray:
     """uint8 (H, W, C) -> uint8 (ceil(H * scale), ceil(W * scale), C): rows first, then columns, rounded to 8 bits after either."""
     if scale == 1:
-        return picture
+        return image
     for axis in (0, 1):
-        lines = np.moveaxis(picture, axis, 0)
+        lines = np.moveaxis(image, axis, 0)
         resized = _weights(len(lines), ceil(len(lines) * scale), scale) @ lines.reshape(
             len(lines), -1
         ).astype(np.float64)
         rounded = np.clip(np.floor(resized + 0.5), 0, 255).astype(np.uint8)
-        picture = np.moveaxis(rounded.reshape(-1, *lines.shape[1:]), 0, axis)
-    return np.ascontiguousarray(picture)
+        image = np.moveaxis(rounded.reshape(-1, *lines.shape[1:]), 0, axis)
+    return np.ascontiguousarray(image)
 
 
 def _weights(n: int, m: int, scale: float) -> scipy.sparse.csr_array:

@@ -1,11 +1,11 @@
-"""KITTI semantics (Alhaija et al., IJCV 2018): 200 labelled street pictures, Cityscapes' classes and label ids.
+"""KITTI semantics (Alhaija et al., IJCV 2018): 200 labelled street images, Cityscapes' classes and label ids.
 
 Layout below the root, as unzipped from data_semantics.zip:
 
-    training/image_2/NAME.png      RGB picture, about 1242x375
+    training/image_2/NAME.png      RGB image, about 1242x375
     training/semantic/NAME.png     8-bit map of label ids, those of Cityscapes
     training/instance/NAME.png     16-bit map: label id in the high byte, number of the instance in the low byte, 0 = none
-    testing/image_2/NAME.png       200 pictures without labels
+    testing/image_2/NAME.png       200 images without labels
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from data.cityscapes import Cityscapes, to_train_ids
 from data.errors import InputError
 from data.image_io import read_index
 
-PICTURES = 200
-# Validation pictures of the three published cross-validation splits (Zhu et al., CVPR 2019), places in the sorted list.
+IMAGES = 200
+# Validation images of the three published cross-validation splits (Zhu et al., CVPR 2019), places in the sorted list.
 VALIDATION = (
     (1, 5, 11, 29, 35, 49, 57, 68, 72, 82, 93, 115, 119, 130, 145, 154, 156, 167, 169, 189, 198),
     (0, 12, 24, 31, 42, 50, 63, 71, 84, 96, 101, 112, 121, 133, 141, 155, 164, 171, 187, 191, 197),
@@ -28,7 +28,7 @@ SPLITS = ("train", "val", "trainval", "test")
 
 
 class KITTI(Dataset):
-    """Splits train and val (179 and 21 pictures, by cross-validation split `cv`, 0..2), trainval (200), test (no labels).
+    """Splits train and val (179 and 21 images, by cross-validation split `cv`, 0..2), trainval (200), test (no labels).
 
     instances: None (default) reads the instance maps where there are any; then every label must have one.
     """
@@ -71,9 +71,9 @@ def select(records: list[Record], split: str, cv: int, root: Path) -> list[Recor
     """The records of train or val; all of them for trainval and test."""
     if split not in ("train", "val"):
         return records
-    if len(records) != PICTURES:
+    if len(records) != IMAGES:
         raise InputError(
-            f"{root}: found {len(records)} labelled pictures; the published splits choose among {PICTURES}. "
+            f"{root}: found {len(records)} labelled images; the published splits choose among {IMAGES}. "
             "Unzip data_semantics.zip whole, or use split trainval"
         )
     return [

@@ -1,4 +1,4 @@
-"""Edge labels of KITTI: the 200 pictures of its semantics benchmark, and odometry sequences.
+"""Edge labels of KITTI: the 200 images of its semantics benchmark, and odometry sequences.
 
     python -m data.kitti_gtlabel --root datasets/kitti --out datasets/kitti_edges --eval --workers 8
     python -m data.kitti_gtlabel --root datasets/odometry --odometry-labels LABELS --out datasets/odometry_edges
@@ -6,10 +6,10 @@
 The first writes below OUT:
 
     training/semantic/NAME_edge.png                          training label: 24-bit PNG, a bit per class
-    {train,val}_cv{0,1,2}.txt  trainval.txt                  the published splits, "/picture /label" per line
+    {train,val}_cv{0,1,2}.txt  trainval.txt                  the published splits, "/image /label" per line
     gt_eval/{gt_thin,gt_raw}/{inst,cls}/NAME.png             with --eval: the evaluation truth
 
-The second takes maps of Cityscapes label ids LABELS/NN/NAME.png, one folder per sequence, for the pictures
+The second takes maps of Cityscapes label ids LABELS/NN/NAME.png, one folder per sequence, for the images
 ROOT/sequences/NN/image_2, and writes, one sequence after the other, sequences/NN/NAME_edge.png and NN.txt.
 """
 
@@ -28,7 +28,7 @@ from data.files import write_lines
 from data.gtlabel.jobs import Job, add_work_flags, run_jobs
 from data.gtlabel.products import ProductMaker, Rule, Truth, add_product_flags
 from data.image_io import read_index
-from data.kitti import KITTI, PICTURES, VALIDATION, read_instances, select
+from data.kitti import IMAGES, KITTI, VALIDATION, read_instances, select
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -85,10 +85,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def label_semantics(root: Path, out: Path, maker: ProductMaker, args: argparse.Namespace) -> int:
-    """The 200 pictures of the semantics benchmark."""
+    """The 200 images of the semantics benchmark."""
     images = (root / "training" / "image_2").is_dir()
     if not images:
-        print(f"There are no pictures in {root / 'training' / 'image_2'}: labels only")
+        print(f"There are no images in {root / 'training' / 'image_2'}: labels only")
     dataset = KITTI(root, "trainval", images=images)
     if args.instance and dataset.records[0].instance is None:
         raise InputError(
@@ -109,8 +109,8 @@ def label_semantics(root: Path, out: Path, maker: ProductMaker, args: argparse.N
         rows.append(f"/training/image_2/{record.name}.png /{label.as_posix()}")
     status = run_jobs(jobs, args, "edge labels")
     write_lines(out / "trainval.txt", rows)
-    if len(rows) != PICTURES:
-        print(f"{len(rows)} pictures, not {PICTURES}: no lists of the published splits")
+    if len(rows) != IMAGES:
+        print(f"{len(rows)} images, not {IMAGES}: no lists of the published splits")
         return status
     row_of = dict(zip((record.name for record in dataset.records), rows, strict=True))
     for cv in range(len(VALIDATION)):
@@ -125,12 +125,12 @@ def label_sequence(
 ) -> int:
     """One odometry sequence; `folder` holds its label maps."""
     sequence = folder.name
-    pictures = root / "sequences" / sequence / "image_2"
+    images = root / "sequences" / sequence / "image_2"
     labels = sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
-    bare = sum(not (pictures / path.name).is_file() for path in labels)
+    bare = sum(not (images / path.name).is_file() for path in labels)
     if bare:
         print(
-            f"{bare} of {len(labels)} label maps of sequence {sequence} have no picture in {pictures}"
+            f"{bare} of {len(labels)} label maps of sequence {sequence} have no image in {images}"
         )
     jobs, rows = [], []
     for path in labels:
@@ -169,7 +169,7 @@ def find_sequences(folder: Path, wanted: Sequence[str] | None) -> list[Path]:
 
 
 def read_semantics(label: Path, instance: Path) -> Truth:
-    """(train ids, instance ids) of a picture of the semantics benchmark; without instance map the label ids stand for it."""
+    """(train ids, instance ids) of an image of the semantics benchmark; without instance map the label ids stand for it."""
     ids = read_index(label)
     numbers = ids if instance == label else read_instances(instance)
     return _checked(label, ids, instance, numbers)

@@ -1,9 +1,9 @@
-"""Mapillary Vistas (Neuhold et al., ICCV 2017): street pictures from all continents, of many sizes.
+"""Mapillary Vistas (Neuhold et al., ICCV 2017): street images from all continents, of many sizes.
 
 Layout below the root, as in its zip files; what is left out between the brackets is the layout of v1.1:
 
     config_v1.2.json  config_v2.0.json  (v1.1: config.json)           the labels of each version, their names and colours
-    {training,validation,testing}/images/NAME.jpg                     18000, 2000 and 5000 pictures
+    {training,validation,testing}/images/NAME.jpg                     18000, 2000 and 5000 images
     {training,validation}/[{v1.2,v2.0}/]labels/NAME.png               8-bit map of label ids (paletted), places in the list
     {training,validation}/[{v1.2,v2.0}/]instances/NAME.png            16-bit map: label id * 256 + number of the instance
 
@@ -135,7 +135,7 @@ def read_config(path: Path) -> tuple[Label, ...]:
 
 
 def _find_version(root: Path) -> str:
-    """The first version that has labels at `root`; where there are none (pictures to test on) the first with a config."""
+    """The first version that has labels at `root`; where there are none (images to test on) the first with a config."""
     places = [root / part for part in FOLDERS["trainval"]]
     for version, (folders, _) in VERSIONS.items():
         if any((place / folder / "labels").is_dir() for place in places for folder in folders):
@@ -161,13 +161,13 @@ def _find_config(root: Path, version: str) -> Path:
 
 def _find_records(part: Path, version: str, images: bool, instances: bool | None) -> list[Record]:
     """The samples of training/, validation/ or testing/, by name. That their files are there is checked by `Dataset`."""
-    pictures = find_names(part / "images", ".jpg") if images else set()
-    if images and not pictures:
+    image_names = find_names(part / "images", ".jpg") if images else set()
+    if images and not image_names:
         raise FileNotFoundError(
             f"No *.jpg in {part / 'images'}. Unzip Mapillary Vistas into {part.parent}."
         )
     if part.name == "testing":
-        return [Record(name, part / "images" / f"{name}.jpg") for name in sorted(pictures)]
+        return [Record(name, part / "images" / f"{name}.jpg") for name in sorted(image_names)]
     folders = [part / folder for folder in VERSIONS[version][0]]
     above = next((folder for folder in folders if (folder / "labels").is_dir()), folders[0])
     labels = find_names(above / "labels", ".png")
@@ -184,5 +184,5 @@ def _find_records(part: Path, version: str, images: bool, instances: bool | None
             above / "labels" / f"{name}.png",
             above / "instances" / f"{name}.png" if instances else None,
         )
-        for name in sorted(pictures | labels)
+        for name in sorted(image_names | labels)
     ]

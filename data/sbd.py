@@ -1,15 +1,15 @@
-"""SBD, the Semantic Boundaries Dataset (Hariharan et al., ICCV 2011): 11355 pictures of PASCAL VOC, 20 classes.
+"""SBD, the Semantic Boundaries Dataset (Hariharan et al., ICCV 2011): 11355 images of PASCAL VOC, 20 classes.
 
 As downloaded (benchmark.tgz; the root is its folder `dataset` or one above it):
 
-    img/NAME.jpg  cls/NAME.mat  inst/NAME.mat         picture, labels of classes and of instances (`data.sbd_truth`)
+    img/NAME.jpg  cls/NAME.mat  inst/NAME.mat         image, labels of classes and of instances (`data.sbd_truth`)
     train.txt  val.txt                                a name per line, 8498 and 2857
 
 Prepared, as `python -m data.sbd_gtlabel` and the published MATLAB script leave it; it holds edges, but no label maps:
 
     image/{train,val}/scale_S/NAME.png                image/test/NAME.png
     label_inst_orig/{train,val}/scale_S/NAME_inst.png label_inst_orig/test/NAME_inst.png
-    trainaug_inst_orig.txt, ...                       lists of "/picture /label"
+    trainaug_inst_orig.txt, ...                       lists of "/image /label"
 
 Splits: the field tests on SBD's val list, which it calls `test`, and holds a part of SBD's train list out as `val`.
 """
@@ -69,13 +69,13 @@ LISTS = {  # of the prepared layout
     "trainval": "trainvalaug_inst_orig.txt",
     "test": "test_inst_orig.txt",
 }
-HELD_OUT = 1000  # pictures of the train list, as published
+HELD_OUT = 1000  # images of the train list, as published
 
 
 class SBD(Dataset):
     """Splits train, val, trainval, test. The published numbers come from training on trainval and testing on test.
 
-    holdout: the file that names the pictures of `val` (see `read_holdout`); None draws them. As downloaded, a sample has
+    holdout: the file that names the images of `val` (see `read_holdout`); None draws them. As downloaded, a sample has
     label and instance; prepared, neither: train with --edge-labels.
     """
 
@@ -158,7 +158,7 @@ def find_root(root: Path) -> Path:
 
 
 def make_record(root: Path, name: str) -> Record:
-    """The files of a picture of the downloaded layout."""
+    """The files of an image of the downloaded layout."""
     return Record(
         name,
         root / "img" / f"{name}.jpg",
@@ -227,7 +227,7 @@ def label_path(part: str, name: str, scale: float, kind: str) -> Path:
 
 
 def image_path(part: str, name: str, scale: float) -> Path:
-    """A picture of the prepared layout, below its root."""
+    """An image of the prepared layout, below its root."""
     return Path("image", *_folders(part, scale), f"{name}.png")
 
 
@@ -240,7 +240,7 @@ def _prepared_records(root: Path, split: str) -> list[Record]:
         image, *label = (path.lstrip("/") for path in line.split())
         folder, name = Path(image).parent.name, Path(image).stem
         record_name = name if folder in ("scale_1", "test") else f"{name}_{folder}"
-        if not label:  # val.txt names pictures only
+        if not label:  # val.txt names images only
             kind = "inst" if (root / "label_inst_orig").is_dir() else "cls"
             label = [label_path("val", name, 1, kind)]
         return Record(record_name, root / image, root / label[0])

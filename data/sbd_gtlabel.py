@@ -1,11 +1,11 @@
-"""Edge labels of SBD: the published training pictures and labels at five scales, and the evaluation truth.
+"""Edge labels of SBD: the published training images and labels at five scales, and the evaluation truth.
 
     python -m data.sbd_gtlabel --root datasets/sbd --out datasets/sbd_edges --eval --workers 8
 
-Writes the prepared layout of `data.sbd` below OUT: pictures, labels with edges between instances (label_inst_orig) and
+Writes the prepared layout of `data.sbd` below OUT: images, labels with edges between instances (label_inst_orig) and
 without (label_cls_orig), and the published lists; with --eval the evaluation truth gt_eval/{gt_thin,gt_raw}/{inst,cls}.
 
-Published oddity, not repeated: for the held-out and the test pictures the published script writes the instance-sensitive
+Published oddity, not repeated: for the held-out and the test images the published script writes the instance-sensitive
 PNG under the instance-insensitive name.
 """
 
@@ -41,8 +41,8 @@ SCALES = (0.5, 0.75, 1, 1.25, 1.5)
 
 
 @dataclass(frozen=True)
-class ScaledPicture:
-    """The picture at one scale."""
+class ScaledImage:
+    """The image at one scale."""
 
     source: Path
     path: Path
@@ -58,7 +58,7 @@ class ScaledPicture:
 
 @dataclass(frozen=True)
 class ScaledLabel:
-    """The training label at one scale; with `view` also a coloured picture of it, with `mat` the published `labelEdge`."""
+    """The training label at one scale; with `view` also a coloured image of it, with `mat` the published `labelEdge`."""
 
     path: Path
     stamp: Path
@@ -123,7 +123,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="the folder with img/, cls/ and inst/",
     )
     group.add_argument(
-        "--out", type=Path, required=True, help="the folder for pictures and labels; not ROOT"
+        "--out", type=Path, required=True, help="the folder for images and labels; not ROOT"
     )
     group.add_argument(
         "--val-list",
@@ -132,7 +132,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="held-out names of train.txt, or the published seed.mat",
     )
     group.add_argument(
-        "--val-seed", type=int, default=0, help="draws the held-out pictures without --val-list"
+        "--val-seed", type=int, default=0, help="draws the held-out images without --val-list"
     )
     group = parser.add_argument_group("products")
     group.add_argument(
@@ -152,7 +152,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--mat", action=boolean, default=False, help="also the published .mat structures"
     )
     group.add_argument(
-        "--visualize", action=boolean, default=False, help="also coloured pictures, OUT/view"
+        "--visualize", action=boolean, default=False, help="also coloured images, OUT/view"
     )
     add_work_flags(parser)
     return parser.parse_args(argv)
@@ -169,14 +169,14 @@ def main(args: argparse.Namespace) -> int:
         raise InputError("expected --radius from 1 to 64 pixels and --scales above 0 and up to 4")
     names = read_parts(root, args)
     stamp = write_stamp(out / "gtlabel.json", {"radius": args.radius})
-    pictures = (root / "img").is_dir()
-    if not pictures:
+    images = (root / "img").is_dir()
+    if not images:
         print(f"There is no {root / 'img'}: labels only")
     jobs = []
     for name, part in names:
         record = make_record(root, name)
-        inputs = (record.label, record.instance, *([record.image] if pictures else []))
-        products = make_products(out, part, name, record.image if pictures else None, stamp, args)
+        inputs = (record.label, record.instance, *([record.image] if images else []))
+        products = make_products(out, part, name, record.image if images else None, stamp, args)
         jobs.append(
             Job(
                 name,
@@ -200,10 +200,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def read_parts(root: Path, args: argparse.Namespace) -> list[tuple[str, str]]:
-    """(name, part) of all pictures in the order of SBD's lists; the part is train, val or test."""
+    """(name, part) of all images in the order of SBD's lists; the part is train, val or test."""
     names, test = read_names(root / "train.txt"), read_names(root / "val.txt")
     if not names and not test:
-        raise InputError(f"{root}: train.txt and val.txt name no pictures")
+        raise InputError(f"{root}: train.txt and val.txt name no images")
     held_out = set(
         read_holdout(args.val_list, names) if args.val_list else draw_holdout(names, args.val_seed)
     )
@@ -215,10 +215,10 @@ def read_parts(root: Path, args: argparse.Namespace) -> list[tuple[str, str]]:
 def make_products(
     out: Path, part: str, name: str, image: Path | None, stamp: Path, args: argparse.Namespace
 ) -> Iterator[Product]:
-    """All files of one picture. The test part has the published single scale."""
+    """All files of one image. The test part has the published single scale."""
     for scale in part_scales(part, args):
         if image:
-            yield ScaledPicture(image, out / image_path(part, name, scale), stamp, scale)
+            yield ScaledImage(image, out / image_path(part, name, scale), stamp, scale)
         for kind in kinds(args):
             label = label_path(part, name, scale, kind)
             mat = out / label.with_name(f"{name}.mat") if args.mat else None
@@ -233,10 +233,10 @@ def make_products(
 def make_lists(
     names: list[tuple[str, str]], args: argparse.Namespace
 ) -> dict[str, list[tuple[str, ...]]]:
-    """The published lists without ending, each as rows of (picture, label) or (picture,)."""
+    """The published lists without ending, each as rows of (image, label) or (image,)."""
     lists: dict[str, list[tuple[str, ...]]] = {}
     for wanted in ("val", "test"):
-        lists[wanted] = [(_picture(part, name, 1),) for name, part in names if part == wanted]
+        lists[wanted] = [(_image(part, name, 1),) for name, part in names if part == wanted]
     for kind in kinds(args):
         rows = [
             (part, _row(part, name, scale, kind))
@@ -258,12 +258,12 @@ def part_scales(part: str, args: argparse.Namespace) -> Sequence[float]:
     return (1,) if part == "test" else args.scales
 
 
-def _picture(part: str, name: str, scale: float) -> str:
+def _image(part: str, name: str, scale: float) -> str:
     return f"/{image_path(part, name, scale).as_posix()}"
 
 
 def _row(part: str, name: str, scale: float, kind: str) -> tuple[str, str]:
-    return _picture(part, name, scale), f"/{label_path(part, name, scale, kind).as_posix()}"
+    return _image(part, name, scale), f"/{label_path(part, name, scale, kind).as_posix()}"
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class SBDTruth:
 
 
 def read_sbd_truth(cls_path: Path, inst_path: Path) -> SBDTruth:
-    """Both files of one picture. InputError that names the file if one cannot be read or they do not fit together."""
+    """Both files of one image. InputError that names the file if one cannot be read or they do not fit together."""
     cls, inst = _load(cls_path, "GTcls"), _load(inst_path, "GTinst")
     segmentation, instance = cls["Segmentation"], inst["Segmentation"].astype(np.int32)
     categories = inst["Categories"].ravel().astype(np.int64)

@@ -1,4 +1,4 @@
-"""Pictures of semantic edges and label maps: colours, overlay, legend, panels. All uint8, RGB.
+"""Images of semantic edges and label maps: colours, overlay, legend, panels. All uint8, RGB.
 
 Shapes: K classes, H x W pixels. "Edges" are probabilities float (K, H, W), a mask bool (K, H, W) or bits uint32 (H, W).
 """
@@ -23,7 +23,7 @@ def draw_edges(
     threshold: float = 0.5,
     background: tuple[int, int, int] = WHITE,
 ) -> np.ndarray:
-    """The edges of all classes in one picture, uint8 (H, W, 3): hue says which classes, strength says how probable.
+    """The edges of all classes in one image, uint8 (H, W, 3): hue says which classes, strength says how probable.
 
     As in the papers' figures, a pixel on the edge of several classes gets their mixed colour (see `mix_colors`). A
     class below `threshold` counts as absent; the strongest class's probability blends colour and background.
@@ -36,11 +36,11 @@ def draw_edges(
 def draw_overlay(
     image: np.ndarray, edges: np.ndarray, palette: np.ndarray, *, threshold: float = 0.5
 ) -> np.ndarray:
-    """The edges over their picture (H, W, 3), which is faded to grey so that the colours of the edges stand out."""
+    """The edges over their image (H, W, 3), which is faded to grey so that the colours of the edges stand out."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     faded = cv2.addWeighted(
         image, 0.25, grey, 0.45, 76
-    )  # 30 % white, the rest picture with a third of its colour
+    )  # 30 % white, the rest image with a third of its colour
     return _blend(faded, as_prob(edges, len(palette)), palette, threshold)
 
 
@@ -60,18 +60,18 @@ def present_classes(edges: np.ndarray, num_classes: int, *, threshold: float = 0
 
 
 def add_legend(
-    picture: np.ndarray,
+    image: np.ndarray,
     classes: Sequence[int],
     names: Sequence[str],
     palette: np.ndarray,
     *,
     font_size: int = 0,
 ) -> np.ndarray:
-    """The picture with a strip below it: colour and name of each of `classes`, in as many columns as the width allows.
+    """The image with a strip below it: colour and name of each of `classes`, in as many columns as the width allows.
 
-    font_size: pixels, 0 = by the picture's width. A picture too narrow for one name is widened with white on the right.
+    font_size: pixels, 0 = by the image's width. An image too narrow for one name is widened with white on the right.
     """
-    size = font_size or _font_size(picture.shape[1])
+    size = font_size or _font_size(image.shape[1])
     patch, gap = round(1.1 * size), round(0.5 * size)
     entries = [(tuple(palette[k].tolist()), names[k].replace("_", " ")) for k in classes]
     cell = (
@@ -79,7 +79,7 @@ def add_legend(
         + 4 * gap
         + max((_text_width(name, size) for _, name in entries), default=_text_width(NO_EDGE, size))
     )
-    width = max(picture.shape[1], cell + gap)
+    width = max(image.shape[1], cell + gap)
     columns = min(max(1, (width - gap) // cell), max(1, len(entries)))
     rows = max(1, -(-len(entries) // columns))
     line = patch + gap
@@ -93,25 +93,25 @@ def add_legend(
         pen.rectangle([x, y, x + patch - 1, y + patch - 1], fill=color, outline=RULE)
         pen.text((x + patch + gap, y + patch // 2), name, fill=INK, font=_font(size), anchor="lm")
     wide = cv2.copyMakeBorder(
-        picture, 0, 0, 0, width - picture.shape[1], cv2.BORDER_CONSTANT, value=WHITE
+        image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=WHITE
     )
     return np.vstack([wide, np.asarray(strip)])
 
 
-def panels(pictures: Sequence[tuple[str, np.ndarray]], *, columns: int = 0) -> np.ndarray:
-    """(title, picture) pairs as a titled grid on white; 0 columns = one row. All get the size of the first."""
-    height, width = pictures[0][1].shape[:2]
-    columns, size = columns or len(pictures), _font_size(width)
+def panels(images: Sequence[tuple[str, np.ndarray]], *, columns: int = 0) -> np.ndarray:
+    """(title, image) pairs as a titled grid on white; 0 columns = one row. All get the size of the first."""
+    height, width = images[0][1].shape[:2]
+    columns, size = columns or len(images), _font_size(width)
     gap, head = max(4, size // 2), 2 * size
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + head) + gap), WHITE)
     pen = ImageDraw.Draw(sheet)
-    for place, (title, picture) in enumerate(pictures):
-        if picture.shape[:2] != (height, width):
-            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    for place, (title, image) in enumerate(images):
+        if image.shape[:2] != (height, width):
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         x, y = gap + place % columns * (width + gap), place // columns * (height + head)
         pen.text((x, y + head // 2), title, fill=INK, font=_font(size), anchor="lm")
-        sheet.paste(Image.fromarray(picture), (x, y + head))
+        sheet.paste(Image.fromarray(image), (x, y + head))
         pen.rectangle([x - 1, y + head - 1, x + width, y + head + height], outline=RULE)
     return np.array(sheet)
 
@@ -125,13 +125,13 @@ def draw_comparison(
     *,
     threshold: float = 0.5,
 ) -> np.ndarray:
-    """Picture, true edges and predicted edges side by side, with one legend of the classes present in either."""
+    """Image, true edges and predicted edges side by side, with one legend of the classes present in either."""
     seen = {
         *present_classes(truth, len(palette)),
         *present_classes(edges, len(palette), threshold=threshold),
     }
     row = [
-        ("picture", image),
+        ("image", image),
         ("truth", draw_edges(truth, palette)),
         ("prediction", draw_edges(edges, palette, threshold=threshold)),
     ]
@@ -171,7 +171,7 @@ def _blend(
     """The canvas (H, W, 3) with the mixed colours of all edges laid over it; opacity = the strongest probability."""
     if canvas.shape[:2] != prob.shape[1:]:
         raise ValueError(
-            f"a picture of {canvas.shape[:2]} and edges of {prob.shape[1:]} do not fit together"
+            f"an image of {canvas.shape[:2]} and edges of {prob.shape[1:]} do not fit together"
         )
     strongest = prob.max(axis=0)
     edge = (strongest >= threshold) & (strongest > 0)
@@ -187,13 +187,13 @@ def _blend(
 
 
 def _font_size(width: int) -> int:
-    """Pixels; readable in a picture of 480 as of 2048 when it is shown as wide as a page."""
+    """Pixels; readable in an image of 480 as of 2048 when it is shown as wide as a page."""
     return int(np.clip(width / 36, 12, 36))
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own truetype font, so that pictures look the same on every machine."""
+    """Pillow's own truetype font, so that images look the same on every machine."""
     return ImageFont.load_default(size=size)
 
 

@@ -12,7 +12,7 @@ from models.dff import DFF
 from models.gffnet import GFFNet
 from models.resnet import DEPTHS
 from models.segnets import SegNet
-from models.weights import brought_weights, imagenet_weights, load_trunk, read_weights, unwrap
+from models.weights import brought_weights, imagenet_weights, load_backbone, read_weights, unwrap
 
 RESNETS = tuple(DEPTHS)
 ALL_BACKBONES = (*RESNETS, "wider_resnet38")
@@ -51,8 +51,8 @@ def build_model(
 ) -> nn.Module:
     """A network that turns float32 (N, 3, H, W), normalised, H and W at least 32, into a dictionary of logits.
 
-    pretrained: "none" (random), "imagenet" (torchvision's weights for the trunk, fetched by torchvision; for segmentation nets a file
-    that the user has brought), or the path of a file with weights of the trunk. options: those that OPTIONS lists for the model.
+    pretrained: "none" (random), "imagenet" (torchvision's weights for the backbone, fetched by torchvision; for segmentation nets a file
+    that the user has brought), or the path of a file with weights of the backbone. options: those that OPTIONS lists for the model.
     Raises ValueError for a name, backbone or option that does not exist, FileNotFoundError when weights cannot be had.
     """
     if name not in MODELS:
@@ -66,9 +66,9 @@ def build_model(
         )
     model = build(num_classes, backbone, **options)
     if pretrained == "imagenet":
-        load_trunk(
+        load_backbone(
             model, imagenet_weights(backbone) if task == "edge" else brought_weights(backbone)
         )
     elif pretrained != "none":
-        load_trunk(model, unwrap(read_weights(pretrained)))
+        load_backbone(model, unwrap(read_weights(pretrained)))
     return model

@@ -1,6 +1,6 @@
 """DecoupleSegNets: Improving Semantic Segmentation via Decoupled Body and Edge Supervision (Li et al., ECCV 2020).
 
-Shapes: N images, K classes, H x W pixels. x1..x5 are the trunk's stages; x2 has the detail, x5 (stride 8, h x w) the meaning.
+Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages; x2 has the detail, x5 (stride 8, h x w) the meaning.
 """
 
 import torch
@@ -17,7 +17,7 @@ from models.layers import (
     resize,
     seg_classifier,
 )
-from models.segnets import CONTEXTS, FINE_CHANNELS, seg_trunk
+from models.segnets import CONTEXTS, FINE_CHANNELS, seg_backbone
 
 # Two unpadded 3x3 convolutions of stride 2 need a map of 7 pixels, at stride 8.
 LEAST_SIZE = 49
@@ -40,7 +40,7 @@ class DecoupledNet(nn.Module):
         align_corners: bool = True,
     ) -> None:
         super().__init__()
-        self.backbone = seg_trunk(backbone)
+        self.backbone = seg_backbone(backbone)
         _, c2, _, _, c5 = self.backbone.channels
         self.context = CONTEXTS[context](c5)
         self.fine = conv1x1(c2, FINE_CHANNELS)

@@ -1,6 +1,6 @@
 """DFF: Dynamic Feature Fusion for Semantic Edge Detection (Hu et al., IJCAI 2019).
 
-Shapes: N images, K classes, H x W pixels. x1..x5 are the trunk's stages, at strides 1, 2, 4, 8, 8.
+Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages, at strides 1, 2, 4, 8, 8.
 """
 
 import torch

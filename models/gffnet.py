@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.fast.convolution import conv1x1
 from models.layers import ASPP, CONTEXT_CHANNELS, initialise_heads, resize, seg_classifier
-from models.segnets import seg_trunk
+from models.segnets import seg_backbone
 
 LEVEL_CHANNELS = 128
 FUSIONS = ("sequential", "simultaneous")
@@ -29,7 +29,7 @@ class GFFNet(nn.Module):
         if fusion not in FUSIONS:
             raise ValueError(f"no fusion {fusion!r}; there are {', '.join(FUSIONS)}")
         self.sequential = fusion == "sequential"
-        self.backbone = seg_trunk(backbone)
+        self.backbone = seg_backbone(backbone)
         _, c2, _, c4, c5 = self.backbone.channels
         self.context = ASPP(c5, project_kernel=3)
         levels, width = (c2, c4, CONTEXT_CHANNELS), LEVEL_CHANNELS

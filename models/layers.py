@@ -1,4 +1,4 @@
-"""Pieces that several nets share. Shapes: N images, C channels, H x W pixels of a picture, h x w of a feature map."""
+"""Pieces that several nets share. Shapes: N images, C channels, H x W pixels of an image, h x w of a feature map."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ CONTEXT_CHANNELS = 256
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Pad (N, C, H, W) with zeros at the right and the bottom until H and W are multiples; itself where they are already.
 
-    Zero is the mean colour of a normalised picture, with which the published training pads its crops too.
+    Zero is the mean colour of a normalised image, with which the published training pads its crops too.
     """
     height, width = image.shape[-2:]
     return _pad(image, -width % multiple, -height % multiple)
@@ -107,7 +107,7 @@ class PyramidPooling(nn.Module):
 
 
 def initialise_heads(*modules: nn.Module) -> None:
-    """He initialisation over the inputs, no bias: for what is trained from scratch on top of a trunk."""
+    """He initialisation over the inputs, no bias: for what is trained from scratch on top of a backbone."""
     for root in modules:
         for module in root.modules():
             if isinstance(module, nn.Conv2d):

@@ -220,5 +220,5 @@ def known(label: Tensor, ignore: int) -> Tensor:
 
 
 def at_least_single(logits: Tensor) -> Tensor:
-    """Half precision as float32: a sum over a picture's pixels does not fit it."""
+    """Half precision as float32: a sum over an image's pixels does not fit it."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

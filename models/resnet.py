@@ -1,8 +1,8 @@
-"""Residual networks (He et al., CVPR 2016) with dilation, as trunks that return every stage.
+"""Residual networks (He et al., CVPR 2016) with dilation, as backbones that return every stage.
 
 Parameter names are torchvision's, so that its ImageNet files load unchanged. Stem, stride and dilation are set here, by the builder,
-and nowhere else. The trunk of the edge nets (CASENet, Yu et al., CVPR 2017; DFF, Hu et al., IJCAI 2019) keeps the full picture size in
-its first stage: strides 1, 2, 4, 8, 8. The trunk of the segmentation nets (DecoupleSegNets, Li et al., ECCV 2020) starts with three
+and nowhere else. The backbone of the edge nets (CASENet, Yu et al., CVPR 2017; DFF, Hu et al., IJCAI 2019) keeps the full image size in
+its first stage: strides 1, 2, 4, 8, 8. The backbone of the segmentation nets (DecoupleSegNets, Li et al., ECCV 2020) starts with three
 3x3 convolutions: strides 2, 4, 8, 8, 8.
 """
 
@@ -137,14 +137,14 @@ class ResNet(nn.Module):
 
 
 def edge_resnet(backbone: str) -> ResNet:
-    """The trunk of CASENet and DFF: strides 1, 2, 4, 8, 8; dilations 2, 2, 2, 4 in every block of the four layers."""
+    """The backbone of CASENet and DFF: strides 1, 2, 4, 8, 8; dilations 2, 2, 2, 4 in every block of the four layers."""
     return ResNet(
         DEPTHS[backbone], stem_stride=1, layer_strides=(1, 2, 2, 1), dilations=(2, 2, 2, 4)
     )
 
 
 def seg_resnet(backbone: str) -> ResNet:
-    """The trunk of the segmentation nets: deep stem; strides 2, 4, 8, 8, 8; dilations 1, 1, 2, 4 in every block of the four layers."""
+    """The backbone of the segmentation nets: deep stem; strides 2, 4, 8, 8, 8; dilations 1, 1, 2, 4 in every block of the four layers."""
     return ResNet(
         DEPTHS[backbone],
         stem_stride=2,

@@ -1,6 +1,6 @@
 """FCN, PSPNet and DeepLabV3+ as the base nets of DecoupleSegNets (Li et al., ECCV 2020): one net, three kinds of context.
 
-Shapes: N images, K classes, H x W pixels. x1..x5 are the trunk's stages; x2 has the detail (stride 4, of WiderResNet 2), x5 the
+Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages; x2 has the detail (stride 4, of WiderResNet 2), x5 the
 meaning (stride 8). The published repository has these base nets with FCN and DeepLabV3+; `pspnet` is the same with its pyramid pooling.
 """
 
@@ -37,8 +37,8 @@ CONTEXTS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def seg_trunk(backbone: str) -> ResNet | WiderResNet:
-    """The trunk of that name, dilated to stride 8."""
+def seg_backbone(backbone: str) -> ResNet | WiderResNet:
+    """The backbone of that name, dilated to stride 8."""
     return WiderResNet() if backbone == "wider_resnet38" else seg_resnet(backbone)
 
 
@@ -50,7 +50,7 @@ class SegNet(nn.Module):
 
     def __init__(self, num_classes: int, backbone: str = "resnet101", *, context: str) -> None:
         super().__init__()
-        self.backbone = seg_trunk(backbone)
+        self.backbone = seg_backbone(backbone)
         _, c2, _, _, c5 = self.backbone.channels
         self.context = CONTEXTS[context](c5)
         self.fine = conv1x1(c2, FINE_CHANNELS)

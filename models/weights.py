@@ -19,7 +19,7 @@ Names = tuple[tuple[str, str | None], ...]
 
 # Theirs -> ours, by the beginning of the name; None: in the files, but used by nothing. The first match counts.
 DFF_NAMES: Names = (
-    ("pretrained.fc.", None),  # the trunk's ImageNet classifier
+    ("pretrained.fc.", None),  # the backbone's ImageNet classifier
     ("pretrained.", "backbone."),
     ("side5_w.", "weight_learner.project."),
     ("ada_learner.conv1.0.", "weight_learner.refine.0."),
@@ -202,10 +202,10 @@ BROUGHT_FILES = {
 }
 
 
-def load_trunk(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Fill `model.backbone`, and nothing else, from an ImageNet file's tensors; all of the trunk, or a WeightsError."""
-    trunk = {key.removeprefix("backbone."): value for key, value in translate(tensors).items()}
-    load_into(model.backbone, trunk)
+def load_backbone(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Fill `model.backbone`, and nothing else, from an ImageNet file's tensors; all of the backbone, or a WeightsError."""
+    backbone = {key.removeprefix("backbone."): value for key, value in translate(tensors).items()}
+    load_into(model.backbone, backbone)
 
 
 def imagenet_weights(backbone: str) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
-"""WiderResNet-38 (Wu, Shen and van den Hengel, 2016) with dilation, as a trunk that returns every stage.
+"""WiderResNet-38 (Wu, Shen and van den Hengel, 2016) with dilation, as a backbone that returns every stage.
 
 Pre-activation blocks (He et al., ECCV 2016): normalise, activate, convolve. Parameter names are those of the ImageNet file that the
-published segmentation nets start from. The classifier's normalisation is no part of the trunk: the last map leaves un-normalised,
+published segmentation nets start from. The classifier's normalisation is no part of the backbone: the last map leaves un-normalised,
 as published.
 """
 

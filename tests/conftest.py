@@ -34,7 +34,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in CamVid's layout, small enough to train on in a test: 8 train, 4 val and 3 test pictures of 64x48.
+    """A data set in CamVid's layout, small enough to train on in a test: 8 train, 4 val and 3 test images of 64x48.
 
     Eleven classes of blobs, each with its own colour, and void; tests that break a file copy the folder first.
     """

@@ -31,7 +31,7 @@ class CheckpointError(InputError):
 class ModelInfo:
     """What a checkpoint says about its network.
 
-    palette: uint8 (num_classes, 3), RGB. base_size: the long side in pixels to which pictures are resized before the network,
+    palette: uint8 (num_classes, 3), RGB. base_size: the long side in pixels to which images are resized before the network,
     0 = as they are. options: what the network was told beside its name, see `models.OPTIONS`.
     """
 
@@ -106,11 +106,11 @@ def create_model(
 def load_weights(
     model: nn.Module, path: str | Path, *, reset_classifier: bool = False
 ) -> list[str]:
-    """Fill a network from our own files, the official ones (DFF, CASENet, DecoupleSegNets, GFFNet), or ImageNet files (trunk only).
+    """Fill a network from our own files, the official ones (DFF, CASENet, DecoupleSegNets, GFFNet), or ImageNet files (backbone only).
 
     Every tensor is accounted for: missing, unexpected or wrongly shaped ones are a CheckpointError that lists them, except those of
     the classifier with `reset_classifier`. Returns the names of parameters that kept their values (none, the classifier's, or, for an
-    ImageNet file, all but the trunk's).
+    ImageNet file, all but the backbone's).
     """
     return _fill(model, path, read_checkpoint(path), model.classifier if reset_classifier else ())
 

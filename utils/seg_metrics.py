@@ -8,10 +8,10 @@ ECCV 2020). A pixel is on the boundary of class k if it differs in "is k" from i
 pixel is matched if the other map has a boundary pixel of the class within the tolerance; many may share one. As published:
 - ignored pixels are no class in both maps, so that both have the same boundary round them;
 - F is 1 where both maps lack a boundary of the class, which raises the mean of rare classes;
-- the score of a class is the mean of F over pictures.
+- the score of a class is the mean of F over images.
 
 Boundary IoU (Cheng et al., CVPR 2021): the IoU of the pixels of each class that lie within `distance` of its contour (chessboard distance,
-as in the authors' code) or of the picture's border, counted over the data set.
+as in the authors' code) or of the image's border, counted over the data set.
 """
 
 import math
@@ -86,7 +86,7 @@ def frequency_weighted_iou(counts: np.ndarray) -> float:
 
 
 def tolerance_pixels(bound: float, size: tuple[int, int]) -> float:
-    """The tolerance in pixels for a picture of `size` (H, W). bound < 1: fraction of the diagonal, rounded up; 1 and above: pixels."""
+    """The tolerance in pixels for an image of `size` (H, W). bound < 1: fraction of the diagonal, rounded up; 1 and above: pixels."""
     if not bound > 0:
         raise ValueError(
             f"a tolerance of {bound}; expected a fraction of the diagonal above 0, or pixels from 1 on"
@@ -97,7 +97,7 @@ def tolerance_pixels(bound: float, size: tuple[int, int]) -> float:
 def boundary_f(
     pred: np.ndarray, label: np.ndarray, num_classes: int, bound: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(sums float64 (K,), counts int64 (K,)) of one picture, as published: each class's F, and 1. Add them up over pictures.
+    """(sums float64 (K,), counts int64 (K,)) of one image, as published: each class's F, and 1. Add them up over images.
 
     bound: see `tolerance_pixels`.
     """
@@ -122,7 +122,7 @@ def boundary_f_measure(counts: np.ndarray) -> np.ndarray:
 def boundary_counts(
     pred: np.ndarray, label: np.ndarray, num_classes: int, bounds: Sequence[float]
 ) -> np.ndarray:
-    """int64 (B, K, 4) of one picture: matched true, true, matched predicted, predicted boundary pixels at each of B bounds.
+    """int64 (B, K, 4) of one image: matched true, true, matched predicted, predicted boundary pixels at each of B bounds.
 
     All classes and bounds in one pass: a pixel's boundaries are the bits of one integer, and from each boundary pixel the other map is
     searched outwards until every bit is found or the largest tolerance is reached.
@@ -154,7 +154,7 @@ def boundary_counts(
 def boundary_iou_counts(
     pred: np.ndarray, label: np.ndarray, num_classes: int, bound: float
 ) -> np.ndarray:
-    """int64 (K, 2) of one picture: pixels in the intersection and in the union of the two boundary regions of each class.
+    """int64 (K, 2) of one image: pixels in the intersection and in the union of the two boundary regions of each class.
 
     bound: how far the region reaches inwards from the contour, see `tolerance_pixels`. Ignored pixels are no class in both maps.
     """

@@ -83,7 +83,7 @@ Cityscapes needs an account: register at https://www.cityscapes-dataset.com/regi
     pip install cityscapesscripts
     csDownload -d {out} gtFine_trainvaltest.zip leftImg8bit_trainvaltest.zip
     cd {out} && unzip -o gtFine_trainvaltest.zip && unzip -o leftImg8bit_trainvaltest.zip
-The coarse labels are gtCoarse.zip, with the pictures leftImg8bit_trainextra.zip (44 GB).""",
+The coarse labels are gtCoarse.zip, with the images leftImg8bit_trainextra.zip (44 GB).""",
     "bdd": """\
 BDD100K needs an account: log in at https://bdd-data.berkeley.edu/ and download "10K Images" and "Segmentation".
     unzip bdd100k_images_10k.zip -d {out}
@@ -94,9 +94,9 @@ Mapillary Vistas is sent on request: fill in the form at https://www.mapillary.c
 so that {out} has training/, validation/, testing/ and config_v1.2.json (and config_v2.0.json).""",
     "kitti-odometry": """\
 KITTI odometry needs an account: register at https://www.cvlibs.net/datasets/kitti/eval_odometry.php and download
-"odometry data set (color, 65 GB)". It has no labels; python -m data.kitti_gtlabel takes label maps of its pictures.
+"odometry data set (color, 65 GB)". It has no labels; python -m data.kitti_gtlabel takes label maps of its images.
     unzip data_odometry_color.zip -d {out}
-The 200 labelled pictures of KITTI need none of this: python -m data.download kitti-semantics""",
+The 200 labelled images of KITTI need none of this: python -m data.download kitti-semantics""",
 }
 
 
@@ -162,7 +162,7 @@ def _comparison(source: Source) -> str:
     if source.sha256:
         return "as published"
     if source.pictures_sha256:
-        return "which differs from day to day; the pictures in it are checked instead"
+        return "which differs from day to day; the images in it are checked instead"
     return "with no published one to compare it with; kept beside it, and compared next time"
 
 
@@ -175,7 +175,7 @@ def unpack(archive: Path, out: Path, source: Source, stamp: dict[str, str]) -> i
         found = pictures_sha256(aside) if source.pictures_sha256 else None
         if found != source.pictures_sha256:
             raise InputError(
-                f"{archive}: the SHA-256 of its pictures is {found}, expected {source.pictures_sha256}; "
+                f"{archive}: the SHA-256 of its images is {found}, expected {source.pictures_sha256}; "
                 "delete it and try again; if this repeats, the publisher has changed the data set"
             )
         for split in source.splits:

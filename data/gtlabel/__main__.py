@@ -122,8 +122,8 @@ def label_dataset(args: argparse.Namespace) -> int:
                 maker.products(label, record.name),
             )
         )
-        picture = record.image if record.image is not None else record.label
-        rows.append(f"/{picture.relative_to(dataset.root).as_posix()} /{label.as_posix()}")
+        image = record.image if record.image is not None else record.label
+        rows.append(f"/{image.relative_to(dataset.root).as_posix()} /{label.as_posix()}")
     status = run_jobs(jobs, args, "edge labels")
     write_lines(out / f"{args.split}.txt", rows)
     return status

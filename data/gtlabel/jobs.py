@@ -1,6 +1,6 @@
 """The work of the label scripts: what is stale, here or on many machines, and what failed.
 
-A script makes one `Job` per picture. A job reads the picture's label files once and makes those of its products whose
+A script makes one `Job` per image. A job reads the image's label files once and makes those of its products whose
 files are missing or older than what they come from.
 """
 
@@ -22,7 +22,7 @@ WORKER_DIED = "a worker process died, perhaps for lack of memory; run again, wit
 
 
 class Product(Protocol):
-    """Something made from one picture's labels. `stamp` is the file that holds its settings (see `write_stamp`)."""
+    """Something made from one image's labels. `stamp` is the file that holds its settings (see `write_stamp`)."""
 
     stamp: Path
 
@@ -106,7 +106,7 @@ def run_jobs(jobs: Sequence[Job], args: argparse.Namespace, what: str) -> int:
     else:
         results = map(_attempt, todo)
     failures = [
-        r for r in tqdm(results, total=len(todo), desc=what, unit="picture", disable=None) if r[1]
+        r for r in tqdm(results, total=len(todo), desc=what, unit="image", disable=None) if r[1]
     ]
     print(
         f"{what}: {len(todo) - len(failures)} made, {len(jobs) - len(todo)} up to date, {len(failures)} failed"
@@ -117,7 +117,7 @@ def run_jobs(jobs: Sequence[Job], args: argparse.Namespace, what: str) -> int:
 
 
 def _attempt(job: Job) -> tuple[str, str | None]:
-    """(The job's name, None or the reason why it failed). Whatever one picture's files lead to, the others are done."""
+    """(The job's name, None or the reason why it failed). Whatever one image's files lead to, the others are done."""
     try:
         job.run()
     except (InputError, OSError) as error:

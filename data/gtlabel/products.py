@@ -1,4 +1,4 @@
-"""What a label script makes from one picture's label map: training label, evaluation truth, coloured picture."""
+"""What a label script makes from one image's label map: training label, evaluation truth, coloured image."""
 
 import argparse
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ class EvaluationTruth:
 
 
 @dataclass(frozen=True)
-class ColourPicture:
+class ColourImage:
     """The training label as people look at it: a colour per class, with a legend of the classes that occur."""
 
     path: Path
@@ -118,15 +118,15 @@ def draw(
 
     classes = list(_present(groups))
     palette = np.array(colours, np.uint8)
-    picture = np.full((*groups[0].shape, 3), 255, np.uint8)
+    image = np.full((*groups[0].shape, 3), 255, np.uint8)
     if (
         classes
     ):  # only the classes that occur: 19 maps of probabilities of a 2048x1024 frame take 160 MB
         edges = np.stack(
             [groups[k // PNG_CLASSES] & np.uint32(1 << k % PNG_CLASSES) != 0 for k in classes]
         )
-        picture = draw_edges(edges, palette[classes])
-    return add_legend(picture, classes, names, palette)
+        image = draw_edges(edges, palette[classes])
+    return add_legend(image, classes, names, palette)
 
 
 def add_product_flags(parser: argparse.ArgumentParser, *, scale: float) -> None:
@@ -148,13 +148,13 @@ def add_product_flags(parser: argparse.ArgumentParser, *, scale: float) -> None:
         "--mat", action=boolean, default=False, help="also the published .mat structures"
     )
     group.add_argument(
-        "--visualize", action=boolean, default=False, help="also coloured pictures, OUT/view"
+        "--visualize", action=boolean, default=False, help="also coloured images, OUT/view"
     )
 
 
 @dataclass(frozen=True)
 class ProductMaker:
-    """The products of each picture, by the flags; they lie below `out`.
+    """The products of each image, by the flags; they lie below `out`.
 
     palette: uint8 (K, 3), RGB. settings: what else the products depend on, to be kept in the stamps.
     """
@@ -186,9 +186,7 @@ class ProductMaker:
         if args.visualize:
             colours = tuple(tuple(colour) for colour in self.palette.tolist())
             view = self.out / "view" / label
-            made.append(
-                ColourPicture(view, self._training_stamp, rule, radius, self.names, colours)
-            )
+            made.append(ColourImage(view, self._training_stamp, rule, radius, self.names, colours))
         if args.eval:
             kinds = ("inst", "cls") if rule.instance_sensitive else ("cls",)
             for mode, kind in product(("thin", "raw"), kinds):

@@ -1,6 +1,6 @@
 """Class-uniform sampling (Zhu et al., CVPR 2019): a share of each epoch's crops is centred on classes, the same number on each class.
 
-A picture is divided into square tiles. For each tile and class present in it, the index holds the centre of the class's pixels; a crop
+An image is divided into square tiles. For each tile and class present in it, the index holds the centre of the class's pixels; a crop
 is then placed so that it holds such a point. The index depends on the labels alone, so it is made once and kept beside them.
 """
 
@@ -136,7 +136,7 @@ def tile_centroids(label: np.ndarray, num_classes: int, tile: int) -> np.ndarray
     """int32 (M, 3): (class, y, x), the centre of mass, rounded down, of every class in every tile of a label uint8 (H, W).
 
     As published only whole tiles count, from the top left corner on; but a side shorter than a tile is one tile (published: none, so
-    that such pictures would never be drawn).
+    that such images would never be drawn).
     """
     height, width = label.shape
     rows, columns = min(tile, height), min(tile, width)

@@ -45,14 +45,14 @@ class EdgeLabels:
         return cls(dataset, instance_sensitive, files or None)
 
     def sample(self, index: int) -> Sample:
-        """The picture, and the label maps if the edges are made of them; to decode them beside files would be for nothing."""
+        """The image, and the label maps if the edges are made of them; to decode them beside files would be for nothing."""
         if self.files is None:
             return self.dataset[index]
         record = self.dataset.records[index]
         return Sample(self.dataset.read_image(record), None, None, record.name)
 
     def maps(self, index: int, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `edges` needs of a whole picture, to be resized and cropped with it: (label, instance) or (bits, None)."""
+        """What `edges` needs of a whole image, to be resized and cropped with it: (label, instance) or (bits, None)."""
         if self.files is None:
             if sample.label is None:
                 raise InputError(
@@ -63,7 +63,7 @@ class EdgeLabels:
         if bits.shape != sample.image.shape[:2]:
             (height, width), (h, w) = sample.image.shape[:2], bits.shape
             raise InputError(
-                f"{self.files[index]}: is {w}x{h}, but the picture {sample.name} is {width}x{height}"
+                f"{self.files[index]}: is {w}x{h}, but the image {sample.name} is {width}x{height}"
             )
         return bits, None
 

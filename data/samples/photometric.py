@@ -1,6 +1,6 @@
-"""Published changes of a picture's look: colour jitter, then Gaussian blur (Zhu et al., CVPR 2019; DecoupleSegNets, ECCV 2020).
+"""Published changes of an image's look: colour jitter, then Gaussian blur (Zhu et al., CVPR 2019; DecoupleSegNets, ECCV 2020).
 
-Pictures are uint8 (H, W, 3), RGB. The factors mean what they mean in Pillow's enhancers, to within a level of rounding.
+Images are uint8 (H, W, 3), RGB. The factors mean what they mean in Pillow's enhancers, to within a level of rounding.
 """
 
 from collections.abc import Callable
@@ -35,17 +35,17 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    """Mix with black: 0 gives black, 1 the picture, 2 twice its values."""
+    """Mix with black: 0 gives black, 1 the image, 2 twice its values."""
     return _toward(image, 0, factor)
 
 
 def contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Mix with the picture's mean grey: 0 gives an even grey, 1 the picture."""
+    """Mix with the image's mean grey: 0 gives an even grey, 1 the image."""
     return _toward(image, int(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean() + 0.5), factor)
 
 
 def saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Mix with its own grey picture: 0 gives black and white, 1 the picture."""
+    """Mix with its own grey image: 0 gives black and white, 1 the image."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.addWeighted(image, factor, cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), 1 - factor, 0)
 

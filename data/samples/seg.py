@@ -88,7 +88,7 @@ class SegTraining:
 
 
 def crop_label(crop: Crop) -> np.ndarray:
-    """uint8 (C, C): the label below a crop, 255 on padding, mirrored as its picture is."""
+    """uint8 (C, C): the label below a crop, 255 on padding, mirrored as its image is."""
     label = np.full(crop.image.shape[:2], IGNORE, np.uint8)
     label[crop.inside] = crop.maps[0][crop.inner]
     return np.ascontiguousarray(label[:, ::-1]) if crop.mirror else label

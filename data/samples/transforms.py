@@ -1,6 +1,6 @@
 """Published augmentation: random scale, crop, mean-colour padding with a valid mask, mirror; for segmentation also colours and blur.
 
-Only the part of the picture that ends up in the crop is resized. Every random choice comes from the generator that the caller
+Only the part of the image that ends up in the crop is resized. Every random choice comes from the generator that the caller
 hands in, so that a crop is a function of (seed, epoch, index).
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from data.samples.photometric import blur, jitter
 
-# ImageNet's mean and standard deviation, RGB, for pictures in 0..1.
+# ImageNet's mean and standard deviation, RGB, for images in 0..1.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 MEAN_COLOR = tuple(round(255 * mean) for mean in MEAN)
@@ -36,7 +36,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Window:
-    """Where a crop lies in its scaled picture: `size` (height, width) of the whole picture after scaling, the crop's `top`
+    """Where a crop lies in its scaled image: `size` (height, width) of the whole image after scaling, the crop's `top`
     and `left` in it, and whether the crop is mirrored."""
 
     size: tuple[int, int]
@@ -47,10 +47,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Crop:
-    """image: uint8 (C, C, 3). inside: rows and columns of the crop that hold picture; the rest is padding, at the right and bottom.
+    """image: uint8 (C, C, 3). inside: rows and columns of the crop that hold image; the rest is padding, at the right and bottom.
 
-    maps: what the given maps hold below the crop, with up to `margin` more pixels of the picture on each side, so that a rule
-    that looks at neighbours sees the same ones as in the whole picture; `inner` cuts that margin away again. Not yet
+    maps: what the given maps hold below the crop, with up to `margin` more pixels of the image on each side, so that a rule
+    that looks at neighbours sees the same ones as in the whole image; `inner` cuts that margin away again. Not yet
     mirrored: `mirror` says whether the image is.
     """
 
@@ -68,8 +68,8 @@ def draw_window(
     rng: np.random.Generator,
     around: tuple[int, int] | None = None,
 ) -> Window:
-    """Choose mirror, scale and place of a crop, in this order. around: (y, x) of a pixel of the unscaled picture that the crop must
-    hold; its place within the crop is random, but for the picture's border, which the crop does not cross."""
+    """Choose mirror, scale and place of a crop, in this order. around: (y, x) of a pixel of the unscaled image that the crop must
+    hold; its place within the crop is random, but for the image's border, which the crop does not cross."""
     mirror = bool(augmentation.mirror and rng.random() < 0.5)
     long_side = max(height, width)
     base = augmentation.base_size or long_side
@@ -99,7 +99,7 @@ def cut(
     *,
     margin: int = 0,
 ) -> Crop:
-    """The crop of a picture uint8 (H, W, 3) that `window` describes, and of maps (H, W) of any type, taken nearest."""
+    """The crop of an image uint8 (H, W, 3) that `window` describes, and of maps (H, W) of any type, taken nearest."""
     rows = _Span(image.shape[0], window.size[0], window.top, crop_size, margin)
     columns = _Span(image.shape[1], window.size[1], window.left, crop_size, margin)
     crop = np.full((crop_size, crop_size, 3), MEAN_COLOR, np.uint8)
@@ -113,7 +113,7 @@ def cut(
 
 
 def change_look(crop: Crop, augmentation: Augmentation, rng: np.random.Generator) -> None:
-    """Colour jitter and blur of a crop's picture, in place, in the published order; padding stays as it is."""
+    """Colour jitter and blur of a crop's image, in place, in the published order; padding stays as it is."""
     rows, columns = crop.inside
     if crop.mirror:
         columns = slice(crop.image.shape[1] - columns.stop, None)
@@ -158,7 +158,7 @@ class _Span:
 
 
 def _resized(image: np.ndarray, rows: _Span, columns: _Span) -> np.ndarray:
-    """The crop's part of the picture: bilinear on the picture, first shrunk by area if it shrinks to below 3/4."""
+    """The crop's part of the image: bilinear on the image, first shrunk by area if it shrinks to below 3/4."""
     shrink = min(rows.scaled / rows.source, columns.scaled / columns.source)
     if shrink < 0.75:
         whole = cv2.resize(image, (columns.scaled, rows.scaled), interpolation=cv2.INTER_AREA)

@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
     plan = Plan(args.seed, args.train, args.val, args.test, width, height)
     make_scenes(args.root, plan, overwrite=args.overwrite)
     counts = ", ".join(f"{plan.count(part)} {part}" for part in PARTS)
-    print(f"{args.root}: {counts} pictures of {width}x{height}, seed {plan.seed}")
+    print(f"{args.root}: {counts} images of {width}x{height}, seed {plan.seed}")
 
 
 if __name__ == "__main__":

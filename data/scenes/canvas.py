@@ -1,11 +1,11 @@
-"""What every scene is drawn with: dice, a pinhole camera, a canvas that keeps picture and ground truth together.
+"""What every scene is drawn with: dice, a pinhole camera, a canvas that keeps image and ground truth together.
 
 Every machine must draw the same bits. So choices come from the generator's raw doubles and from +, -, *, / and
 rounding, which IEEE 754 fixes to the last bit (no sine, no power), shapes are polygons with whole-numbered corners, and
 pixels are computed in integers.
 
 World: x to the right, y up from the ground, z forward, in metres. Canvas: u to the right, v down, in pixels of the
-canvas, which is twice as wide and high as the picture: reduced, outlines get the mixed pixels of a real camera.
+canvas, which is twice as wide and high as the image: reduced, outlines get the mixed pixels of a real camera.
 """
 
 from collections import Counter
@@ -94,13 +94,13 @@ class Camera:
 
 
 class Canvas:
-    """Picture, label ids and instance ids, drawn together from the farthest object to the nearest.
+    """Image, label ids and instance ids, drawn together from the farthest object to the nearest.
 
-    picture: uint8 (H, W, 3) RGB. label: uint8 (H, W) and instance: uint16 (H, W), Cityscapes' label and instance ids.
+    image: uint8 (H, W, 3) RGB. label: uint8 (H, W) and instance: uint16 (H, W), Cityscapes' label and instance ids.
     """
 
     def __init__(self, width: int, height: int, haze: Color) -> None:
-        self.picture = np.zeros((height, width, 3), np.uint8)
+        self.image = np.zeros((height, width, 3), np.uint8)
         self.label = np.zeros((height, width), np.uint8)
         self.instance = np.zeros((height, width), np.uint16)
         self.haze = haze
@@ -122,11 +122,11 @@ class Canvas:
         self._haze_percent = min(60, int(z * 0.7))
 
     def fill(self, points: Points, color: Color) -> None:
-        """A polygon of the object, in picture and ground truth."""
+        """A polygon of the object, in image and ground truth."""
         self._draw(points, color, marked=True)
 
     def detail(self, points: Points, color: Color) -> None:
-        """A polygon in the picture alone: something on the object that is no boundary of it."""
+        """A polygon in the image alone: something on the object that is no boundary of it."""
         self._draw(points, color, marked=False)
 
     def mark(self, points: Points) -> None:
@@ -135,7 +135,7 @@ class Canvas:
 
     def shade(self, points: Points, percent: int) -> None:
         """A shadow: what is in the polygon keeps `percent` of its light. The ground truth doesn't change."""
-        raster.darken(self.picture, self._runs(points), percent)
+        raster.darken(self.image, self._runs(points), percent)
 
     def _draw(self, points: Points, color: Color | None, *, marked: bool) -> None:
         runs = self._runs(points)
@@ -144,7 +144,7 @@ class Canvas:
             mixed = [
                 (c * (100 - far) + h * far) // 100 for c, h in zip(color, self.haze, strict=True)
             ]
-            raster.paint(self.picture, runs, (mixed[0], mixed[1], mixed[2]))
+            raster.paint(self.image, runs, (mixed[0], mixed[1], mixed[2]))
         if marked:
             raster.assign(self.label, runs, self._ids[0])
             raster.assign(self.instance, runs, self._ids[1])

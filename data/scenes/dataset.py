@@ -3,7 +3,7 @@
     python -m data.scenes --root datasets/scenes
 
 `build_dataset("scenes", root, split)` draws the set at `root` when it isn't there: 200 train, 50 val and 20 test
-pictures of 320x160, in well under a minute. Every picture is a function of (seed, split, index) alone, to the last bit.
+images of 320x160, in well under a minute. Every image is a function of (seed, split, index) alone, to the last bit.
 """
 
 import contextlib
@@ -52,11 +52,11 @@ class Plan:
             or self.train + self.val + self.test == 0
         ):
             raise InputError(
-                f"the seed and the numbers of pictures must not be negative, nor all be 0; found {self}"
+                f"the seed and the numbers of images must not be negative, nor all be 0; found {self}"
             )
         if min(self.width, self.height) < 64 or max(self.width, self.height) > 4096:
             raise InputError(
-                f"pictures must have sides of 64..4096; found {self.width}x{self.height}"
+                f"images must have sides of 64..4096; found {self.width}x{self.height}"
             )
 
     def count(self, part: str) -> int:
@@ -77,7 +77,7 @@ class Scenes(Cityscapes):
         wanted = sum(plan.count(part) for part in SPLITS[split])
         if len(self) != wanted:
             raise InputError(
-                f"{root}: found {len(self)} pictures of split {split!r}, but {STAMP} says {wanted}; "
+                f"{root}: found {len(self)} images of split {split!r}, but {STAMP} says {wanted}; "
                 "delete the folder and it will be drawn anew"
             )
 
@@ -135,11 +135,11 @@ def _draw_files(folder: Path, plan: Plan, job: tuple[str, int]) -> None:
     from data.scenes.layout import draw_scene  # here, because reading a set needs none of it
 
     part, index = job
-    picture, label, instance = draw_scene(
+    image, label, instance = draw_scene(
         plan.seed, PARTS.index(part), index, plan.width, plan.height
     )
     place, name = f"{part}/{TOWNS[part]}", f"{TOWNS[part]}_{plan.seed:06d}_{index:06d}"
-    write_png(folder / "leftImg8bit" / place / f"{name}_leftImg8bit.png", picture)
+    write_png(folder / "leftImg8bit" / place / f"{name}_leftImg8bit.png", image)
     write_png(folder / "gtFine" / place / f"{name}_gtFine_labelIds.png", label)
     write_png(folder / "gtFine" / place / f"{name}_gtFine_instanceIds.png", instance)
 

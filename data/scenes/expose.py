@@ -1,4 +1,4 @@
-"""From the canvas to a picture: texture, lens, light, noise, and the frame of Cityscapes' rectified pictures."""
+"""From the canvas to an image: texture, lens, light, noise, and the frame of Cityscapes' rectified images."""
 
 import cv2
 import numpy as np
@@ -19,18 +19,18 @@ EDGE, ROI = BY_NAME["rectification border"].id, BY_NAME["out of roi"].id
 
 
 def expose(dice: Dice, canvas: Canvas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Texture, lens, light and noise; reduce by two; put the frame of Cityscapes' rectified pictures around."""
+    """Texture, lens, light and noise; reduce by two; put the frame of Cityscapes' rectified images around."""
     height, width = canvas.label.shape
-    picture = canvas.picture.astype(np.int16)
+    image = canvas.image.astype(np.int16)
     for scale, which in ((1, 0), (2, 0), (8, 1), (32, 1)):
         strength = np.full(256, 10, np.int16)
         for name, amounts in TEXTURE.items():
             strength[BY_NAME[name].id] = amounts[which]
-        picture += (_cloud(dice, width, height, scale) * strength[canvas.label] >> 8)[:, :, None]
-    picture = picture[::2, ::2] + picture[1::2, ::2] + picture[::2, 1::2] + picture[1::2, 1::2]
-    picture = _light(dice, np.clip(picture >> 2, 0, 255).astype(np.int32))
+        image += (_cloud(dice, width, height, scale) * strength[canvas.label] >> 8)[:, :, None]
+    image = image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]
+    image = _light(dice, np.clip(image >> 2, 0, 255).astype(np.int32))
     label, instance = canvas.label[1::2, 1::2].copy(), canvas.instance[1::2, 1::2].copy()
-    return _frame(picture, label, instance)
+    return _frame(image, label, instance)
 
 
 def _cloud(dice: Dice, width: int, height: int, scale: int) -> np.ndarray:
@@ -46,32 +46,30 @@ def _cloud(dice: Dice, width: int, height: int, scale: int) -> np.ndarray:
     )
 
 
-def _light(dice: Dice, picture: np.ndarray) -> np.ndarray:
+def _light(dice: Dice, image: np.ndarray) -> np.ndarray:
     """Exposure, colour cast, brightness that falls off to one side, blur and sensor noise: int (H, W, 3) -> uint8."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     across, down = dice.whole(-50, 50), dice.whole(-30, 30)
     slope = across * np.arange(width)[None] // width + down * np.arange(height)[:, None] // height
     gain = (
         dice.whole(200, 300) + slope[:, :, None] + np.array([dice.whole(-14, 14) for _ in range(3)])
     )
-    picture = picture * gain >> 8
+    image = image * gain >> 8
     if dice.chance(0.5):
-        padded = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
         rows = padded[:-2] + 6 * padded[1:-1] + padded[2:]
-        picture = (rows[:, :-2] + 6 * rows[:, 1:-1] + rows[:, 2:]) >> 6
-    grain = [dice.rng.integers(-6, 7, picture.shape, dtype=np.int16) for _ in range(2)]
-    return np.clip(picture + (grain[0] + grain[1]) * dice.whole(3, 10) // 10, 0, 255).astype(
-        np.uint8
-    )
+        image = (rows[:, :-2] + 6 * rows[:, 1:-1] + rows[:, 2:]) >> 6
+    grain = [dice.rng.integers(-6, 7, image.shape, dtype=np.int16) for _ in range(2)]
+    return np.clip(image + (grain[0] + grain[1]) * dice.whole(3, 10) // 10, 0, 255).astype(np.uint8)
 
 
 def _frame(
-    picture: np.ndarray, label: np.ndarray, instance: np.ndarray
+    image: np.ndarray, label: np.ndarray, instance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A black rim left and above (rectification border), one right and below that is out of the region of interest."""
     rim = max(1, label.shape[0] // 80)
     for ids in (label, instance):
         ids[-rim:], ids[:, -rim:] = ROI, ROI
         ids[: rim // 2 + 1], ids[:, :rim] = EDGE, EDGE
-    picture[label == EDGE] = 0
-    return picture, label, instance
+    image[label == EDGE] = 0
+    return image, label, instance

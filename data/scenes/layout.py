@@ -1,7 +1,7 @@
 """One scene: what stands where in the street, drawn from far to near.
 
 Colour alone never gives a class away: houses, cars and clothes share their colours, and light and haze change from
-picture to picture. Shadows, windows, lane marks and joints put edges where no class ends.
+image to image. Shadows, windows, lane marks and joints put edges where no class ends.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ Actor = tuple[float, Callable[[], None]]  # depth, what draws it
 def draw_scene(
     seed: int, split: int, index: int, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw picture number `index` of a split.
+    """Draw image number `index` of a split.
 
-    Returns the picture uint8 (H, W, 3) RGB, label ids uint8 (H, W) and instance ids uint16 (H, W) as in Cityscapes.
+    Returns the image uint8 (H, W, 3) RGB, label ids uint8 (H, W) and instance ids uint16 (H, W) as in Cityscapes.
     """
     dice = Dice(seed, split, index)
     lit = dice.pick(("left", "right"))

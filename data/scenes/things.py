@@ -294,7 +294,7 @@ def _upper_body(stage: Stage, figure: Cutout, coat: Color, *, lean: float, hip: 
 
 
 def _outline(stage: Stage, rim: Points, figure: Cutout, color: Color) -> None:
-    """A thin ring in the picture, through which what lies behind stays visible."""
+    """A thin ring in the image, through which what lies behind stays visible."""
     thick = max(2, round(0.05 * figure.scale))
     for (u0, v0), (u1, v1) in zip(rim, rim[1:] + rim[:1], strict=True):
         stage.canvas.detail(

@@ -4,10 +4,10 @@
     python test.py --task edge --predictions baselines/prior --dataset camvid --data-root datasets/CamVid --split test
     python test.py --task edge --predictions baselines/sobel --dataset camvid --data-root datasets/CamVid --split test
 
-prior: where edges of the class lie in the training pictures, the same prediction for every picture: mean of the
+prior: where edges of the class lie in the training images, the same prediction for every image: mean of the
 training edge maps (radius 2, at the size of the predictions), divided by its largest value per class.
-sobel: the picture's gradient times that prior. The gradient is the length of the Sobel vector (3x3, largest over the
-channels), divided by its 99.5th percentile in the picture and cut off at 1, so that no single hard edge sets the scale.
+sobel: the image's gradient times that prior. The gradient is the length of the Sobel vector (3x3, largest over the
+channels), divided by its 99.5th percentile in the image and cut off at 1, so that no single hard edge sets the scale.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> None:
     train = build_dataset(args.dataset, args.data_root, args.train_split)
     test = build_dataset(args.dataset, args.data_root, args.split)
     prior = location_prior(train, args.base_size)
-    for record in tqdm(test.records, unit="picture", disable=None):
+    for record in tqdm(test.records, unit="image", disable=None):
         image = test.read_image(record)
         if args.base_size:
             image = resize_long_side(image, args.base_size)

@@ -1,7 +1,7 @@
 """How long the edge evaluation takes, on one thread, beside the published matcher and beside scikit-image.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/edge_eval.py                       # needs ../shared
-    OMP_NUM_THREADS=1 python tests/benchmarks/edge_eval.py --images 3 --hard     # more pictures, and maps made to be hard
+    OMP_NUM_THREADS=1 python tests/benchmarks/edge_eval.py --images 3 --hard     # more images, and maps made to be hard
 
 Times are processor seconds of this process, the best of `--repeat` runs (other work on the machine disturbs them less than the
 clock). "published" are the figures of golden/edges/README.md, section 6, timed once on a machine of the same kind by whoever made
@@ -55,7 +55,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--images",
         type=int,
         default=1,
-        help="Cityscapes pictures to score whole (19 classes, thin and raw)",
+        help="Cityscapes images to score whole (19 classes, thin and raw)",
     )
     parser.add_argument("--repeat", type=int, default=3, help="runs of which the best counts")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""How fast edge labels of 2048x1024 Cityscapes frames are made, per picture, on one core.
+"""How fast edge labels of 2048x1024 Cityscapes frames are made, per image, on one core.
 
     python tests/benchmarks/gtlabel.py [--root datasets/cityscapes] [--frames 18] [--workers 2] [--repeat 5]
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) -> None:
-    """Per picture, one thread."""
+    """Per image, one thread."""
     times: dict[str, list[float]] = {}
     for frame in frames:
         truth = script.read_truth(frame.label, frame.instance)
@@ -76,7 +76,7 @@ def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) 
     ms = {name: 1000 * float(np.mean(one)) for name, one in times.items()}
     height, width = truth[0].shape
     print(
-        f"{len(frames)} frames of {width}x{height}, one thread, ms per picture (published: {PUBLISHED})"
+        f"{len(frames)} frames of {width}x{height}, one thread, ms per image (published: {PUBLISHED})"
     )
     print(f"  reading two PNGs and writing one, nothing computed   {ms['files']:7.1f}")
     print(f"  training label, the rule alone                       {ms['rule']:7.1f}")
@@ -103,23 +103,23 @@ def evaluation_rules(label: np.ndarray, instance: np.ndarray) -> None:
 
 
 def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: int) -> None:
-    """Whole runs of the command, over few and many pictures: what starting costs, and what each picture costs."""
+    """Whole runs of the command, over few and many images: what starting costs, and what each image costs."""
     few, many = count, 5 * count
     roots = {
         number: copy_frames(frames, folder / f"{number} frames", number) for number in (few, many)
     }
-    per_picture = {}
+    per_image = {}
     for n in (1, workers):
         seconds = {}
         for number, root in roots.items():
             seconds[number], peak = command(root, folder / f"{number} out {n}", n)
-        per_picture[n] = (seconds[many] - seconds[few]) / (many - few)
+        per_image[n] = (seconds[many] - seconds[few]) / (many - few)
         print(
             f"  {n} worker(s): {few} frames {seconds[few]:.1f} s, {many} frames {seconds[many]:.1f} s, so "
-            f"{1000 * per_picture[n]:.0f} ms per picture"
+            f"{1000 * per_image[n]:.0f} ms per image"
             + (f"; peak memory {peak} MB (bar: 500)" if n == 1 else "")
         )
-    ratio = per_picture[1] / per_picture[workers]
+    ratio = per_image[1] / per_image[workers]
     print(
         f"  {workers} workers make labels {ratio:.2f}x as fast as one (bar: 1.8x with 2; wants {workers} idle cores)"
     )

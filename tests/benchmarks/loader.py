@@ -2,7 +2,7 @@
 
     python tests/benchmarks/loader.py --root datasets/cityscapes
 
-Edge task: a 2048x1024 picture and its 24-bit label file (or, as we do it by default, the label and instance maps), mirror, scale 0.75 to 2,
+Edge task: a 2048x1024 image and its 24-bit label file (or, as we do it by default, the label and instance maps), mirror, scale 0.75 to 2,
 crop 640. Decoupled task: the relaxed classes and edges of a crop of 832, from labels in memory. Chains take turns, sample by sample, on one
 core; medians. The restated chains give the loss its maps of floats, as the published ones do; ours send bits, which the device opens.
 
@@ -45,7 +45,7 @@ BARS = {"edges": 1.3, "relaxed": 5}
 def plain_edge_sample(
     image_path: Path, label_path: Path, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(picture (3, C, C), edges (K, C, C)): read both, mirror, resize the whole, pad, crop, one plane for each class."""
+    """(image (3, C, C), edges (K, C, C)): read both, mirror, resize the whole, pad, crop, one plane for each class."""
     image, label = Image.open(image_path).convert("RGB"), Image.open(label_path).convert("RGB")
     if rng.random() < 0.5:
         image, label = (p.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for p in (image, label))
@@ -122,7 +122,7 @@ def edge_table(dataset: Dataset, folder: Path, samples: int) -> None:
     print(
         f"{'ours, from label and instance maps':44}{labels:8.4f}{1 / labels:11.1f}{plain / labels:7.2f}   >= {BARS['edges']}"
     )
-    print(f"{'  decoding the picture and the label file':44}{decoding:8.4f}")
+    print(f"{'  decoding the image and the label file':44}{decoding:8.4f}")
     bits = torch.from_numpy(np.zeros((1, EDGE_CROP, EDGE_CROP), np.int32))
     (opening,) = medians([lambda _: unpack_edges(bits, CLASSES)], samples)
     print(f"{'  opening the bits, on the device':44}{opening:8.4f}")
@@ -185,7 +185,7 @@ def main(args: argparse.Namespace) -> None:
     dataset = build_dataset("cityscapes", args.root, "train")
     if dataset[0].image.shape != (1024, 2048, 3):
         raise InputError(
-            f"{args.root}: pictures are not of 2048x1024; give the full data set or a part of it with --root"
+            f"{args.root}: images are not of 2048x1024; give the full data set or a part of it with --root"
         )
     with tempfile.TemporaryDirectory() as folder:
         script.main(

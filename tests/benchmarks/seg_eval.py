@@ -1,11 +1,11 @@
-"""Time of the segmentation scores and memory of multi-scale inference, on 2048x1024 pictures of 19 classes that we draw.
+"""Time of the segmentation scores and memory of multi-scale inference, on 2048x1024 images of 19 classes that we draw.
 
     python tests/benchmarks/seg_eval.py
     python tests/benchmarks/seg_eval.py --inference --net deeplabv3plus --backbone resnet18 --device cpu
 
 This should give, on one core of an AMD EPYC shared with other jobs: boundary F at the four published tolerances in
-0.025 s (the published function takes 39.5 s), all scores of a picture with reading its two PNGs in 0.05 s, so 500
-pictures in 3 s on 8 cores. Memory of the seven mirrored scales, in windows one by one, above the loaded net: 0.96 GB
+0.025 s (the published function takes 39.5 s), all scores of an image with reading its two PNGs in 0.05 s, so 500
+images in 3 s on 8 cores. Memory of the seven mirrored scales, in windows one by one, above the loaded net: 0.96 GB
 for `dot` (0.76 GB of score maps, 0.2 GB for the logits of a window); with --quick 1.9 GB for deeplabv3plus over
 resnet18 and 2.9 GB for deeplabv3plus_decouple over resnet50, where the net's own forward pass decides.
 """
@@ -30,7 +30,7 @@ from data.errors import run
 from data.image_io import read_index, write_png
 from data.scenes.layout import draw_scene
 from models import build_model
-from utils.evaluation.segmentation.scores import SegProtocol, count_picture
+from utils.evaluation.segmentation.scores import SegProtocol, count_image
 from utils.inference.device import pick_device
 from utils.inference.predictor import predict_labels
 from utils.inference.sliding_window import Windows
@@ -43,7 +43,7 @@ PUBLISHED_SECONDS = dict(
 )  # golden/edges, section 6
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 WINDOW = 832
-BARS = {"speed": 50, "seconds": 120, "pictures": 500, "cores": 8}
+BARS = {"speed": 50, "seconds": 120, "images": 500, "cores": 8}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -132,7 +132,7 @@ def report_scores(repeat: int) -> None:
 
 
 def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) -> None:
-    """Everything that `test.py --task seg --predictions` does for a picture."""
+    """Everything that `test.py --task seg --predictions` does for an image."""
     protocol = SegProtocol(tuple(label.name for label in TRAIN_LABELS))
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.png" for name in ("pred", "truth")]
@@ -140,12 +140,12 @@ def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) ->
         for pair in pairs:
             for path, ids in zip(paths, pair, strict=True):
                 write_png(path, ids)
-            work = lambda: count_picture(*(read_index(path) for path in paths), protocol)  # noqa: E731 - timed as it is
+            work = lambda: count_image(*(read_index(path) for path in paths), protocol)  # noqa: E731 - timed as it is
             slowest = max(slowest, seconds(work, repeat))
-    whole = slowest * BARS["pictures"] / BARS["cores"]
+    whole = slowest * BARS["images"] / BARS["cores"]
     print(
-        f"all scores of a picture at {len(protocol.bounds)} tolerances, PNGs read: {slowest:.3f} s; by extrapolation "
-        f"{BARS['pictures']} on {BARS['cores']} cores: {whole:.0f} s (bar: {BARS['seconds']})"
+        f"all scores of an image at {len(protocol.bounds)} tolerances, PNGs read: {slowest:.3f} s; by extrapolation "
+        f"{BARS['images']} on {BARS['cores']} cores: {whole:.0f} s (bar: {BARS['seconds']})"
     )
 
 
@@ -161,16 +161,16 @@ class Dot(nn.Module):
 
 
 def report_inference(args: argparse.Namespace) -> None:
-    """Peak memory and time of one picture at seven scales, mirrored, in windows of 832 px."""
+    """Peak memory and time of one image at seven scales, mirrored, in windows of 832 px."""
     device = pick_device(args.device)
-    picture = draw_scene(0, 1, 0, *SIZE)[0]
+    image = draw_scene(0, 1, 0, *SIZE)[0]
     model = (
         Dot()
         if args.net == "dot"
         else build_model(args.net, num_classes=CLASSES, backbone=args.backbone)
     )
     model.eval().to(device)
-    predict_labels(model, picture[:64, :64], device=device)
+    predict_labels(model, image[:64, :64], device=device)
     before = _peak_mb(device)
     start = time.perf_counter()
     scales = SCALES
@@ -178,7 +178,7 @@ def report_inference(args: argparse.Namespace) -> None:
         every, scales = Windows.places, (1.0, max(SCALES))
         Windows.places = lambda self, views: every(self, views)[:1] + every(self, views)[-1:]
     modes = {"window": WINDOW, "scales": scales, "mirror": True, "batch_size": args.batch_size}
-    predict_labels(model, picture, device=device, **modes)
+    predict_labels(model, image, device=device, **modes)
     taken, after = time.perf_counter() - start, _peak_mb(device)
     name = args.net if args.net == "dot" else f"{args.net}-{args.backbone}"
     print(

@@ -141,7 +141,7 @@ class Step:
 
 
 def draw_crop(args: argparse.Namespace) -> dict[str, Tensor]:
-    """What a worker sends: a random picture, a few per cent of edge pixels, padding along the bottom."""
+    """What a worker sends: a random image, a few per cent of edge pixels, padding along the bottom."""
     rng, shape = np.random.default_rng(0), (args.batch_size, args.size, args.size)
     edges = sum((rng.random(shape) < 0.01).astype(np.int32) << k for k in range(CLASSES))
     valid = np.ones((args.batch_size, 1, *shape[1:]), np.uint8)

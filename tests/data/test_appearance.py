@@ -10,7 +10,7 @@ from data.samples.transforms import MEAN_COLOR, Augmentation, Window, change_loo
 
 
 @pytest.fixture
-def picture(rng: np.random.Generator) -> np.ndarray:
+def image(rng: np.random.Generator) -> np.ndarray:
     """Smooth colours of all hues, with some noise."""
     coarse = rng.integers(0, 256, (6, 8, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((80, 60), Image.BICUBIC)) // 2 + rng.integers(
@@ -28,49 +28,47 @@ def picture(rng: np.random.Generator) -> np.ndarray:
     ],
 )
 def test_factors_mean_what_they_mean_in_pillow(
-    ours, theirs, factor: float, picture: np.ndarray
+    ours, theirs, factor: float, image: np.ndarray
 ) -> None:
-    expected = np.asarray(theirs(Image.fromarray(picture)).enhance(factor)).astype(int)
-    difference = np.abs(ours(picture, factor).astype(int) - expected)
+    expected = np.asarray(theirs(Image.fromarray(image)).enhance(factor)).astype(int)
+    difference = np.abs(ours(image, factor).astype(int) - expected)
     assert difference.max() <= 2
     if factor == 1:
         assert not difference.any()
 
 
 @pytest.mark.parametrize("turn", [-0.25, -0.1, 0.0, 0.2])
-def test_hue_turns_as_in_pillow(turn: float, picture: np.ndarray) -> None:
+def test_hue_turns_as_in_pillow(turn: float, image: np.ndarray) -> None:
     """Both go through eight bits of hue and back, rounding differently on the way."""
-    hue, saturation, value = Image.fromarray(picture).convert("HSV").split()
+    hue, saturation, value = Image.fromarray(image).convert("HSV").split()
     turned = Image.fromarray(
         ((np.asarray(hue).astype(int) + int(turn * 255)) % 256).astype(np.uint8)
     )
     expected = np.asarray(Image.merge("HSV", (turned, saturation, value)).convert("RGB")).astype(
         int
     )
-    difference = np.abs(appearance.hue(picture, turn).astype(int) - expected)
+    difference = np.abs(appearance.hue(image, turn).astype(int) - expected)
     assert difference.mean() < 1.5
     assert difference.max() <= 12
 
 
-def test_blur_is_scikit_images(picture: np.ndarray) -> None:
+def test_blur_is_scikit_images(image: np.ndarray) -> None:
     sigma = np.random.default_rng(5).uniform(*appearance.SIGMA)
-    expected = gaussian(picture, sigma=sigma, channel_axis=-1) * 255
-    assert np.abs(appearance.blur(picture, np.random.default_rng(5)) - expected).max() <= 1.5
+    expected = gaussian(image, sigma=sigma, channel_axis=-1) * 255
+    assert np.abs(appearance.blur(image, np.random.default_rng(5)) - expected).max() <= 1.5
 
 
-def test_jitter_is_a_function_of_its_generator(picture: np.ndarray) -> None:
+def test_jitter_is_a_function_of_its_generator(image: np.ndarray) -> None:
     def jittered(seed: int) -> np.ndarray:
-        return appearance.jitter(picture, 0.25, np.random.default_rng(seed))
+        return appearance.jitter(image, 0.25, np.random.default_rng(seed))
 
     np.testing.assert_array_equal(jittered(1), jittered(1))
     assert len({jittered(seed).tobytes() for seed in range(10)}) == 10
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_padding_keeps_its_colour_and_the_picture_changes(
-    mirror: bool, picture: np.ndarray
-) -> None:
-    crop = cut(picture, (), Window((60, 80), 0, 20, mirror), 70)
+def test_padding_keeps_its_colour_and_the_image_changes(mirror: bool, image: np.ndarray) -> None:
+    crop = cut(image, (), Window((60, 80), 0, 20, mirror), 70)
     before = crop.image.copy()
     change_look(crop, Augmentation(0, 70, color=0.25, blur=True), np.random.default_rng(0))
     inside = np.zeros((70, 70), bool)
@@ -80,8 +78,8 @@ def test_padding_keeps_its_colour_and_the_picture_changes(
     assert (crop.image[inside] != before[inside]).mean() > 0.5
 
 
-def test_without_colour_and_blur_nothing_changes(picture: np.ndarray) -> None:
-    crop = cut(picture, (), Window((60, 80), 0, 0, False), 48)
+def test_without_colour_and_blur_nothing_changes(image: np.ndarray) -> None:
+    crop = cut(image, (), Window((60, 80), 0, 0, False), 48)
     before = crop.image.copy()
     state = np.random.default_rng(0)
     change_look(crop, Augmentation(0, 48), state)

@@ -1,4 +1,4 @@
-"""Crops and edge targets: against resizing whole pictures by hand, and as functions of (seed, epoch, index)."""
+"""Crops and edge targets: against resizing whole images by hand, and as functions of (seed, epoch, index)."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from data.samples.transforms import (
 
 
 class Drawn:
-    """Eight pictures with blobs of four classes and instances; odd sizes, one smaller than the crop."""
+    """Eight images with blobs of four classes and instances; odd sizes, one smaller than the crop."""
 
     classes, num_classes = ("a", "b", "c", "d"), 4
     sizes = ((60, 91), (40, 33), (75, 50), (64, 64)) * 2
@@ -44,7 +44,7 @@ class Drawn:
 
 
 def whole(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The plain way: the whole picture and its maps at the new size."""
+    """The plain way: the whole image and its maps at the new size."""
     rows = [
         min(int((i + 0.5) * sample.image.shape[0] / size[0]), sample.image.shape[0] - 1)
         for i in range(size[0])
@@ -60,7 +60,7 @@ def whole(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.37, 2.0])
 @pytest.mark.parametrize("index", range(4))
-def test_a_crop_is_the_part_of_the_whole_scaled_picture(
+def test_a_crop_is_the_part_of_the_whole_scaled_image(
     index: int, scale: float, mirror: bool
 ) -> None:
     sample = Drawn()[index]
@@ -93,7 +93,7 @@ def test_a_crop_is_the_part_of_the_whole_scaled_picture(
 
 
 def test_windows_are_drawn_as_published(rng: np.random.Generator) -> None:
-    """Long sides over the whole range 0.75 to 2 of the base size, crops inside the picture, half of them mirrored."""
+    """Long sides over the whole range 0.75 to 2 of the base size, crops inside the image, half of them mirrored."""
     windows = [draw_window(100, 200, Augmentation(400, 96), rng) for _ in range(2000)]
     sides = np.array([window.size[1] for window in windows])
     assert (sides.min(), sides.max()) == (300, 800)

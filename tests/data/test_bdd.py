@@ -36,7 +36,7 @@ def test_classes_are_those_of_cityscapes() -> None:
     np.testing.assert_array_equal(BDD.palette, Cityscapes.palette)
 
 
-def test_hidden_files_are_no_samples_and_pictures_may_be_left_out(tmp_path: Path) -> None:
+def test_hidden_files_are_no_samples_and_images_may_be_left_out(tmp_path: Path) -> None:
     bdd_at(tmp_path)
     (tmp_path / "images/10k/val/._7d0-1.jpg").write_bytes(b"left by macOS")
     assert len(build_dataset("bdd", tmp_path, "val")) == 2
@@ -94,7 +94,7 @@ def test_broken_files(tmp_path: Path) -> None:
     ):
         dataset[0]
     write_png(first.label, np.zeros((3, 6), np.uint8))
-    with pytest.raises(InputError, match=r"00a-1.png: the label is 6x3, but its picture .* is 6x4"):
+    with pytest.raises(InputError, match=r"00a-1.png: the label is 6x3, but its image .* is 6x4"):
         dataset[0]
     second.image.write_bytes(second.image.read_bytes()[:-40])
     with pytest.raises(InputError, match=r"00b-2.jpg: the file is cut off"):

@@ -56,7 +56,7 @@ def test_centroids_are_the_published_ones(
     assert ours
 
 
-def test_a_picture_smaller_than_a_tile_is_one_tile() -> None:
+def test_a_image_smaller_than_a_tile_is_one_tile() -> None:
     label = np.full((10, 30), IGNORE, np.uint8)
     label[2:5, 20:24] = 1
     assert plain_centroids(label, 2, 64) == []
@@ -215,7 +215,7 @@ def test_boosted_classes_come_from_further_samples_until_their_last_epoch() -> N
 
 
 @pytest.mark.parametrize("crop_size", [24, 48, 100])
-def test_the_crop_holds_its_point_and_lies_within_the_picture(
+def test_the_crop_holds_its_point_and_lies_within_the_image(
     crop_size: int, rng: np.random.Generator
 ) -> None:
     label = np.zeros((60, 90), np.uint8)

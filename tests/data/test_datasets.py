@@ -21,9 +21,9 @@ def cityscapes_at(
     truth: str = "gtFine",
     unzipped: tuple[str, str] = ("", ""),
 ) -> Path:
-    """A Cityscapes of 8x4 pictures: a car (instance 26000) on road, left column out of roi.
+    """A Cityscapes of 8x4 images: a car (instance 26000) on road, left column out of roi.
 
-    unzipped: the folders below the root in which the zips of pictures and of labels were unpacked.
+    unzipped: the folders below the root in which the zips of images and of labels were unpacked.
     """
     label = np.full((4, 8), 7, np.uint8)
     label[:, 0], label[1:3, 3:6] = 3, 26
@@ -31,8 +31,8 @@ def cityscapes_at(
     instance[1:3, 3:6] = 26000
     for name in names:
         city = name.split("_")[0]
-        picture = root / unzipped[0] / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png"
-        write_png(picture, np.full((4, 8, 3), (1, 2, 3), np.uint8))
+        image = root / unzipped[0] / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png"
+        write_png(image, np.full((4, 8, 3), (1, 2, 3), np.uint8))
         folder = root / unzipped[1] / f"{truth}/{split}/{city}"
         write_png(folder / f"{name}_{truth}_labelIds.png", label)
         write_png(folder / f"{name}_{truth}_instanceIds.png", instance)
@@ -100,9 +100,7 @@ def test_camvid_files_that_lie(tmp_path: Path) -> None:
     ):
         dataset[0]
     write_png(dataset.records[1].label, np.zeros((4, 5), np.uint8))
-    with pytest.raises(
-        InputError, match=r"train1.png: the label is 5x4, but its picture .* is 6x4"
-    ):
+    with pytest.raises(InputError, match=r"train1.png: the label is 5x4, but its image .* is 6x4"):
         dataset[1]
     whole = dataset.records[2].image.read_bytes()
     dataset.records[2].image.write_bytes(whole[: len(whole) // 2])
@@ -173,7 +171,7 @@ def test_labels_alone(tmp_path: Path) -> None:
     dataset = build_dataset("cityscapes", tmp_path, "val", images=False)
     label, instance = dataset.read_truth(dataset.records[0])
     assert (dataset.records[0].image, label.shape, instance.max()) == (None, (4, 8), 26000)
-    with pytest.raises(InputError, match="ulm_000000_000019 has no picture, only labels"):
+    with pytest.raises(InputError, match="ulm_000000_000019 has no image, only labels"):
         dataset[0]
 
 
@@ -182,11 +180,11 @@ def test_labels_alone(tmp_path: Path) -> None:
     [
         (
             "leftImg8bit/val/ulm/*_000001_*",
-            r"1 of 2 label maps lack a picture .*leftImg8bit/val: ulm/ulm_000001_000019",
+            r"1 of 2 label maps lack an image .*leftImg8bit/val: ulm/ulm_000001_000019",
         ),
         (
             "gtFine/val/ulm/*_000001_*labelIds.png",
-            r"1 of 2 pictures lack a label map .*gtFine/val: ulm/ulm_000001_000019",
+            r"1 of 2 images lack a label map .*gtFine/val: ulm/ulm_000001_000019",
         ),
         (
             "gtFine/val/ulm/*_000001_*instanceIds.png",
@@ -231,7 +229,7 @@ def test_cityscapes_files_that_lie(tmp_path: Path) -> None:
         dataset[0]
     write_png(dataset.records[1].label, np.full((4, 9), 7, np.uint8))
     write_png(dataset.records[1].instance, np.full((4, 9), 7, np.uint16))
-    with pytest.raises(InputError, match=r"the label is 9x4, but its picture .* is 8x4"):
+    with pytest.raises(InputError, match=r"the label is 9x4, but its image .* is 8x4"):
         dataset[1]
     write_png(dataset.records[1].label, np.full((4, 8, 3), 7, np.uint8))
     with pytest.raises(
@@ -244,7 +242,7 @@ def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
     extra = ("erlangen_000000_000000", "troisdorf_000000_000073", "troisdorf_000000_000074")
     cityscapes_at(tmp_path, "train_extra", extra, truth="gtCoarse")
     dataset = build_dataset("cityscapes", tmp_path, "train_extra")
-    # The published set has one black picture, which is to be left out.
+    # The published set has one black image, which is to be left out.
     assert [record.name for record in dataset.records] == [
         "erlangen_000000_000000",
         "troisdorf_000000_000074",
@@ -272,7 +270,7 @@ def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
         ),
         (
             "gtCoarse/train_extra/jena",
-            r"1 of 2 pictures lack a label map \*_gtCoarse_labelIds.png .*jena/jena_000000",
+            r"1 of 2 images lack a label map \*_gtCoarse_labelIds.png .*jena/jena_000000",
         ),
     ],
 )

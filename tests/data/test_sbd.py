@@ -157,7 +157,7 @@ def test_class_edges_alone(sbd_root, tmp_path, sbd_golden):
     np.testing.assert_array_equal(bits(path), sbd_golden["train_cls_s1"])
 
 
-def test_held_out_pictures(tmp_path):
+def test_held_out_images(tmp_path):
     names = [f"n{k}" for k in range(8498)]
     drawn = draw_holdout(names)
     assert len(drawn) == 1000 == len(set(drawn)) and drawn == draw_holdout(names) != draw_holdout(
@@ -176,7 +176,7 @@ def test_held_out_pictures(tmp_path):
         read_holdout(tmp_path / "list.txt", names)
 
 
-def test_mat_and_pictures(sbd_root, tmp_path, sbd_golden):
+def test_mat_and_images(sbd_root, tmp_path, sbd_golden):
     run(sbd_root, tmp_path / "out", "--mat", "--visualize", "--eval", "--scales", 1)
     stored = scipy.io.loadmat(tmp_path / f"out/label_inst_orig/train/scale_1/{NAME}.mat")[
         "labelEdge"
@@ -192,7 +192,7 @@ def test_mat_and_pictures(sbd_root, tmp_path, sbd_golden):
     assert (tmp_path / f"out/view/label_cls_orig/test/{TESTED}_cls.png").is_file()
 
 
-def test_without_pictures(sbd_root, tmp_path, capsys):
+def test_without_images(sbd_root, tmp_path, capsys):
     for path in (sbd_root / "dataset/img").iterdir():
         path.unlink()
     (sbd_root / "dataset/img").rmdir()
@@ -235,18 +235,18 @@ def test_errors(sbd_root, tmp_path):
 
 
 def test_imresize_is_bicubic_with_antialiasing(rng):
-    picture = rng.integers(0, 256, (9, 14, 3)).astype(np.uint8)
+    image = rng.integers(0, 256, (9, 14, 3)).astype(np.uint8)
     for scale in (0.5, 0.75, 1.25, 1.5):
-        found = imresize(picture, scale)
+        found = imresize(image, scale)
         assert found.shape == (int(np.ceil(9 * scale)), int(np.ceil(14 * scale)), 3)
-        away = np.abs(found.astype(int) - slow_imresize(picture, scale))
+        away = np.abs(found.astype(int) - slow_imresize(image, scale))
         assert (
             away.max() <= 1 and (away > 0).mean() < 0.01
         )  # sums that are a tie in theory may fall to either side
     assert (imresize(np.full((8, 8, 3), 77, np.uint8), 0.75) == 77).all()
 
 
-def slow_imresize(picture, scale):
+def slow_imresize(image, scale):
     """The definition, one output at a time."""
 
     def kernel(x):
@@ -260,7 +260,7 @@ def slow_imresize(picture, scale):
         )
 
     for axis in (0, 1):
-        lines, stretch = np.moveaxis(picture, axis, 0).astype(float), min(scale, 1)
+        lines, stretch = np.moveaxis(image, axis, 0).astype(float), min(scale, 1)
         n, rows = len(lines), []
         for i in range(int(np.ceil(n * scale))):
             centre, total, weights = (i + 0.5) / scale - 0.5, 0, 0
@@ -274,5 +274,5 @@ def slow_imresize(picture, scale):
                 total, weights = total + weight * lines[mirrored], weights + weight
             rows.append(total / weights)
         rounded = np.clip(np.floor(np.round(np.stack(rows), 9) + 0.5), 0, 255)
-        picture = np.moveaxis(rounded, 0, axis).astype(np.uint8)
-    return picture
+        image = np.moveaxis(rounded, 0, axis).astype(np.uint8)
+    return image

@@ -81,8 +81,8 @@ def test_seed_split_and_index_each_change_the_scene() -> None:
 
 def test_ground_truth_is_valid(drawn: list) -> None:
     known = {label.id: label for label in LABELS}
-    for picture, label, instance in drawn:
-        assert (picture.shape, picture.dtype) == ((160, 320, 3), np.uint8)
+    for image, label, instance in drawn:
+        assert (image.shape, image.dtype) == ((160, 320, 3), np.uint8)
         assert (label.dtype, instance.dtype, label.shape, instance.shape) == (
             np.uint8,
             np.uint16,
@@ -152,7 +152,7 @@ def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
     return inside
 
 
-def test_the_canvas_keeps_picture_and_truth_together() -> None:
+def test_the_canvas_keeps_image_and_truth_together() -> None:
     canvas = Canvas(8, 6, haze=(100, 100, 100))
     square = [(1, 1), (4, 1), (4, 4), (1, 4)]
     for expected in (26000, 26001):
@@ -161,12 +161,12 @@ def test_the_canvas_keeps_picture_and_truth_together() -> None:
         assert canvas.instance[2, 2] == expected
     canvas.detail([(0, 0), (8, 0), (8, 6), (0, 6)], (50, 60, 70))
     assert canvas.label.tolist()[2] == [0, 26, 26, 26, 0, 0, 0, 0]
-    assert (canvas.picture == (50, 60, 70)).all()
+    assert (canvas.image == (50, 60, 70)).all()
     canvas.begin("person", group=True)
     canvas.mark(square)
     canvas.shade(square, 50)
     assert canvas.instance[1:4, 1:4].tolist() == [[24] * 3] * 3
-    assert canvas.picture[2, 2].tolist() == [25, 30, 35] and canvas.picture[0, 0].tolist() == [
+    assert canvas.image[2, 2].tolist() == [25, 30, 35] and canvas.image[0, 0].tolist() == [
         50,
         60,
         70,
@@ -187,8 +187,8 @@ def test_a_set_is_made_on_first_use_and_then_read(
     dataset = build_dataset("scenes", root, "trainval")
     assert len({record.name for record in dataset.records}) == 5
     sample = dataset[4]
-    picture, _, instance = draw_scene(0, 1, 1, 96, 64)
-    np.testing.assert_array_equal(sample.image, picture)
+    image, _, instance = draw_scene(0, 1, 1, 96, 64)
+    np.testing.assert_array_equal(sample.image, image)
     np.testing.assert_array_equal(sample.instance, instance)
     assert sample.label.max() == 255
     assert dataset.num_classes == 19
@@ -289,13 +289,13 @@ def test_other_versions_and_plans_are_refused_or_replaced(tmp_path: Path) -> Non
     ]
 
 
-def test_a_set_with_pictures_gone_is_named(tmp_path: Path) -> None:
+def test_a_set_with_images_gone_is_named(tmp_path: Path) -> None:
     make_scenes(tmp_path / "set", SMALL)
     for path in (tmp_path / "set").rglob("elmstreet_000000_000001*"):
         path.unlink()
     with pytest.raises(
         InputError,
-        match=r"found 2 pictures of split 'train', but scenes.json says 3; delete the folder",
+        match=r"found 2 images of split 'train', but scenes.json says 3; delete the folder",
     ):
         build_dataset("scenes", tmp_path / "set", "train")
 
@@ -324,7 +324,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         "96x64",
     ]
     command.main(command.parse_args(flags))
-    assert "1 train, 0 val, 1 test pictures of 96x64, seed 3" in capsys.readouterr().out
+    assert "1 train, 0 val, 1 test images of 96x64, seed 3" in capsys.readouterr().out
     path = tmp_path / "set/gtFine/test/ashstreet/ashstreet_000003_000000_gtFine_labelIds.png"
     np.testing.assert_array_equal(read_index(path), draw_scene(3, 2, 0, 96, 64)[1])
     with pytest.raises(InputError, match="must not be negative, nor all be 0"):

@@ -1,4 +1,4 @@
-"""data.visualize: small pictures drawn by hand."""
+"""data.visualize: small images drawn by hand."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def edges_of(*pixels: tuple[int, int, int, float], size: tuple[int, int] = (4, 5
     return prob
 
 
-def has_color(picture: np.ndarray, color: tuple[int, int, int]) -> bool:
-    return bool((picture == color).all(axis=-1).any())
+def has_color(image: np.ndarray, color: tuple[int, int, int]) -> bool:
+    return bool((image == color).all(axis=-1).any())
 
 
 def test_one_class_gets_its_colour_and_the_rest_the_background():
@@ -90,10 +90,10 @@ def test_present_classes():
 
 
 def test_legend_shows_the_classes_present_and_no_other():
-    picture = np.full((50, 300, 3), 255, np.uint8)
-    legend = visualize.add_legend(picture, [0, 2], NAMES, PALETTE)
+    image = np.full((50, 300, 3), 255, np.uint8)
+    legend = visualize.add_legend(image, [0, 2], NAMES, PALETTE)
     assert legend.shape[1:] == (300, 3)
-    np.testing.assert_array_equal(legend[:50], picture)
+    np.testing.assert_array_equal(legend[:50], image)
     strip = legend[50:]
     assert has_color(strip, RED) and has_color(strip, BLUE)
     assert not has_color(strip, GREEN)
@@ -117,15 +117,13 @@ def test_legend_wraps_and_widens():
     ).any()  # says "no edge"
 
 
-def test_panels_hold_their_pictures(rng):
-    pictures = [rng.integers(1, 255, (30, 60, 3), np.uint8) for _ in range(3)]
-    sheet = visualize.panels(
-        [("a", pictures[0]), ("b", pictures[1]), ("c", pictures[2])], columns=2
-    )
-    for picture in pictures:
+def test_panels_hold_their_images(rng):
+    images = [rng.integers(1, 255, (30, 60, 3), np.uint8) for _ in range(3)]
+    sheet = visualize.panels([("a", images[0]), ("b", images[1]), ("c", images[2])], columns=2)
+    for image in images:
         windows = np.lib.stride_tricks.sliding_window_view(sheet, (1, 1, 3))[:, :, 0, 0, 0]
-        corners = np.argwhere((windows == picture[0, 0]).all(axis=-1))
-        assert any(np.array_equal(sheet[y : y + 30, x : x + 60], picture) for y, x in corners)
+        corners = np.argwhere((windows == image[0, 0]).all(axis=-1))
+        assert any(np.array_equal(sheet[y : y + 30, x : x + 60], image) for y, x in corners)
 
 
 def test_comparison_has_the_classes_of_truth_and_prediction():

@@ -20,8 +20,8 @@ def write_jpg(path: Path, image: np.ndarray) -> None:
 
 
 def bdd_at(root: Path, layout: tuple[str, str, str] = LAYOUTS[0]) -> Path:
-    """Two pictures of 6x4 in train and val, one in test, which has no label."""
-    pictures, labels, suffix = layout
+    """Two images of 6x4 in train and val, one in test, which has no label."""
+    images, labels, suffix = layout
     for part, names in (
         ("train", ("00a-1", "00b-2")),
         ("val", ("7d0-1", "7d1-2")),
@@ -29,7 +29,7 @@ def bdd_at(root: Path, layout: tuple[str, str, str] = LAYOUTS[0]) -> Path:
     ):
         for place, name in enumerate(names):
             write_jpg(
-                root / pictures / part / f"{name}.jpg",
+                root / images / part / f"{name}.jpg",
                 np.full((4, 6, 3), (50 * place, 100, 200), np.uint8),
             )
             if part != "test":

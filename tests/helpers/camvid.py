@@ -10,7 +10,7 @@ from data.image_io import write_png
 def camvid_at(
     root: Path, splits: tuple[str, ...] = ("train", "val", "test"), prefix: str = ""
 ) -> Path:
-    """A CamVid of three 6x4 pictures per split; label pixel (0, i) is class i, the rest void."""
+    """A CamVid of three 6x4 images per split; label pixel (0, i) is class i, the rest void."""
     for number, split in enumerate(splits):
         lines = []
         for i in range(3):

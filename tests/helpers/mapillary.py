@@ -38,7 +38,7 @@ def instances() -> np.ndarray:
 
 
 def mapillary_at(root: Path, version: str = "v2.0", config_name: str = "config_v2.0.json") -> Path:
-    """Two pictures of 10x6 in training and in validation, one in testing, which has empty folders of labels."""
+    """Two images of 10x6 in training and in validation, one in testing, which has empty folders of labels."""
     root.mkdir(parents=True, exist_ok=True)
     (root / config_name).write_text(config())
     for part, names in (

@@ -28,7 +28,7 @@ def sbd_golden():
 
 @pytest.fixture
 def sbd_root(tmp_path, sbd_golden):
-    """SBD as downloaded, of three pictures that all have the golden labels."""
+    """SBD as downloaded, of three images that all have the golden labels."""
     folder = tmp_path / "sbd" / "dataset"
     for name in (NAME, OTHER, TESTED):
         write_truth(folder, name, sbd_golden)

@@ -19,7 +19,7 @@ MEASURED = ("seconds", "images_per_second", "data_wait", "memory_gib")
 
 
 def flags(root: Path, folder: Path, *more: str) -> list[str]:
-    """DFF-R18 on eight pictures, three epochs of two steps."""
+    """DFF-R18 on eight images, three epochs of two steps."""
     small = "--model dff --backbone resnet18 --pretrained none --crop-size 32 --batch-size 4 --lr 0.01 --workers 0"
     return [
         *f"--dataset camvid --data-root {root} {small} --device cpu --run-dir {folder}".split(),

@@ -316,10 +316,10 @@ def test_runs_in_bfloat16_autocast(name: str) -> None:
     assert all(logits.isfinite().all() for logits in outputs.values())
 
 
-@pytest.mark.parametrize("trunk", ["resnet18", "resnet50", "wider_resnet38"])
-def test_trunks_describe_their_stages(trunk: str) -> None:
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "wider_resnet38"])
+def test_trunks_describe_their_stages(backbone: str) -> None:
     with torch.device("meta"):
-        network = WiderResNet() if trunk == "wider_resnet38" else seg_resnet(trunk)
+        network = WiderResNet() if backbone == "wider_resnet38" else seg_resnet(backbone)
         stages = network(torch.empty(1, 3, 64, 48))
     shapes = zip(network.channels, network.strides, strict=True)
     assert [tuple(stage.shape[1:]) for stage in stages] == [

@@ -50,9 +50,9 @@ def test_the_second_stage_starts_from_a_base_net(name: str, tmp_path: Path) -> N
         load_base(build_model(other, num_classes=3, backbone="resnet18"), tmp_path / "base.pth")
 
 
-def imagenet_file(trunk: nn.Module, kind: str) -> dict[str, Tensor]:
-    """A trunk's weights as an ImageNet file of that kind names them, with the classifier that comes with it."""
-    state = dict(trunk.state_dict())
+def imagenet_file(backbone: nn.Module, kind: str) -> dict[str, Tensor]:
+    """A backbone's weights as an ImageNet file of that kind names them, with the classifier that comes with it."""
+    state = dict(backbone.state_dict())
     if kind == "wide":
         return {f"module.{key}": value for key, value in state.items()} | {
             "module.bn_out.0.weight": torch.ones(4096),
@@ -106,12 +106,12 @@ def test_a_shallow_stem_does_not_fit(tmp_path: Path) -> None:
 def test_wider_resnet_imagenet_names() -> None:
     """Names only: the file itself would have 500 MB."""
     with torch.device("meta"):
-        trunk = WiderResNet()
+        backbone = WiderResNet()
         tensors = {
             key.removeprefix("module."): value
-            for key, value in imagenet_file(trunk, "wide").items()
+            for key, value in imagenet_file(backbone, "wide").items()
         }
-    assert set(translate(tensors)) == {f"backbone.{key}" for key in trunk.state_dict()}
+    assert set(translate(tensors)) == {f"backbone.{key}" for key in backbone.state_dict()}
 
 
 @pytest.mark.parametrize("backbone", [*BROUGHT_FILES, "resnet34"])

@@ -101,7 +101,7 @@ def test_missing_and_mis_sized_label_files_are_named(
         EdgeLabels.of(build_dataset("camvid", tiny_camvid, "train"), folder=tmp_path), WHOLE, 0
     )
     with pytest.raises(
-        InputError, match=r"train_002_edge.png: is 60x48, but the picture train_002 is 64x48"
+        InputError, match=r"train_002_edge.png: is 60x48, but the image train_002 is 64x48"
     ):
         items[0, 2]
 
@@ -150,13 +150,13 @@ def test_sbd_in_both_layouts(
 
 def test_kitti(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "kitti"
-    picture = np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8)
+    street = np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8)
     for place in range(200):
         label, coded = (
             cv2.resize(ids, (100, 60), interpolation=cv2.INTER_NEAREST)
             for ids in draw_frame(place % 3)
         )
-        for kind, image in (("semantic", label), ("instance", coded), ("image_2", picture)):
+        for kind, image in (("semantic", label), ("instance", coded), ("image_2", street)):
             write_png(data / "training" / kind / f"{place:06}_10.png", image)
     kitti = ("--dataset", "kitti", "--data-root", data)
     assert (
@@ -184,7 +184,7 @@ def test_kitti(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "car",
     }
     folder = data / "testing"
-    write_png(folder / "image_2" / "000000_10.png", picture)
+    write_png(folder / "image_2" / "000000_10.png", street)
     flags = [
         "--checkpoint",
         str(tmp_path / "run" / "best.pth"),

@@ -148,10 +148,10 @@ class Dying(Dataset):
         return {"image": torch.zeros(1)}
 
 
-def test_a_worker_that_dies_names_its_picture() -> None:
-    files = [Path(f"picture_{number}.png") for number in range(6)]
+def test_a_worker_that_dies_names_its_image() -> None:
+    files = [Path(f"image_{number}.png") for number in range(6)]
     loader = make_loader(Dying(), files, BatchSampler(6, 1, seed=0), workers=2, device="cpu")
-    told = r"a loader process died \(.*\) at the picture picture_2\.png; look at"
+    told = r"a loader process died \(.*\) at the image image_2\.png; look at"
     with pytest.raises(InputError, match=told), named_deaths(loader):
         list(Batches(loader))
 
@@ -166,14 +166,12 @@ class Whole(Dataset):
         return {"index": key[1]}
 
 
-def test_a_worker_that_dies_while_the_net_computes_names_its_picture() -> None:
+def test_a_worker_that_dies_while_the_net_computes_names_its_image() -> None:
     """The out-of-memory killer chooses its moment: nobody waits for a batch then."""
     files = [Path(f"{index}.png") for index in range(6)]
     loader = make_loader(Whole(), files, BatchSampler(6, 1, seed=0), workers=1, device="cpu")
     with (
-        pytest.raises(
-            InputError, match=r"died \(killed by signal: Killed\) at the picture \d\.png"
-        ),
+        pytest.raises(InputError, match=r"died \(killed by signal: Killed\) at the image \d\.png"),
         named_deaths(loader),
     ):
         for _ in Batches(loader):

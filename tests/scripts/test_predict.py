@@ -1,4 +1,4 @@
-"""predict.py from the command line to the files, with a DFF of random weights and tiny pictures."""
+"""predict.py from the command line to the files, with a DFF of random weights and tiny images."""
 
 import subprocess
 import sys
@@ -22,9 +22,9 @@ from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.inference.image_files import (
     EXIF_ORIENTATION,
-    find_pictures,
+    find_images,
     output_names,
-    read_picture,
+    read_input_image,
     turn_upright,
 )
 from utils.inference.predictor import predict_edges, predict_labels, quantize
@@ -44,12 +44,12 @@ def checkpoint(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path, rng) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path, rng) -> Path:
+    folder = tmp_path / "images"
     for name in ("one.png", "sub/two.jpg", "sub/deeper/three.bmp"):
         save(folder / name, rng.integers(0, 256, (33, 41, 3), np.uint8))
-    (folder / "notes.txt").write_text("no picture")
-    (folder / ".hidden.png").write_text("no picture either")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image either")
     return folder
 
 
@@ -67,27 +67,27 @@ def outputs(out: Path) -> list[str]:
     return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
 
 
-def test_a_folder_is_mirrored(checkpoint, pictures, tmp_path, capsys):
+def test_a_folder_is_mirrored(checkpoint, images, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run(pictures, "--checkpoint", checkpoint, "--out", out) == 0
+    assert run(images, "--checkpoint", checkpoint, "--out", out) == 0
     names = ("one", "sub/deeper/three", "sub/two")
     assert outputs(out) == sorted(
         f"{name}_{kind}.png" for name in names for kind in ("edges", "overlay")
     )
-    assert f"3 of 3 pictures predicted: see {out}" in capsys.readouterr().out
+    assert f"3 of 3 images predicted: see {out}" in capsys.readouterr().out
     assert read_image(out / "one_overlay.png").shape == (33, 41, 3)
     edges = read_image(out / "one_edges.png")  # the legend is below and may be wider
     assert edges.shape[0] > 33
     assert edges.shape[1] >= 41
 
 
-def test_saved_probabilities_and_bits_are_the_network_s(checkpoint, pictures, tmp_path):
+def test_saved_probabilities_and_bits_are_the_network_s(checkpoint, images, tmp_path):
     out = tmp_path / "out"
     flags = ("--save-prob", "--save-bits", "--threshold", "0.45", "--no-overlay", "--no-recursive")
-    assert run(pictures, "--checkpoint", checkpoint, "--out", out, *flags) == 0
+    assert run(images, "--checkpoint", checkpoint, "--out", out, *flags) == 0
     classes = [f"prob/class_{k:03d}/one.png" for k in (1, 2, 3)]
     assert outputs(out) == ["bits/one.png", "one_edges.png", *classes]
-    prob = predict_edges(load_model(checkpoint)[0], read_image(pictures / "one.png"))
+    prob = predict_edges(load_model(checkpoint)[0], read_image(images / "one.png"))
     stored = np.stack([read_index(out / name) for name in classes])
     assert stored.dtype == np.uint16
     np.testing.assert_array_equal(stored, quantize(prob))
@@ -100,15 +100,15 @@ def test_saved_probabilities_and_bits_are_the_network_s(checkpoint, pictures, tm
     np.testing.assert_array_equal(read_back, stored)
 
 
-def test_base_size_comes_from_the_checkpoint_unless_it_is_given(checkpoint, pictures, tmp_path):
+def test_base_size_comes_from_the_checkpoint_unless_it_is_given(checkpoint, images, tmp_path):
     contents = torch.load(checkpoint, weights_only=True)
     contents["model"] = replace(INFO, base_size=64).to_plain()
     save_checkpoint(tmp_path / "sized.pth", contents)
-    image, model = read_image(pictures / "one.png"), load_model(checkpoint)[0]
+    image, model = read_image(images / "one.png"), load_model(checkpoint)[0]
     for flags, base_size in (((), 64), (("--base-size", 0), 0), (("--base-size", 50), 50)):
         out = tmp_path / f"out{base_size}"
         run(
-            pictures / "one.png",
+            images / "one.png",
             "--checkpoint",
             tmp_path / "sized.pth",
             "--out",
@@ -122,36 +122,36 @@ def test_base_size_comes_from_the_checkpoint_unless_it_is_given(checkpoint, pict
         )
 
 
-def test_unreadable_files_are_listed_and_the_rest_is_done(checkpoint, pictures, tmp_path, capsys):
-    (pictures / "empty.png").touch()
-    (pictures / "text.jpg").write_text("not a picture")
-    torn = (pictures / "one.png").read_bytes()
-    (pictures / "torn.png").write_bytes(torn[: len(torn) // 2])
+def test_unreadable_files_are_listed_and_the_rest_is_done(checkpoint, images, tmp_path, capsys):
+    (images / "empty.png").touch()
+    (images / "text.jpg").write_text("not an image")
+    torn = (images / "one.png").read_bytes()
+    (images / "torn.png").write_bytes(torn[: len(torn) // 2])
     missing = tmp_path / "missing.png"
     out = tmp_path / "out"
-    assert run(pictures, missing, "--checkpoint", checkpoint, "--out", out, "--no-overlay") == 2
+    assert run(images, missing, "--checkpoint", checkpoint, "--out", out, "--no-overlay") == 2
     said = capsys.readouterr()
-    assert "3 of 6 pictures predicted" in said.out
+    assert "3 of 6 images predicted" in said.out
     lines = said.err.splitlines()
     assert [line for line in lines if "empty.png: the file is empty" in line]
-    assert [line for line in lines if "text.jpg: the file is not a picture" in line]
+    assert [line for line in lines if "text.jpg: the file is not an image" in line]
     assert [line for line in lines if "torn.png: the file is cut off" in line]
     assert f"failed: {missing}: no such file" in lines
     assert len(outputs(out)) == 3
 
 
-def test_a_full_disk_stops_the_run(checkpoint, pictures, tmp_path, monkeypatch):
+def test_a_full_disk_stops_the_run(checkpoint, images, tmp_path, monkeypatch):
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(28, "No space left on device", "out.png")
 
     monkeypatch.setattr(predict, "write_png", full)
     with pytest.raises(OSError, match="No space left"):
-        run(pictures, "--checkpoint", checkpoint, "--out", tmp_path / "out")
+        run(images, "--checkpoint", checkpoint, "--out", tmp_path / "out")
 
 
-def test_nothing_is_replaced_unless_asked(checkpoint, pictures, tmp_path):
+def test_nothing_is_replaced_unless_asked(checkpoint, images, tmp_path):
     out = tmp_path / "out"
-    flags = (pictures / "one.png", "--checkpoint", checkpoint, "--out", out)
+    flags = (images / "one.png", "--checkpoint", checkpoint, "--out", out)
     assert run(*flags) == 0
     before = (out / "one_edges.png").read_bytes()
     (out / "one_edges.png").write_bytes(b"mine")
@@ -162,11 +162,11 @@ def test_nothing_is_replaced_unless_asked(checkpoint, pictures, tmp_path):
     assert (out / "one_edges.png").read_bytes() == before
 
 
-def test_an_input_is_never_replaced(checkpoint, pictures):
-    save(pictures / "one_edges.png", np.zeros((32, 32, 3), np.uint8))
-    inputs = (pictures / "one.png", pictures / "one_edges.png")
+def test_an_input_is_never_replaced(checkpoint, images):
+    save(images / "one_edges.png", np.zeros((32, 32, 3), np.uint8))
+    inputs = (images / "one.png", images / "one_edges.png")
     with pytest.raises(InputError, match="would replace an input"):
-        run(*inputs, "--checkpoint", checkpoint, "--out", pictures, "--overwrite")
+        run(*inputs, "--checkpoint", checkpoint, "--out", images, "--overwrite")
 
 
 def test_names_of_several_inputs(tmp_path, rng):
@@ -174,7 +174,7 @@ def test_names_of_several_inputs(tmp_path, rng):
     a, b = tmp_path / "a", tmp_path / "b"
     for path in (a / "x.png", a / "x.jpg", a / "y.v2.png", b / "x.png", tmp_path / "z.png"):
         save(path, image)
-    found, _ = find_pictures(
+    found, _ = find_images(
         [a, b, tmp_path / "z.png", a / "x.png"], tmp_path / "out", True
     )  # a/x.png is in a already
     expected = {
@@ -184,58 +184,56 @@ def test_names_of_several_inputs(tmp_path, rng):
         b / "x.png": "b/x",
     }
     assert output_names(found) == {**expected, tmp_path / "z.png": "z"}
-    found, _ = find_pictures([a], tmp_path / "out", True)
+    found, _ = find_images([a], tmp_path / "out", True)
     assert sorted(output_names(found).values()) == ["x.jpg", "x.png", "y.v2"]
-    found, _ = find_pictures([a / "x.png", b / "x.png"], tmp_path / "out", True)
+    found, _ = find_images([a / "x.png", b / "x.png"], tmp_path / "out", True)
     with pytest.raises(InputError, match=r"a/x\.png and .*b/x\.png would both be written"):
         output_names(found)
 
 
-def test_the_output_folder_is_not_searched(pictures):
-    save(pictures / "out" / "one_edges.png", np.zeros((32, 32, 3), np.uint8))
-    found, failures = find_pictures([pictures], pictures / "out", True)
+def test_the_output_folder_is_not_searched(images):
+    save(images / "out" / "one_edges.png", np.zeros((32, 32, 3), np.uint8))
+    found, failures = find_images([images], images / "out", True)
     assert [path.name for path in found] == ["one.png", "three.bmp", "two.jpg"]
     assert not failures
-    found, _ = find_pictures(
-        [pictures / "sub"], pictures, True
+    found, _ = find_images(
+        [images / "sub"], images, True
     )  # --out above the input is no reason to skip it
     assert len(found) == 2
-    with pytest.raises(InputError, match="is the folder of the pictures"):
-        find_pictures([pictures], pictures, True)
+    with pytest.raises(InputError, match="is the folder of the images"):
+        find_images([images], images, True)
 
 
 def test_nothing_found(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        InputError, match=r"no picture in this folder .*; .*none\.png: no such file"
-    ):
-        find_pictures([tmp_path / "empty", tmp_path / "none.png"], tmp_path / "out", True)
+    with pytest.raises(InputError, match=r"no image in this folder .*; .*none\.png: no such file"):
+        find_images([tmp_path / "empty", tmp_path / "none.png"], tmp_path / "out", True)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_pillow_s(tmp_path, rng, orientation):
     stored = rng.integers(0, 256, (4, 6, 3), np.uint8)
-    picture = Image.fromarray(stored)
-    exif = picture.getexif()
+    image = Image.fromarray(stored)
+    exif = image.getexif()
     exif[EXIF_ORIENTATION] = orientation
-    picture.save(tmp_path / "turned.png", exif=exif)
+    image.save(tmp_path / "turned.png", exif=exif)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "turned.png")))
     np.testing.assert_array_equal(turn_upright(stored, orientation), expected)
-    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png", upright=True), expected)
-    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png", upright=False), stored)
+    np.testing.assert_array_equal(read_input_image(tmp_path / "turned.png", upright=True), expected)
+    np.testing.assert_array_equal(read_input_image(tmp_path / "turned.png", upright=False), stored)
 
 
-def test_every_kind_of_picture_becomes_8_bit_rgb(tmp_path):
+def test_every_kind_of_image_becomes_8_bit_rgb(tmp_path):
     rgb = np.zeros((32, 40, 3), np.uint8)
     rgb[:] = (200, 100, 30)
-    picture = Image.fromarray(rgb)
-    picture.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
-    picture.convert("RGBA").save(tmp_path / "rgba.png")
-    picture.quantize(8).save(tmp_path / "palette.png")
+    drawn = Image.fromarray(rgb)
+    drawn.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    drawn.convert("RGBA").save(tmp_path / "rgba.png")
+    drawn.quantize(8).save(tmp_path / "palette.png")
     cv2.imwrite(str(tmp_path / "deep.png"), rgb[:, :, ::-1].astype(np.uint16) * 257)
     write_png(tmp_path / "grey.png", rgb[:, :, 0])
     for path in tmp_path.iterdir():
-        image = read_picture(path, upright=True)
+        image = read_input_image(path, upright=True)
         assert image.dtype == np.uint8
         expected = (200, 200, 200) if path.name == "grey.png" else (200, 100, 30)
         np.testing.assert_allclose(image[16, 20], expected, atol=2, err_msg=path.name)
@@ -248,16 +246,16 @@ def test_a_header_that_promises_too_many_pixels(tmp_path):
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     (tmp_path / "huge.png").write_bytes(content)
     with pytest.raises(
-        InputError, match=r"huge\.png: the file is not a picture that OpenCV can read"
+        InputError, match=r"huge\.png: the file is not an image that OpenCV can read"
     ):
-        read_picture(tmp_path / "huge.png", upright=True)
+        read_input_image(tmp_path / "huge.png", upright=True)
 
 
-def test_a_file_that_does_not_say_what_it_is_needs_the_flags(checkpoint, pictures, tmp_path):
+def test_a_file_that_does_not_say_what_it_is_needs_the_flags(checkpoint, images, tmp_path):
     weights = torch.load(checkpoint, weights_only=True)["weights"]
     torch.save({"state_dict": weights}, tmp_path / "published.pth.tar")
     flags = (
-        pictures / "one.png",
+        images / "one.png",
         "--checkpoint",
         tmp_path / "published.pth.tar",
         "--out",
@@ -278,7 +276,7 @@ def seg_checkpoint(tmp_path_factory) -> Path:
     return path
 
 
-def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, pictures, tmp_path):
+def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, images, tmp_path):
     modes = (
         "--window",
         32,
@@ -291,13 +289,13 @@ def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, pictur
         "--device",
         "cpu",
     )
-    assert run(pictures, "--checkpoint", seg_checkpoint, "--out", tmp_path / "out", *modes) == 0
+    assert run(images, "--checkpoint", seg_checkpoint, "--out", tmp_path / "out", *modes) == 0
     names = ("one", "sub/deeper/three", "sub/two")
     expected = [f"labels/{name}.png" for name in names]
     expected += [f"{name}_{kind}.png" for name in names for kind in ("colors", "overlay")]
     assert outputs(tmp_path / "out") == sorted(expected)
     model, _ = load_model(seg_checkpoint)
-    image = read_image(pictures / "one.png")
+    image = read_image(images / "one.png")
     labels = read_index(tmp_path / "out/labels/one.png")
     assert labels.dtype == np.uint8
     wanted = predict_labels(model, image, window=32, scales=(0.5, 1.0), mirror=True)
@@ -308,7 +306,7 @@ def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, pictur
     overlay = read_image(tmp_path / "out/one_overlay.png").astype(int)
     assert np.abs(overlay - (image / 2 + PALETTE[labels] / 2)).max() <= 1
     with pytest.raises(InputError, match="are for edges"):
-        run(pictures, "--checkpoint", seg_checkpoint, "--out", tmp_path / "more", "--save-prob")
+        run(images, "--checkpoint", seg_checkpoint, "--out", tmp_path / "more", "--save-prob")
 
 
 def test_more_classes_than_an_edge_png_holds(tmp_path):
@@ -344,11 +342,11 @@ def test_the_command_ends_with_one_line_and_status_2(tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_share_the_pictures(checkpoint, pictures, tmp_path):
-    """Every picture once, the same files as from one process, and the broken one told once; with more ranks than pictures."""
-    (pictures / "broken.png").write_bytes(b"no picture")
+def test_ranks_share_the_images(checkpoint, images, tmp_path):
+    """Every image once, the same files as from one process, and the broken one told once; with more ranks than images."""
+    (images / "broken.png").write_bytes(b"no image")
     given = [
-        str(pictures),
+        str(images),
         "--checkpoint",
         str(checkpoint),
         "--device",
@@ -368,8 +366,8 @@ def test_ranks_share_the_pictures(checkpoint, pictures, tmp_path):
     many = [*torchrun, "predict.py", *given, str(tmp_path / "many")]
     done = subprocess.run(many, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert done.stderr.count(f"failed: {pictures / 'broken.png'}") == 1
-    assert done.stdout.count("pictures predicted") == 1
+    assert done.stderr.count(f"failed: {images / 'broken.png'}") == 1
+    assert done.stdout.count("images predicted") == 1
     one, other = (
         {p.relative_to(tmp_path / d): p.read_bytes() for p in (tmp_path / d).rglob("*.png")}
         for d in ("one", "many")

@@ -26,13 +26,13 @@ from utils.distributed.environment import Ranks
 from utils.training.objective import seg_task
 from utils.training.recipes import RECIPES, SECOND_STAGES
 from utils.training.scores import Scores
-from utils.training.setup import pictures, seg_work
+from utils.training.setup import images, seg_work
 from utils.training.trainer import Trainer, freeze_batch_norm
 from utils.training.validate_seg import SegValidation
 
 
 def flags(root: Path, folder: Path, *more: str, model: str = "deeplabv3plus") -> list[str]:
-    """A run of seconds: eight pictures, half of the crops on classes."""
+    """A run of seconds: eight images, half of the crops on classes."""
     small = "--backbone resnet18 --pretrained none --crop-size 56 --batch-size 4 --workers 0 --class-uniform-tile 24"
     return [
         *f"--dataset camvid --data-root {root} --model {model} {small} --device cpu --run-dir {folder}".split(),
@@ -42,7 +42,7 @@ def flags(root: Path, folder: Path, *more: str, model: str = "deeplabv3plus") ->
 
 
 class Drawn:
-    """Three pictures with blobs of four classes and void, one smaller than the crop."""
+    """Three images with blobs of four classes and void, one smaller than the crop."""
 
     name, split, num_classes = "drawn", "train", 4
     sizes = ((60, 91), (40, 33), (75, 50))
@@ -134,8 +134,8 @@ def test_a_run_of_both_stages(
         11,
         {},
     )
-    pictures = build_dataset("camvid", tiny_camvid, "val")
-    scores = SegValidation(pictures, base_size=0, samples=2)(base, device="cpu", ranks=Ranks())
+    images = build_dataset("camvid", tiny_camvid, "val")
+    scores = SegValidation(images, base_size=0, samples=2)(base, device="cpu", ranks=Ranks())
     assert (
         scores.value
         == max(line["miou"] for line in lines[1::2])
@@ -169,17 +169,17 @@ def test_a_run_of_both_stages(
 
 def test_mean_iou_in_training_is_that_of_a_plain_loop(tiny_camvid: Path) -> None:
     torch.manual_seed(0)
-    model, pictures = (
+    model, images = (
         build_model("fcn", num_classes=11, backbone="resnet18"),
         build_dataset("camvid", tiny_camvid, "val"),
     )
     assert model.training
-    scores = SegValidation(pictures, base_size=48)(model, device="cpu", ranks=Ranks())
+    scores = SegValidation(images, base_size=48)(model, device="cpu", ranks=Ranks())
     assert model.training
     model.eval()
     hits, union = np.zeros(11), np.zeros(11)
-    for number in range(len(pictures)):
-        sample = pictures[number]
+    for number in range(len(images)):
+        sample = images[number]
         small = cv2.resize(sample.image, (48, 36), interpolation=cv2.INTER_AREA)
         with torch.inference_mode():
             logits = model(train_image(small))["seg"]
@@ -355,7 +355,7 @@ def test_frozen_batch_normalisation_keeps_its_statistics(tiny_camvid: Path, tmp_
 
 
 def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The val split stands in for the coarse one: its pictures come up, and only around the boosted classes."""
+    """The val split stands in for the coarse one: its images come up, and only around the boosted classes."""
     argv = flags(
         tiny_camvid,
         tmp_path,
@@ -368,7 +368,7 @@ def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) ->
         "1",
     )
     args = train.parse_args([*argv, "--class-uniform-pct", "1"])
-    train_set = pictures(args, "train")
+    train_set = images(args, "train")
     train_set.records = train_set.records[:1] * 32
     boosted = set(range(11)) - set(train_set[0].label.ravel().tolist())
     args.coarse_boost_classes = sorted(boosted)

@@ -138,7 +138,7 @@ def test_wandb_is_imported_only_on_request(
     assert "pip install wandb" in capsys.readouterr().err
 
 
-def test_missing_label_and_torn_picture_are_named(
+def test_missing_label_and_torn_image_are_named(
     tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     root = shutil.copytree(tiny_camvid, tmp_path / "set")

@@ -1,4 +1,4 @@
-"""The driver of the edge evaluation: protocols, files, resizing, counting over pictures, scores."""
+"""The driver of the edge evaluation: protocols, files, resizing, counting over images, scores."""
 
 import csv
 import json
@@ -19,11 +19,11 @@ from data.imresize import resize_bicubic
 from utils.distributed.environment import Ranks
 from utils.edge_metrics import default_thresholds, evaluate_image
 from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, ImageTruth, read_mat
-from utils.evaluation.edges.image_counts import PictureCounter, PredictionFiles, count_image
+from utils.evaluation.edges.image_counts import ImageCounter, PredictionFiles, count_image
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.protocols import PROTOCOLS, find_protocol
-from utils.evaluation.edges.run import count_pictures, metrics_document, write_results
-from utils.evaluation.edges.scores import format_table, picture_scores, score_modes
+from utils.evaluation.edges.run import count_images, metrics_document, write_results
+from utils.evaluation.edges.scores import format_table, image_scores, score_modes
 from utils.evaluation.edges.sources import FileSource, match_files
 from utils.evaluation.file_names import match_names
 
@@ -33,7 +33,7 @@ ALONE = Ranks()
 
 @pytest.fixture
 def scored(tmp_path, rng):
-    """Four pictures of three classes as files: predictions in class folders, truth thin and raw. Class 2 has no truth."""
+    """Four images of three classes as files: predictions in class folders, truth thin and raw. Class 2 has no truth."""
     names, scores, truths = [f"p{i}" for i in range(4)], [], []
     for name in names:
         bits = pack(
@@ -52,7 +52,7 @@ def scored(tmp_path, rng):
 def counter_of(folder, protocol, sub="pred"):
     truth = FolderTruth(folder / "gt", protocol, 3)
     source = FileSource(PredictionFolder(folder / sub), truth, allow_missing=False, is_main=True)
-    return PictureCounter(truth, protocol, "test", folder / "partial", source.files), source.indices
+    return ImageCounter(truth, protocol, "test", folder / "partial", source.files), source.indices
 
 
 # Protocols
@@ -171,7 +171,7 @@ def test_layouts_hold_the_same_scores(tmp_path, rng):
         np.testing.assert_allclose(np.stack(found) / scale, prob / 65536, rtol=1e-6)
 
 
-def test_edge_pictures_and_one_class(tmp_path, rng):
+def test_edge_images_and_one_class(tmp_path, rng):
     edges = rng.random((3, *SIZE)) < 0.2
     write_png(tmp_path / "bits/p.png", encode_png(pack(edges)))
     assert np.array_equal(
@@ -318,7 +318,7 @@ def test_several_annotators(tmp_path, rng):
 
 
 class OneSquare(Dataset):
-    """One picture of 40x40 with a square of class 0; the truth is the square's border."""
+    """One image of 40x40 with a square of class 0; the truth is the square's border."""
 
     name, classes, palette = "square", ("square", "nothing"), np.zeros((2, 3), np.uint8)
 
@@ -362,7 +362,7 @@ def test_kill_internal_wants_to_know_the_inside(scored):
         truth.load(0)
 
 
-def test_modes_have_the_same_pictures(scored):
+def test_modes_have_the_same_images(scored):
     (scored[0] / "gt/gt_raw/inst/p2.png").unlink()
     with pytest.raises(InputError, match=r"p2 \(1 in all\)"):
         FolderTruth(scored[0] / "gt", find_protocol("dff"), 3)
@@ -378,7 +378,7 @@ def test_modes_have_the_same_pictures(scored):
 def test_counts_are_those_of_each_class_alone(scored):
     folder, _, scores, truths = scored
     protocol = find_protocol("dff", thresholds=9, margin=2)
-    counts = count_pictures(*counter_of(folder, protocol), 0, ALONE)
+    counts = count_images(*counter_of(folder, protocol), 0, ALONE)
     assert counts.shape == (4, 2, 3, 9, 4)
     knobs = {"thresholds": default_thresholds(9), "max_dist": 0.02, "margin": 2}
     for i in range(4):
@@ -403,39 +403,39 @@ def test_workers_ranks_and_memory_give_the_same_counts(scored):
     folder, _, scores, _ = scored
     protocol = find_protocol("dff", thresholds=5)
     counter, indices = counter_of(folder, protocol)
-    expected = count_pictures(counter, indices, 0, ALONE)
+    expected = count_images(counter, indices, 0, ALONE)
     counter.forget()
-    assert np.array_equal(count_pictures(counter, indices, 2, ALONE), expected)
+    assert np.array_equal(count_images(counter, indices, 2, ALONE), expected)
     counter.forget()
-    memory = PictureCounter(counter.truth, protocol, "test", folder / "partial")
+    memory = ImageCounter(counter.truth, protocol, "test", folder / "partial")
     assert np.array_equal(
-        count_pictures(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
+        count_images(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
     )
 
 
 def test_a_killed_run_goes_on_where_it_was(scored, monkeypatch):
     folder, names, scores, _ = scored
     counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
-    expected = count_pictures(counter, indices, 0, ALONE)
+    expected = count_images(counter, indices, 0, ALONE)
     counter.forget()
-    count_pictures(counter, indices[:2], 0, ALONE)
+    count_images(counter, indices[:2], 0, ALONE)
     counted = []
-    count = PictureCounter.count
+    count = ImageCounter.count
     monkeypatch.setattr(
-        PictureCounter, "count", lambda self, i, scores: counted.append(i) or count(self, i, scores)
+        ImageCounter, "count", lambda self, i, scores: counted.append(i) or count(self, i, scores)
     )
-    assert np.array_equal(count_pictures(counter, indices, 0, ALONE), expected)
+    assert np.array_equal(count_images(counter, indices, 0, ALONE), expected)
     assert counted == [2, 3]
     write_png(
         folder / "pred/class_001" / f"{names[1]}.png", scores[2][0]
     )  # a changed prediction is counted again
-    count_pictures(counter, indices, 0, ALONE)
+    count_images(counter, indices, 0, ALONE)
     assert counted == [2, 3, 1]
     other, _ = counter_of(folder, find_protocol("dff", thresholds=5, max_dist=0.01))
-    count_pictures(other, indices, 0, ALONE)
+    count_images(other, indices, 0, ALONE)
     assert counted == [2, 3, 1, 0, 1, 2, 3]
     next((folder / "partial").glob("*.npz")).write_bytes(b"torn")
-    assert count_pictures(other, indices, 0, ALONE).shape == expected.shape
+    assert count_images(other, indices, 0, ALONE).shape == expected.shape
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -445,12 +445,12 @@ def test_a_torn_prediction_stops_the_run_with_its_name(scored, workers):
     path.write_bytes(path.read_bytes()[:200])
     counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
     with pytest.raises(InputError, match=r"class_002/p3\.png: the file is cut off"):
-        count_pictures(counter, indices, workers, ALONE)
+        count_images(counter, indices, workers, ALONE)
 
 
 @pytest.mark.parametrize("set_name", ["eval_cityscapes", "eval_sbd"])
 def test_golden_counts_from_files(shared, tmp_path, set_name):
-    """Whole pictures through prediction and label files: the exact maximum at every threshold."""
+    """Whole images through prediction and label files: the exact maximum at every threshold."""
     golden = shared / "golden/edges" / set_name
     stored = np.load(golden / "counts.npz")
     street = set_name == "eval_cityscapes"
@@ -470,8 +470,8 @@ def test_golden_counts_from_files(shared, tmp_path, set_name):
             write_png(tmp_path / f"pred/class_{k:03d}/{name}.png", score)
     truth = FolderTruth(tmp_path / "gt", protocol, 19 if street else 20)
     files = PredictionFiles(PredictionFolder(tmp_path / "pred"), dict(enumerate(sorted(names))))
-    counts = count_pictures(
-        PictureCounter(truth, protocol, "", tmp_path / "partial", files),
+    counts = count_images(
+        ImageCounter(truth, protocol, "", tmp_path / "partial", files),
         range(len(names)),
         0,
         ALONE,
@@ -501,9 +501,7 @@ def test_a_worker_that_dies_is_told_in_one_line(scored):
     truth = Deadly(scored[0] / "gt", protocol, 3)
     files = PredictionFiles(PredictionFolder(scored[0] / "pred"), {0: "p0"})
     with pytest.raises(InputError, match="fewer --workers"):
-        count_pictures(
-            PictureCounter(truth, protocol, "", scored[0] / "partial", files), [0], 1, ALONE
-        )
+        count_images(ImageCounter(truth, protocol, "", scored[0] / "partial", files), [0], 1, ALONE)
 
 
 # Scores
@@ -547,15 +545,15 @@ def test_perfect_shifted_and_absent(tmp_path):
     assert len((tmp_path / "curves.csv").read_text().splitlines()) == 1 + 5 * 9
 
 
-def test_scores_of_pictures():
-    """The mean over a picture's classes of F at the class's threshold; a picture without true edges has none."""
+def test_scores_of_images():
+    """The mean over an image's classes of F at the class's threshold; an image without true edges has none."""
     counts = np.zeros((3, 1, 2, 1, 4), np.int64)
     counts[0, 0, 0, 0] = [5, 10, 5, 5]  # recall 0.5, precision 1
     counts[0, 0, 1, 0] = [4, 4, 4, 4]
     counts[1, 0, 0, 0] = [0, 10, 0, 5]
     counts[2, 0, 0, 0] = [0, 0, 0, 7]
     (mode,) = score_modes(counts, ["a", "b"], find_protocol("dff", raw=False, thresholds=1))
-    np.testing.assert_allclose(picture_scores(counts, mode, 0), [(2 / 3 + 1) / 2, 0, np.nan])
+    np.testing.assert_allclose(image_scores(counts, mode, 0), [(2 / 3 + 1) / 2, 0, np.nan])
 
 
 def test_a_class_cell_with_as_many_regions_as_classes_is_not_taken_for_an_instance_cell(tmp_path):

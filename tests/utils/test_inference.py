@@ -1,4 +1,4 @@
-"""utils.inference: from a picture to probabilities, against the formulas written as loops."""
+"""utils.inference: from an image to probabilities, against the formulas written as loops."""
 
 import math
 
@@ -23,7 +23,7 @@ from utils.inference.predictor import (
 
 
 class Tint(nn.Module):
-    """A net that is easy to redo by hand: class k's logit is channel k of the normalised picture, plus k."""
+    """A net that is easy to redo by hand: class k's logit is channel k of the normalised image, plus k."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def random_image(rng: np.random.Generator, height: int, width: int) -> np.ndarra
     return rng.integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_normalize_one_picture_and_a_batch(rng):
+def test_normalize_one_image_and_a_batch(rng):
     images = rng.integers(0, 256, (2, 5, 7, 3), np.uint8)
     batch = normalize(images)
     assert batch.shape == (2, 3, 5, 7)
@@ -63,7 +63,7 @@ def test_normalize_one_picture_and_a_batch(rng):
     assert torch.equal(normalize(torch.from_numpy(images)), batch)
 
 
-def test_probabilities_at_the_picture_s_size(model, rng):
+def test_probabilities_at_the_image_s_size(model, rng):
     image = random_image(rng, 33, 47)
     prob = predict_edges(model, image)
     assert prob.dtype == np.float32
@@ -79,7 +79,7 @@ def test_output_chooses_the_logits(model, rng):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 70), (64, 31)])
-def test_small_pictures_are_padded_for_the_net_and_cropped_again(model, rng, size):
+def test_small_images_are_padded_for_the_net_and_cropped_again(model, rng, size):
     image = random_image(rng, *size)
     np.testing.assert_allclose(predict_edges(model, image), by_hand(image), atol=1e-6)
     assert min(model.seen[2:]) >= 32
@@ -88,7 +88,7 @@ def test_small_pictures_are_padded_for_the_net_and_cropped_again(model, rng, siz
 @pytest.mark.parametrize(
     ("size", "base_size", "net_size"), [((60, 90), 45, (32, 45)), ((40, 50), 100, (80, 100))]
 )
-def test_base_size_resizes_the_picture_and_the_probabilities_back(model, size, base_size, net_size):
+def test_base_size_resizes_the_image_and_the_probabilities_back(model, size, base_size, net_size):
     ramp = np.linspace(0, 255, size[1]).astype(np.uint8)
     image = np.repeat(
         np.repeat(ramp[None, :, None], size[0], 0), 3, 2
@@ -136,7 +136,7 @@ def test_out_of_memory_is_one_line_with_advice(model, rng, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(model, "forward", forward)
-    with pytest.raises(InputError, match=r"48x40 picture does not fit .* --base-size"):
+    with pytest.raises(InputError, match=r"48x40 image does not fit .* --base-size"):
         predict_edges(model, random_image(rng, 40, 48))
 
 
@@ -209,16 +209,16 @@ def averaged_by_hand(
     per_scale = []
     for scale in scales:
         size = (max(1, int(width * scale)), max(1, int(height * scale)))
-        picture = (
+        scaled = (
             image
             if scale == 1
             else np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
         )
-        h, w = picture.shape[:2]
+        h, w = scaled.shape[:2]
         side = None if window is None else int(window * max(scale, 1))
         views = []
         for flipped in (False, True) if mirror else (False,):
-            seen = np.fliplr(picture) if flipped else picture
+            seen = np.fliplr(scaled) if flipped else scaled
             total, count = np.zeros((3, h, w)), np.zeros((3, h, w))
             for top, bottom in [(0, h)] if side is None else windows_by_hand(h, side, overlap):
                 for left, right in [(0, w)] if side is None else windows_by_hand(w, side, overlap):
@@ -299,7 +299,7 @@ def test_batches_of_windows_give_the_same_numbers(rng, batch_size):
     )  # at half size: 2x2 windows, and those of the mirror image
 
 
-def test_published_windows_of_a_cityscapes_picture(rng):
+def test_published_windows_of_a_cityscapes_image(rng):
     """Windows of 832 pixels that overlap by a third: at 0, 555, 1110 and 1216 across, at 0 and 192 down."""
     assert windows_by_hand(2048, 832, 1 / 3) == [(0, 832), (555, 1387), (1110, 1942), (1216, 2048)]
     model = Ramp().eval()

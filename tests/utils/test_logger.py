@@ -104,8 +104,8 @@ def write_log(path, entries, tail=""):
     return path
 
 
-def has_color(picture, color):
-    return bool((picture[..., :3] == color).all(axis=-1).any())
+def has_color(image, color):
+    return bool((image[..., :3] == color).all(axis=-1).any())
 
 
 def test_curves_are_drawn_and_torn_or_missing_values_passed_over(tmp_path):

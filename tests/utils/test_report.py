@@ -21,7 +21,7 @@ from utils.evaluation.edges.report import (
     write_report,
 )
 from utils.evaluation.edges.scores import score_modes
-from utils.evaluation.html import embed, hex_color, picture_row, plot, table, write_page
+from utils.evaluation.html import embed, hex_color, image_row, plot, table, write_page
 
 NAMES = ("road", "side & walk", "<pole>")
 PALETTE = np.array([(128, 64, 128), (244, 35, 232), (153, 153, 153)], np.uint8)
@@ -32,7 +32,7 @@ CHROMIUM = (
 
 @pytest.fixture
 def report(tmp_path, rng):
-    """Four pictures, of which the third is the worst; the last class has no truth."""
+    """Four images, of which the third is the worst; the last class has no truth."""
     protocol = find_protocol("dff", thresholds=9)
     counts = np.zeros((4, 2, 3, 9, 4), np.int64)
     for i, share in enumerate((0.9, 0.5, 0.1, 0.7)):
@@ -49,7 +49,7 @@ def report(tmp_path, rng):
         bits = (rng.random((30, 40)) < 0.1).astype(np.uint32)
         image = rng.integers(0, 256, (60, 80, 3), np.uint8)
         return Shown(
-            f"picture-{row}",
+            f"image-{row}",
             image,
             {"thin": bits, "raw": bits},
             rng.random((3, 30, 40), np.float32),
@@ -57,7 +57,7 @@ def report(tmp_path, rng):
 
     path = tmp_path / "report.html"
     origin = {"predictions": "a folder", "images": 4}
-    write_report(tmp_path, scores, counts, protocol, origin, PALETTE, show=show, pictures=1)
+    write_report(tmp_path, scores, counts, protocol, origin, PALETTE, show=show, images=1)
     return path, asked
 
 
@@ -87,9 +87,9 @@ def test_page_is_whole_and_loads_nothing(report):
     tags.feed(text)
     assert not tags.open
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
-    pictures = [attrs["src"] for tag, attrs in tags.found if tag == "img"]
-    assert len(pictures) == 6  # best and worst: picture, truth, prediction
-    assert all(source.startswith("data:image/") for source in pictures)
+    images = [attrs["src"] for tag, attrs in tags.found if tag == "img"]
+    assert len(images) == 6  # best and worst: image, truth, prediction
+    assert all(source.startswith("data:image/") for source in images)
     assert asked == [0, 2]
     for shown in (
         "max-dist 0.02",
@@ -118,7 +118,7 @@ def test_iso_f_lines_have_that_f():
         np.testing.assert_allclose(2 * recall * precision / (recall + precision), f / 10, atol=1e-3)
 
 
-def test_what_is_shown_of_a_picture():
+def test_what_is_shown_of_a_image():
     thin = np.zeros((9, 9), np.uint32)
     thin[4, 4] = 5
     drawn = visible_truth({"thin": thin})
@@ -132,7 +132,7 @@ def test_what_is_shown_of_a_picture():
     assert visible_score(np.full((8, 8), 65535, np.uint16), (4, 4), 0.5).min() > 0.99
 
 
-def test_embedded_pictures(rng):
+def test_embedded_images(rng):
     drawing = np.full((40, 1200, 3), 255, np.uint8)
     source = embed(drawing)
     assert source.startswith("data:image/png;base64,")
@@ -142,7 +142,7 @@ def test_embedded_pictures(rng):
     )
     assert decoded.shape == (19, 560, 3)
     assert hex_color(PALETTE[0]) == "#804080"
-    assert picture_row("x", [("none", None)]).count("<figure>") == 0
+    assert image_row("x", [("none", None)]).count("<figure>") == 0
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -24,7 +24,7 @@ from models import build_model
 from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.segmentation.label_maps import FolderLabels, match_maps
 from utils.evaluation.segmentation.report import confusion_table, draw_boundary_errors, draw_errors
-from utils.evaluation.segmentation.scores import SegProtocol, count_picture, score_pictures
+from utils.evaluation.segmentation.scores import SegProtocol, count_image, score_images
 from utils.evaluation.segmentation.submission import label_id_table
 from utils.evaluation.segmentation.tables import bound_rows, format_scores, table_rows
 from utils.inference.predictor import predict_edges, predict_labels, quantize
@@ -67,10 +67,10 @@ def draw_maps(rng, count=3, classes=5, size=(40, 60)) -> list[tuple[np.ndarray, 
     return pairs
 
 
-def test_scores_over_pictures_equal_sums_by_hand(rng):
+def test_scores_over_images_equal_sums_by_hand(rng):
     pairs = draw_maps(rng)
     protocol = SegProtocol(tuple("abcde"), (3.0, 0.02))
-    scores = score_pictures([count_picture(*pair, protocol) for pair in pairs], protocol)
+    scores = score_images([count_image(*pair, protocol) for pair in pairs], protocol)
     total = sum(confusion(*pair, 5) for pair in pairs)
     np.testing.assert_array_equal(scores.confusion[:, :5], total)
     np.testing.assert_allclose(scores.iou, class_iou(total))
@@ -216,10 +216,10 @@ def test_label_ids_of_cityscapes(rng, tmp_path):
 def test_paletted_files_and_void_predictions(tmp_path):
     """A palette PNG is read by its indices; a prediction of 255 is a missed pixel."""
     truth = np.array([[0, 0, 1, 255]], np.uint8)
-    picture = Image.fromarray(truth, mode="P")
-    picture.putpalette(list(range(256)) * 3)
+    image = Image.fromarray(truth, mode="P")
+    image.putpalette(list(range(256)) * 3)
     (tmp_path / "labels").mkdir()
-    picture.save(tmp_path / "labels/a.png")
+    image.save(tmp_path / "labels/a.png")
     write_png(tmp_path / "pred/a.png", np.array([[0, 255, 1, 255]], np.uint8))
     flags = (
         "--task",
@@ -253,17 +253,17 @@ def test_missing_and_extra_predictions(tmp_path, capsys):
         "--num-classes",
         2,
     )
-    with pytest.raises(InputError, match="1 of 2 pictures have no prediction, such as a"):
+    with pytest.raises(InputError, match="1 of 2 images have no prediction, such as a"):
         score(*flags, "--out", tmp_path / "out", *FEW)
     told = capsys.readouterr().err
-    assert "1 pictures have no prediction: a" in told
+    assert "1 images have no prediction: a" in told
     assert "1 predictions have no truth (not scored): c" in told
     score(*flags, "--out", tmp_path / "out", "--allow-missing", "--no-report", *FEW)
     assert metrics_of(tmp_path / "out")["source"]["images"] == 1
     assert not (tmp_path / "out/report.html").exists()
 
 
-def test_two_files_for_one_picture(tmp_path):
+def test_two_files_for_one_image(tmp_path):
     truth = tmp_path / "labels"
     write_png(truth / "ulm_000000_000001_gtFine_labelIds.png", np.full((4, 5), 7, np.uint8))
     for ending in ("x", "y"):
@@ -325,8 +325,8 @@ def test_the_report_has_all_parts(checkpoint, tiny_camvid, tmp_path):
     for words in (
         "Confusion",
         "Boundary F",
-        "Best pictures",
-        "Worst pictures",
+        "Best images",
+        "Worst images",
         "red missed, blue false",
         "pedestrian",
     ):
@@ -335,7 +335,7 @@ def test_the_report_has_all_parts(checkpoint, tiny_camvid, tmp_path):
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
-def test_error_pictures():
+def test_error_images():
     palette = np.array([(10, 20, 30), (200, 100, 50)], np.uint8)
     truth = np.array([[0, 0, 1, 255]], np.uint8)
     prediction = np.array([[0, 1, 1, 0]], np.uint8)
@@ -357,7 +357,7 @@ def test_error_pictures():
 
 def test_names_are_escaped_in_the_confusion_table(rng):
     protocol = SegProtocol(("<a>", "b & c", "d", "e", "f"))
-    scores = score_pictures([count_picture(*pair, protocol) for pair in draw_maps(rng)], protocol)
+    scores = score_images([count_image(*pair, protocol) for pair in draw_maps(rng)], protocol)
     page = confusion_table(scores)
     assert "&lt;a&gt;" in page
     assert "<a>" not in page

@@ -167,7 +167,7 @@ def test_published_fractions_in_pixels():
 
 
 def test_boundary_f_equals_the_published_numbers():
-    """One picture and two predictions, with the published function's F and precision."""
+    """One image and two predictions, with the published function's F and precision."""
     golden = np.load(GOLDEN / "fboundary_camvid.npz")
     for kind in golden["kinds"]:
         for bound in golden["bounds"]:
@@ -223,7 +223,7 @@ def test_boundary_regions_equal_erosion(rng, distance):
     assert boundary_iou_counts(pred, truth, 4, distance).tolist() == expected
 
 
-def test_boundary_region_of_a_picture_smaller_than_its_width():
+def test_boundary_region_of_a_image_smaller_than_its_width():
     ids = np.ones((3, 4), np.uint8)
     assert np.array_equal(boundary_region(ids, 5), ids)
 

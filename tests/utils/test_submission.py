@@ -122,7 +122,7 @@ def test_what_the_server_would_refuse_is_told(tmp_path):
     (folder / "more/ulm_000000_000000_leftImg8bit.png").rename(
         folder / "more/ulm_000009_000000.png"
     )
-    problem("ulm_000009_000000.png is of no test picture")
+    problem("ulm_000009_000000.png is of no test image")
     (folder / "more/ulm_000009_000000.png").unlink()
     check_submission(folder, sizes)
     assert zip_submission(folder, list(sizes)) == tmp_path / "sub.zip"
@@ -132,7 +132,7 @@ def test_only_whole_splits_of_cityscapes_are_submitted(scenes, tmp_path, tiny_ca
     (tmp_path / "cityscapes").mkdir()
     for kind in ("leftImg8bit", "gtFine"):
         (tmp_path / "cityscapes" / kind).symlink_to(scenes / kind)
-    with pytest.raises(InputError, match="has 3 test pictures, the server expects 1525"):
+    with pytest.raises(InputError, match="has 3 test images, the server expects 1525"):
         require_submittable(
             build_dataset("cityscapes", tmp_path / "cityscapes", "test"), tmp_path / "sub"
         )

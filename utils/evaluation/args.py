@@ -66,7 +66,7 @@ def score_parser(description: str) -> argparse.ArgumentParser:
         "--allow-missing",
         action=boolean,
         default=False,
-        help="score the pictures that have a prediction",
+        help="score the images that have a prediction",
     )
 
     net = parser.add_argument_group("network")
@@ -80,7 +80,7 @@ def score_parser(description: str) -> argparse.ArgumentParser:
         "--max-dist",
         type=float,
         metavar="FRACTION",
-        help="matching tolerance, of the picture's diagonal",
+        help="matching tolerance, of the image's diagonal",
     )
     edge.add_argument(
         "--thresholds", type=positive, metavar="N", help="how many thresholds (all protocols: 99)"
@@ -92,7 +92,7 @@ def score_parser(description: str) -> argparse.ArgumentParser:
         help="size of the truth made from a data set's labels",
     )
     edge.add_argument(
-        "--margin", type=size, metavar="PX", help="pixels left out along the picture's border"
+        "--margin", type=size, metavar="PX", help="pixels left out along the image's border"
     )
     edge.add_argument("--thin", action=boolean, help="thinned predictions against thin truth")
     edge.add_argument("--raw", action=boolean, help="predictions as they are against thick truth")
@@ -100,7 +100,7 @@ def score_parser(description: str) -> argparse.ArgumentParser:
         "--instance", action=boolean, help="edges between instances of one class count"
     )
     edge.add_argument(
-        "--skip-absent", action=boolean, help="skip a class in the pictures that have none of it"
+        "--skip-absent", action=boolean, help="skip a class in the images that have none of it"
     )
     edge.add_argument(
         "--kill-internal",
@@ -139,7 +139,7 @@ def score_parser(description: str) -> argparse.ArgumentParser:
         type=size,
         default=3,
         metavar="N",
-        help="best and worst pictures in the report (default 3)",
+        help="best and worst images in the report (default 3)",
     )
     return parser
 
@@ -156,7 +156,7 @@ def parse_score_args(description: str, argv: Sequence[str] | None = None) -> arg
         )
     if args.checkpoint and args.labels and not args.dataset:
         parser.error(
-            "--checkpoint with --labels needs the pictures: --dataset NAME --data-root DIR --split NAME"
+            "--checkpoint with --labels needs the images: --dataset NAME --data-root DIR --split NAME"
         )
     if args.submit and not args.checkpoint:
         parser.error("--submit needs a network: --checkpoint FILE")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.errors import InputError
 
-# Names of one picture differ by these endings between data sets, label files and predictions.
+# Names of one image differ by these endings between data sets, label files and predictions.
 ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)$")
 
 

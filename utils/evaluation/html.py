@@ -1,4 +1,4 @@
-"""A page of results in one file: tables that sort, plots as SVG, pictures embedded; nothing is fetched from anywhere.
+"""A page of results in one file: tables that sort, plots as SVG, images embedded; nothing is fetched from anywhere.
 
 This module knows HTML and no metric; `utils.evaluation.edges.report` fills it.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from data.files import write_aside
 
-LONG_SIDE = 560  # pixels of an embedded picture: as wide as three beside each other are shown
+LONG_SIDE = 560  # pixels of an embedded image: as wide as three beside each other are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,27 +136,27 @@ def _curve(line: Line) -> str:
     )
 
 
-def picture_row(
-    title: str, pictures: Sequence[tuple[str, np.ndarray | None]], *, columns: int = 0
+def image_row(
+    title: str, images: Sequence[tuple[str, np.ndarray | None]], *, columns: int = 0
 ) -> str:
-    """Pictures beside each other, each uint8 (H, W, 3) RGB with its caption; None is left out. columns: 0 = as many as fit."""
+    """Images beside each other, each uint8 (H, W, 3) RGB with its caption; None is left out. columns: 0 = as many as fit."""
     shown = "".join(
-        f'<figure><img alt="{escape(caption)}" src="{embed(picture)}">'
+        f'<figure><img alt="{escape(caption)}" src="{embed(image)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, picture in pictures
-        if picture is not None
+        for caption, image in images
+        if image is not None
     )
     style = f' style="grid-template-columns:repeat({columns},1fr)"' if columns else ""
     return f"<h3>{escape(title)}</h3><div class=row{style}>{shown}</div>"
 
 
-def embed(picture: np.ndarray) -> str:
+def embed(image: np.ndarray) -> str:
     """uint8 (H, W, 3) RGB -> a data URL, LONG_SIDE pixels at most; PNG, or JPEG where that is much smaller."""
-    scale = LONG_SIDE / max(picture.shape[:2])
+    scale = LONG_SIDE / max(image.shape[:2])
     if scale < 1:
-        size = [max(1, round(n * scale)) for n in picture.shape[1::-1]]
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    bgr = np.ascontiguousarray(picture[:, :, ::-1])
+        size = [max(1, round(n * scale)) for n in image.shape[1::-1]]
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    bgr = np.ascontiguousarray(image[:, :, ::-1])
     png, jpeg = (
         cv2.imencode(".png", bgr)[1],
         cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1],

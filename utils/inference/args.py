@@ -10,7 +10,7 @@ from utils.inference.predictor import Modes, ModeValue
 
 
 def add_network_flags(net: argparse._ArgumentGroup) -> None:
-    """The flags of a network that is run: what it is, where it runs and how pictures go through it."""
+    """The flags of a network that is run: what it is, where it runs and how images go through it."""
     boolean = argparse.BooleanOptionalAction
     text = "for a checkpoint that does not say it, such as the published ones"
     net.add_argument("--model", choices=MODELS, help=text)
@@ -32,11 +32,11 @@ def add_network_flags(net: argparse._ArgumentGroup) -> None:
     )
     text = "share of a window that the next one covers again (default: a third, as published)"
     net.add_argument("--overlap", type=float, default=1 / 3, metavar="SHARE", help=text)
-    text = "average over these sizes of the picture (default: 1; published: 0.5 0.75 1 1.25 1.5 1.75 2)"
-    net.add_argument("--scales", type=float, nargs="+", default=[1.0], metavar="S", help=text)
     text = (
-        "average over the picture and its mirror image (default: no; published with windows: yes)"
+        "average over these sizes of the image (default: 1; published: 0.5 0.75 1 1.25 1.5 1.75 2)"
     )
+    net.add_argument("--scales", type=float, nargs="+", default=[1.0], metavar="S", help=text)
+    text = "average over the image and its mirror image (default: no; published with windows: yes)"
     net.add_argument("--mirror", action=boolean, default=False, help=text)
     net.add_argument(
         "--batch-size", type=positive, default=1, metavar="N", help="windows at once (default 1)"

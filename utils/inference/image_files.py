@@ -1,4 +1,4 @@
-"""The pictures that a user names on the command line: how they are found and read, and what the outputs are called."""
+"""The images that a user names on the command line: how they are found and read, and what the outputs are called."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from PIL import Image
 from data.errors import InputError
 from data.image_io import read_image
 
-PICTURES = (
+IMAGES = (
     ".avif",
     ".bmp",
     ".gif",
@@ -28,29 +28,25 @@ PICTURES = (
 EXIF_ORIENTATION = 0x0112
 
 
-def find_pictures(
+def find_images(
     inputs: Sequence[Path], out: Path, recursive: bool
 ) -> tuple[dict[Path, Path], dict[Path, Exception]]:
-    """({picture: its path below the output folder, with its ending}, {input without a picture: why}).
+    """({image: its path below the output folder, with its ending}, {input without an image: why}).
 
-    Of a folder: the files with a picture's ending; hidden ones, and those below `out`, are left out. InputError if
-    there is no picture at all.
+    Of a folder: the files with an image's ending; hidden ones, and those below `out`, are left out. InputError if
+    there is no image at all.
     """
     found: dict[Path, Path] = {}
     failures: dict[Path, Exception] = {}
     seen: set[Path] = set()
     for top in inputs:
-        pictures = (
-            _in_folder(top, out, recursive) if top.is_dir() else [top] if top.exists() else []
-        )
-        if not pictures:
+        images = _in_folder(top, out, recursive) if top.is_dir() else [top] if top.exists() else []
+        if not images:
             reason = (
-                f"no picture in this folder ({' '.join(PICTURES)})"
-                if top.is_dir()
-                else "no such file"
+                f"no image in this folder ({' '.join(IMAGES)})" if top.is_dir() else "no such file"
             )
             failures[top] = InputError(reason)
-        for path in pictures:
+        for path in images:
             if path.resolve() not in seen:
                 seen.add(path.resolve())
                 own = Path(top.resolve().name) if len(inputs) > 1 else Path()
@@ -63,15 +59,15 @@ def find_pictures(
 def _in_folder(top: Path, out: Path, recursive: bool) -> list[Path]:
     top_full, out_full = top.resolve(), out.resolve()
     if top_full == out_full:
-        raise InputError(f"--out {out} is the folder of the pictures; give another one")
-    pictures = (
+        raise InputError(f"--out {out} is the folder of the images; give another one")
+    images = (
         path
         for path in (top.rglob("*") if recursive else top.glob("*"))
-        if path.suffix.lower() in PICTURES
+        if path.suffix.lower() in IMAGES
     )
     return sorted(
         path
-        for path in pictures
+        for path in images
         if path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(top).parts)
         and not (out_full.is_relative_to(top_full) and path.resolve().is_relative_to(out_full))
@@ -79,7 +75,7 @@ def _in_folder(top: Path, out: Path, recursive: bool) -> list[Path]:
 
 
 def output_names(found: dict[Path, Path]) -> dict[Path, str]:
-    """The NAME of each picture's outputs: its path without the ending, or with it where two would be equal without."""
+    """The NAME of each image's outputs: its path without the ending, or with it where two would be equal without."""
     times = Counter(path.with_suffix("") for path in found.values())
     names = {
         path: str(own if times[own.with_suffix("")] > 1 else own.with_suffix(""))
@@ -94,14 +90,14 @@ def output_names(found: dict[Path, Path]) -> dict[Path, str]:
     return names
 
 
-def read_picture(path: Path, *, upright: bool) -> np.ndarray:
+def read_input_image(path: Path, *, upright: bool) -> np.ndarray:
     """uint8 (H, W, 3), RGB; turned as its EXIF orientation says if `upright`."""
     image = read_image(path)
     return turn_upright(image, _orientation(path)) if upright else image
 
 
 def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The stored picture as it is to be seen. orientation: EXIF tag 0x0112, 1 (upright) to 8."""
+    """The stored image as it is to be seen. orientation: EXIF tag 0x0112, 1 (upright) to 8."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -113,9 +109,9 @@ def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
 
 def _orientation(path: Path) -> int:
     try:
-        with Image.open(path) as picture:
-            return int(picture.getexif().get(EXIF_ORIENTATION, 1))
+        with Image.open(path) as image:
+            return int(image.getexif().get(EXIF_ORIENTATION, 1))
     except (
         Exception
-    ):  # damaged EXIF data raise anything; OpenCV has read the picture, so it is taken as stored
+    ):  # damaged EXIF data raise anything; OpenCV has read the image, so it is taken as stored
         return 1

@@ -1,9 +1,9 @@
-"""From a picture to scores per class: the one way that validation, test.py and predict.py share, for both tasks.
+"""From an image to scores per class: the one way that validation, test.py and predict.py share, for both tasks.
 
 Averaging is that of the published evaluation (GSCNN's and DecoupleSegNets' `eval.py`): logits, not probabilities, are averaged over the
-windows that overlap in a pixel, then over a picture and its mirror image, then over scales. Windows have `window` pixels, at scales above 1
-that times the scale; their step is ceil(window * (1 - overlap)), and the last one is moved back to the border. Pictures are scaled by
-Pillow's bilinear filter, to whole pixels rounded down; logits are scaled back bilinearly, in whole-picture inference with aligned corners.
+windows that overlap in a pixel, then over an image and its mirror image, then over scales. Windows have `window` pixels, at scales above 1
+that times the scale; their step is ceil(window * (1 - overlap)), and the last one is moved back to the border. Images are scaled by
+Pillow's bilinear filter, to whole pixels rounded down; logits are scaled back bilinearly, in whole-image inference with aligned corners.
 The published code counts overlaps along the wrong axes, which weighs scales unevenly from row to row and changes nothing at one scale. Here
 each window counts as one; `quirks` counts as published.
 
@@ -36,11 +36,11 @@ SCORE_STEPS = (
 
 @dataclass(frozen=True)
 class Modes:
-    """How a picture goes through the net.
+    """How an image goes through the net.
 
     base_size: long side in pixels to which it is resized first, 0 = as it is. window: side of the sliding window in
-    pixels; None: the whole picture at once. overlap: share of a window that the next one covers again. scales: factors
-    of the picture's size. mirror: also the mirror image. batch_size: windows (or a picture and its mirror image) that
+    pixels; None: the whole image at once. overlap: share of a window that the next one covers again. scales: factors
+    of the image's size. mirror: also the mirror image. batch_size: windows (or an image and its mirror image) that
     go through the net at once. half: 16-bit floats in the net (float16 on GPUs, bfloat16 on CPUs). quirks: weigh
     windows as the published code does (see above).
     """
@@ -78,7 +78,7 @@ def predict_edges(
     native: bool = False,
     **modes: ModeValue,
 ) -> np.ndarray:
-    """Probability of an edge of each class: float32 (K, H, W), at the picture's own size unless `native`.
+    """Probability of an edge of each class: float32 (K, H, W), at the image's own size unless `native`.
 
     model: in eval mode, moved to `device` (None: it stays where it is). image: uint8 (H, W, 3), RGB, of any size. modes: see `Modes`.
     output: which logits, "fuse" or "side5". With `base_size`, the probabilities are resized back bilinearly (averaged when they shrink), or
@@ -96,7 +96,7 @@ def predict_scores(
     output: str = "seg",
     **modes: ModeValue,
 ) -> np.ndarray:
-    """Mean logits of each class at the picture's own size: float32 (K, H, W). Arguments as in `predict_edges`; modes: see `Modes`."""
+    """Mean logits of each class at the image's own size: float32 (K, H, W). Arguments as in `predict_edges`; modes: see `Modes`."""
     return _seg_scores(model, image, device, output, modes).cpu().numpy()
 
 
@@ -122,7 +122,7 @@ def _seg_scores(
     output: str,
     modes: dict[str, ModeValue],
 ) -> Tensor:
-    """Mean logits float32 (K, H, W) on `device`, at the picture's own size."""
+    """Mean logits float32 (K, H, W) on `device`, at the image's own size."""
     scores = _Runner(model, device, output, Modes(**modes), probability=False)(image)
     if scores.shape[1:] == image.shape[:2]:
         return scores
@@ -162,14 +162,14 @@ class _Runner:
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> Tensor:
-        """Mean scores float32 (K, h, w), at the size of the picture after `base_size`: one map, to which each scale is added."""
-        picture = resize_long_side(image, self.modes.base_size)
-        size = picture.shape[:2]
+        """Mean scores float32 (K, h, w), at the size of the resized after `base_size`: one map, to which each scale is added."""
+        resized = resize_long_side(image, self.modes.base_size)
+        size = resized.shape[:2]
         aligned = self.modes.window is None and not self.probability
         total = None
-        with memory_errors(self.device, picture):
+        with memory_errors(self.device, resized):
             for scale in self.modes.scales:
-                scores = self.at_scale(_scaled(picture, scale), scale)
+                scores = self.at_scale(_scaled(resized, scale), scale)
                 if not torch.isfinite(scores.sum()):  # one bad number spoils the sum
                     raise InputError(
                         "the net's output is not finite: the checkpoint is damaged or its training diverged"
@@ -190,12 +190,12 @@ class _Runner:
                 del scores, score  # before the next scale makes its own
             return total.div_(len(self.modes.scales)) if len(self.modes.scales) > 1 else total
 
-    def at_scale(self, picture: np.ndarray, scale: float) -> Tensor:
-        """Mean scores (K, h, w) of a scaled picture (h, w, 3) over its windows and its mirror image, summed up in one map."""
-        size = picture.shape[:2]
+    def at_scale(self, image: np.ndarray, scale: float) -> Tensor:
+        """Mean scores (K, h, w) of a scaled image (h, w, 3) over its windows and its mirror image, summed up in one map."""
+        size = image.shape[:2]
         side = None if self.modes.window is None else int(self.modes.window * max(1.0, scale))
         windows = cover(size, side, self.modes.overlap)
-        views = (picture, picture[:, ::-1]) if self.modes.mirror else (picture,)
+        views = (image, image[:, ::-1]) if self.modes.mirror else (image,)
         places = windows.places(len(views))
         total = None
         for first in range(0, len(places), self.modes.batch_size):
@@ -245,11 +245,11 @@ class _Runner:
         return scores.sigmoid() if self.probability else scores
 
 
-def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:
+def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
     if scale == 1:
-        return picture
-    size = [max(1, int(side * scale)) for side in picture.shape[1::-1]]
-    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+        return image
+    size = [max(1, int(side * scale)) for side in image.shape[1::-1]]
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def resize_scores(prob: Tensor, size: tuple[int, int]) -> Tensor:
@@ -270,7 +270,7 @@ def dequantize(stored: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def memory_errors(device: torch.device | str, picture: np.ndarray) -> Iterator[None]:
+def memory_errors(device: torch.device | str, image: np.ndarray) -> Iterator[None]:
     """Turn "out of memory", which PyTorch reports in a page of advice, into one line that says what to do."""
     try:
         yield
@@ -281,9 +281,9 @@ def memory_errors(device: torch.device | str, picture: np.ndarray) -> Iterator[N
             raise
         if torch.device(device).type == "cuda":
             torch.cuda.empty_cache()
-        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        size = f"{image.shape[1]}x{image.shape[0]}"
         raise InputError(
-            f"a {size} picture does not fit into the memory of {device}; shrink it with --base-size, "
+            f"a {size} image does not fit into the memory of {device}; shrink it with --base-size, "
             "cut it up with --window, or use --device cpu"
         ) from error
 

@@ -1,4 +1,4 @@
-"""The windows in which a picture goes through a net, and how the scores where they overlap are averaged."""
+"""The windows in which an image goes through a net, and how the scores where they overlap are averaged."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from data.errors import InputError
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows over a picture of `size` (H, W), all of one size; see `cover`. spans: (start, stop) of the rows and of the columns."""
+    """Windows over an image of `size` (H, W), all of one size; see `cover`. spans: (start, stop) of the rows and of the columns."""
 
     size: tuple[int, int]
     row_spans: tuple[tuple[int, int], ...]
@@ -25,7 +25,7 @@ class Windows:
         return self.column_spans[0][1]
 
     def places(self, views: int) -> list[tuple[int, int, int]]:
-        """(view, top, left) of each window, for so many views of the picture."""
+        """(view, top, left) of each window, for so many views of the image."""
         return [
             (view, top, left)
             for view in range(views)
@@ -51,7 +51,7 @@ class Windows:
         """
         if self.size[0] > self.size[1] or num_classes > self.size[0]:
             raise InputError(
-                f"a {self.size[1]}x{self.size[0]} picture: the published count of windows leaves rows of portraits out; use --no-quirks"
+                f"a {self.size[1]}x{self.size[0]} image: the published count of windows leaves rows of portraits out; use --no-quirks"
             )
         rows, columns = (
             _coverage(self.size[0], self.row_spans),
@@ -62,7 +62,7 @@ class Windows:
 
 
 def cover(size: tuple[int, int], side: int | None, overlap: float) -> Windows:
-    """Windows of `side` pixels (None: one, the whole picture) that step by ceil(side * (1 - overlap)), the last one moved back to the
+    """Windows of `side` pixels (None: one, the whole image) that step by ceil(side * (1 - overlap)), the last one moved back to the
     border. Along an axis shorter than that there is one window, as long as the axis."""
     rows, columns = (_spans(length, length if side is None else side, overlap) for length in size)
     return Windows(size, rows, columns)

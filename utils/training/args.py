@@ -104,7 +104,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", choices=MODELS, default="dff")
     model.add_argument("--backbone", choices=ALL_BACKBONES, default="resnet101")
     model.add_argument(
-        "--pretrained", default="imagenet", help="weights of the trunk: none, imagenet or a file"
+        "--pretrained", default="imagenet", help="weights of the backbone: none, imagenet or a file"
     )
     model.add_argument(
         "--init-from", help="start from this checkpoint; a decoupled net also from its base net's"

@@ -21,7 +21,7 @@ from utils.distributed.preemption import leave_process_group
 class Watched(Items):
     """The same items; each worker leaves a note of its process and of the item in hand in memory that the main process sees.
 
-    files: the picture of each sample, by the index in an item's key (epoch, index, ...).
+    files: the image of each sample, by the index in an item's key (epoch, index, ...).
     """
 
     def __init__(self, items: Items, files: Sequence[Path | None], workers: int) -> None:
@@ -47,7 +47,7 @@ class Watched(Items):
                     os.kill(process, signal.SIGKILL)
 
     def at_hand(self, processes: set[int]) -> list[str]:
-        """The pictures that these workers were given last."""
+        """The images that these workers were given last."""
         return [
             str(self.files[index]) for process, index in self.notes.tolist() if process in processes
         ]
@@ -94,7 +94,7 @@ class Batches:
 
 @contextlib.contextmanager
 def named_deaths(loader: DataLoader) -> Iterator[None]:
-    """Within, the death of one of the loader's workers is an InputError that names the pictures it may have died of.
+    """Within, the death of one of the loader's workers is an InputError that names the images it may have died of.
 
     PyTorch raises it from a signal's handler: not only where a batch is waited for, but wherever the process happens to be.
     """
@@ -109,10 +109,10 @@ def named_deaths(loader: DataLoader) -> Iterator[None]:
             for group in re.findall(r"\(pid\S* ([\d, ]+)", text)
             for number in group.split(",")
         }
-        pictures = ", ".join(loader.dataset.at_hand(processes)) or "unknown"
+        images = ", ".join(loader.dataset.at_hand(processes)) or "unknown"
         loader.dataset.end_workers()
         reason = re.search(r"killed by signal: [^.]*|exited unexpectedly", text)
         raise InputError(
-            f"a loader process died ({reason.group() if reason else text.splitlines()[0]}) at the picture {pictures}; "
+            f"a loader process died ({reason.group() if reason else text.splitlines()[0]}) at the image {images}; "
             "look at that file, or, if the machine ran out of memory, give fewer --workers"
         ) from error

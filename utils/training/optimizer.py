@@ -44,11 +44,11 @@ def seg_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay:
 def edge_optimizer(
     model: nn.Module, *, lr: float, momentum: float, weight_decay: float
 ) -> FusedSGD:
-    """SGD over two groups, the trunk at `lr` and everything else at ten times as much; decay on all parameters, as published."""
-    trunk = list(model.backbone.parameters())
-    inside = {id(parameter) for parameter in trunk}
+    """SGD over two groups, the backbone at `lr` and everything else at ten times as much; decay on all parameters, as published."""
+    backbone = list(model.backbone.parameters())
+    inside = {id(parameter) for parameter in backbone}
     heads = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-    groups = [{"params": trunk, "factor": 1.0}, {"params": heads, "factor": HEAD_FACTOR}]
+    groups = [{"params": backbone, "factor": 1.0}, {"params": heads, "factor": HEAD_FACTOR}]
     optimizer = FusedSGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
     set_lr(optimizer, lr)
     return optimizer

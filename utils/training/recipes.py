@@ -16,7 +16,7 @@ _CITYSCAPES = {
     "scale": [0.75, 2.0],
 }
 # The published runs train on the whole train list, test on the val list ("test" here) and never validate: they took the last
-# checkpoint, so last.pth is the one to compare. Their training pictures are resized beforehand (data.sbd_gtlabel), not here.
+# checkpoint, so last.pth is the one to compare. Their training images are resized beforehand (data.sbd_gtlabel), not here.
 _SBD = {
     "dataset": "sbd",
     "train_split": "trainval",

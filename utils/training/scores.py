@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scores:
-    """loss: the mean over pictures. name: of the score that `best.pth` follows, as it stands in the log. value: that score."""
+    """loss: the mean over images. name: of the score that `best.pth` follows, as it stands in the log. value: that score."""
 
     loss: float
     name: str

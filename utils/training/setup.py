@@ -32,7 +32,7 @@ class Work:
     """What is trained on, in which order, towards what, and how it is scored."""
 
     items: Items
-    files: list[Path | None]  # the picture of each sample that the sampler may ask for
+    files: list[Path | None]  # the image of each sample that the sampler may ask for
     sampler: BatchSampler
     task: Task
     optimizer: Callable[..., torch.optim.Optimizer]
@@ -54,7 +54,7 @@ def edge_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Wor
     validation = None
     if args.val_every:
         validation = EdgeValidation(
-            labels(pictures(args, args.val_split)),
+            labels(images(args, args.val_split)),
             base_size=args.base_size,
             thresholds=args.val_thresholds,
             weights=weights,
@@ -86,7 +86,7 @@ def seg_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Work
             "edge_attention": args.att_weight,
         }
     relaxation = Relaxation(args.border, tuple(args.strict_bdr_cls), args.rlx_off_epoch)
-    further = pictures(args, args.coarse_split) if args.coarse_boost_classes else None
+    further = images(args, args.coarse_split) if args.coarse_boost_classes else None
     sampler = seg_sampler(args, train_set, further, ranks)
     part = require_parts(args, sampler.share)
     if args.images_per_loss and part % args.images_per_loss:
@@ -101,7 +101,7 @@ def seg_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Work
         )
     validation = None
     if args.val_every:
-        val_set = pictures(args, args.val_split)
+        val_set = images(args, args.val_split)
         validation = SegValidation(
             val_set, base_size=args.base_size, samples=args.val_samples, workers=args.workers
         )
@@ -149,7 +149,7 @@ def seg_sampler(
     return ClassUniformSampler(len(train_set), args.batch_size, uniform, **common)
 
 
-def pictures(args: argparse.Namespace, split: str) -> Dataset:
+def images(args: argparse.Namespace, split: str) -> Dataset:
     """The samples of a split; those of a segmentation run without the instance maps, which it would read for nothing."""
     dataset = build_dataset(args.dataset, args.data_root, split, **parse_options(args.data_option))
     if MODELS[args.model][1] == "seg":
@@ -158,7 +158,7 @@ def pictures(args: argparse.Namespace, split: str) -> Dataset:
 
 
 def files_of(dataset: Dataset) -> list[Path | None]:
-    """The picture of each sample."""
+    """The image of each sample."""
     return [record.image for record in dataset.records]
 
 

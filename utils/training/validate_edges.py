@@ -1,6 +1,6 @@
-"""Validation during training: the loss and MF at a few thresholds on whole pictures, each rank on its share.
+"""Validation during training: the loss and MF at a few thresholds on whole images, each rank on its share.
 
-Scores come from the same code as `test.py`'s. Worker processes count the matches of a picture while the network is already at the
+Scores come from the same code as `test.py`'s. Worker processes count the matches of an image while the network is already at the
 next ones, so a GPU does not wait for them.
 """
 
@@ -31,7 +31,7 @@ from utils.training.scores import Scores, spread
 class EdgeValidation:
     """Scores a network on a split: "mf" is MF (ODS) of the thin protocol, the mean over classes with ground truth.
 
-    weights: of the loss's terms. samples: so many pictures, spread evenly over the split; 0 takes all. workers: processes that count; 0
+    weights: of the loss's terms. samples: so many images, spread evenly over the split; 0 takes all. workers: processes that count; 0
     counts in this one.
     """
 
@@ -64,7 +64,7 @@ class EdgeValidation:
     ) -> Scores | None:
         """The scores of `model`, the same on every rank; it is left in the mode in which it was.
 
-        None if `stop` becomes true on any rank before all pictures are through.
+        None if `stop` becomes true on any rank before all images are through.
         """
         training = model.training
         model.eval()
@@ -73,7 +73,7 @@ class EdgeValidation:
             if stop:
                 break
             waiting.append(item)
-            if len(waiting) > 2 * self.workers:  # a picture's scores take 80 MB at 2048x1024
+            if len(waiting) > 2 * self.workers:  # an image's scores take 80 MB at 2048x1024
                 mine.append(_finished(waiting.popleft()))
         mine.extend(map(_finished, waiting))
         model.train(training)
@@ -93,12 +93,12 @@ class EdgeValidation:
     def _run(
         self, model: nn.Module, device: str, indices: list[int]
     ) -> Iterator[tuple[float, Future]]:
-        """(loss, the counts int64 (1, K, T, 4) to come) of each picture."""
+        """(loss, the counts int64 (1, K, T, 4) to come) of each image."""
         for index in indices:
             sample = self.dataset[index]
-            picture = resize_long_side(sample.image, self.base_size)
-            outputs = model(normalize(picture).to(device))
-            target = self._target(self.labels.maps(index, sample), picture.shape[:2]).to(device)
+            image = resize_long_side(sample.image, self.base_size)
+            outputs = model(normalize(image).to(device))
+            target = self._target(self.labels.maps(index, sample), image.shape[:2]).to(device)
             losses = edge_losses(outputs, target, torch.ones_like(target[:, :1]))
             scores = resize_scores(outputs["fuse"].float().sigmoid(), sample.image.shape[:2])
             counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
@@ -107,7 +107,7 @@ class EdgeValidation:
     def _target(
         self, maps: tuple[np.ndarray, np.ndarray | None], size: tuple[int, int]
     ) -> torch.Tensor:
-        """The training target bool (1, K, h, w) of a whole picture at the network's size."""
+        """The training target bool (1, K, h, w) of a whole image at the network's size."""
         bits = self.labels.edges(
             *(None if values is None else nearest(values, size) for values in maps)
         )

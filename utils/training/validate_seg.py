@@ -1,6 +1,6 @@
-"""Validation of a segmentation net during training: cross-entropy and mean IoU on whole pictures, each rank on its share.
+"""Validation of a segmentation net during training: cross-entropy and mean IoU on whole images, each rank on its share.
 
-The IoU is `test.py`'s: one confusion matrix over all pictures, at their own size.
+The IoU is `test.py`'s: one confusion matrix over all images, at their own size.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from data.base import Dataset as Pictures
+from data.base import Dataset as Images
 from data.errors import InputError
 from data.samples.transforms import normalize, resize_long_side
 from models.losses import cross_entropy
@@ -23,14 +23,14 @@ from utils.training.scores import Scores, spread
 
 
 class SegValidation:
-    """Scores a network on a split. samples: so many pictures, spread evenly over the split; 0 takes all. workers: processes that
-    read pictures."""
+    """Scores a network on a split. samples: so many images, spread evenly over the split; 0 takes all. workers: processes that
+    read images."""
 
     def __init__(
-        self, dataset: Pictures, *, base_size: int, samples: int = 0, workers: int = 0
+        self, dataset: Images, *, base_size: int, samples: int = 0, workers: int = 0
     ) -> None:
         self.dataset, self.workers = dataset, workers
-        self.pictures = WholePictures(dataset, base_size)
+        self.images = WholeImages(dataset, base_size)
         self.indices = spread(len(dataset), samples)
 
     @torch.inference_mode()
@@ -39,8 +39,8 @@ class SegValidation:
     ) -> Scores | None:
         """The scores of `model`, the same on every rank; it is left in the mode in which it was.
 
-        loss: the mean over pictures of the cross-entropy over a picture's labelled pixels. None if `stop` becomes true on any
-        rank before all pictures are through.
+        loss: the mean over images of the cross-entropy over an image's labelled pixels. None if `stop` becomes true on any
+        rank before all images are through.
         """
         training = model.training
         model.eval()
@@ -67,7 +67,7 @@ class SegValidation:
 
     def _loader(self, indices: Sequence[int], device: str) -> DataLoader:
         return DataLoader(
-            Subset(self.pictures, indices),
+            Subset(self.images, indices),
             batch_size=None,
             num_workers=min(self.workers, len(indices)),
             pin_memory=device == "cuda",
@@ -75,10 +75,10 @@ class SegValidation:
         )
 
 
-class WholePictures(Dataset):
-    """(image uint8 (h, w, 3) at the network's size, label uint8 (H, W) at the picture's own) of each sample."""
+class WholeImages(Dataset):
+    """(image uint8 (h, w, 3) at the network's size, label uint8 (H, W) at the image's own) of each sample."""
 
-    def __init__(self, dataset: Pictures, base_size: int) -> None:
+    def __init__(self, dataset: Images, base_size: int) -> None:
         self.dataset, self.base_size = dataset, base_size
 
     def __len__(self) -> int:

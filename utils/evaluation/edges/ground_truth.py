@@ -5,7 +5,7 @@ Files lie below one folder as our label scripts and the published ones write the
     gt_thin/inst/NAME  gt_thin/cls/NAME  gt_raw/inst/NAME  gt_raw/cls/NAME      (or with no inst/ and cls/ between)
     NAME                                                                        (one truth for every mode)
 
-NAME.png is a 24-bit picture with a bit per class (`data.edges.encode_png`). NAME.mat holds one of the published
+NAME.png is a 24-bit image with a bit per class (`data.edges.encode_png`). NAME.mat holds one of the published
 structures: `GTcls` (Boundaries per class), `GTinst` (Boundaries per instance, their Categories) or the `groundTruth` of
 BSDS500 (Boundaries per annotator).
 """
@@ -29,7 +29,7 @@ from utils.evaluation.file_names import keyed_files
 
 @dataclass(frozen=True, slots=True)
 class ImageTruth:
-    """The truth of one picture.
+    """The truth of one image.
 
     edges: mode -> uint32 (h, w), bit k = edge of class k; or (A, h, w) for A annotators. label: uint8 (h, w), the class
     of each pixel, other values for none; or None where the files do not say.
@@ -60,15 +60,15 @@ class DatasetTruth:
         }
 
     def paths(self, index: int) -> list[Path]:
-        """The files that the truth of one picture is made from."""
+        """The files that the truth of one image is made from."""
         record = self.dataset.records[index]
         return [path for path in (record.label, record.instance) if path is not None]
 
     def size(self, index: int) -> tuple[int, int]:
-        """(h, w) of the truth, from the header of the picture or label."""
+        """(h, w) of the truth, from the header of the image or label."""
         record = self.dataset.records[index]
         return tuple(
-            ceil(side * self.protocol.scale) for side in _picture_size(record.image or record.label)
+            ceil(side * self.protocol.scale) for side in _image_size(record.image or record.label)
         )
 
     def load(self, index: int) -> ImageTruth:
@@ -134,7 +134,7 @@ class FolderTruth:
         return (
             read_mat(path, self.num_classes)[0].shape[-2:]
             if path.suffix == ".mat"
-            else _picture_size(path)
+            else _image_size(path)
         )
 
     def load(self, index: int) -> ImageTruth:
@@ -240,9 +240,9 @@ def _one_per_region(maps: list[np.ndarray], segmentation: np.ndarray) -> bool:
     return True
 
 
-def _picture_size(path: Path) -> tuple[int, int]:
+def _image_size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
+        with Image.open(path) as image:
+            return image.height, image.width
     except (UnidentifiedImageError, SyntaxError, OSError) as error:
         raise InputError(f"{path}: the file cannot be read ({error}); replace it") from error

@@ -1,4 +1,4 @@
-"""Counting the matched edge pixels of one picture: the long part of the evaluation, as it runs in worker processes.
+"""Counting the matched edge pixels of one image: the long part of the evaluation, as it runs in worker processes.
 
 This module imports no torch, so that a worker costs 0.2 GB less and starts a second sooner.
 """
@@ -26,7 +26,7 @@ COUNTS_VERSION = (
 
 
 def count_image(scores: Iterable[np.ndarray], truth: ImageTruth, protocol: Protocol) -> np.ndarray:
-    """Counts of every mode and class of one picture: int64 (M, K, T, 4), columns as in `edge_metrics.evaluate_image`.
+    """Counts of every mode and class of one image: int64 (M, K, T, 4), columns as in `edge_metrics.evaluate_image`.
 
     scores: (h, w) per class, of any size with the truth's aspect ratio; another size is resized bicubically. A class
     that `protocol.skip_absent` leaves out has only zeros, which count nowhere.
@@ -70,7 +70,7 @@ def as_probability(score: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """The files of each picture that is scored. keys: index of the picture -> name in the folder."""
+    """The files of each image that is scored. keys: index of the image -> name in the folder."""
 
     folder: PredictionFolder
     keys: dict[int, str]
@@ -84,11 +84,11 @@ class PredictionFiles:
 
 
 @dataclass(frozen=True)
-class PictureCounter:
-    """Counts one picture by its index, or takes up what an earlier, interrupted run counted.
+class ImageCounter:
+    """Counts one image by its index, or takes up what an earlier, interrupted run counted.
 
-    origin: a fingerprint of what the counts depend on, beside the protocol and the files of a picture. partial: folder
-    of the counts of single pictures, emptied by `forget`. files: None when `count` is handed the scores.
+    origin: a fingerprint of what the counts depend on, beside the protocol and the files of an image. partial: folder
+    of the counts of single images, emptied by `forget`. files: None when `count` is handed the scores.
     """
 
     truth: Truth
@@ -107,7 +107,7 @@ class PictureCounter:
         return counts
 
     def taken_up(self, index: int) -> np.ndarray | None:
-        """The counts that an earlier run left, if the picture's files have not changed since."""
+        """The counts that an earlier run left, if the image's files have not changed since."""
         try:
             with np.load(self._path(index), allow_pickle=False) as saved:
                 return saved["counts"]
@@ -140,14 +140,14 @@ def fingerprint(*parts: object) -> str:
 
 
 _counter: list[
-    PictureCounter
-] = []  # what a worker process is started with, so that it is not sent again with each picture
+    ImageCounter
+] = []  # what a worker process is started with, so that it is not sent again with each image
 
 
-def start_worker(counter: PictureCounter) -> None:
+def start_worker(counter: ImageCounter) -> None:
     _counter[:] = [counter]
 
 
 def count_in_worker(index: int, scores: np.ndarray | None) -> tuple[int, np.ndarray]:
-    """(index, counts) of a picture."""
+    """(index, counts) of an image."""
     return index, _counter[0].count(index, scores)

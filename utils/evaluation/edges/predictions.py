@@ -1,10 +1,10 @@
-"""Edge predictions as files, in the layouts that the field uses, found by the names of the pictures.
+"""Edge predictions as files, in the layouts that the field uses, found by the names of the images.
 
-Below one folder, for a picture NAME (subfolders are allowed where the names have them):
+Below one folder, for an image NAME (subfolders are allowed where the names have them):
 
     class_001/NAME.png ...  published: a grey PNG per class, from 1 on; 8 bits are score * 255, 16 bits score * 65536
     NAME.npz or NAME.npy    one array (K, H, W) or (H, W, K): float in 0..1, bool, or uint8 or uint16 as in the PNGs
-    NAME.png, RGB           our 24-bit edge picture (`data.edges.encode_png`): every edge has score 1
+    NAME.png, RGB           our 24-bit edge image (`data.edges.encode_png`): every edge has score 1
     NAME.png, grey          of a data set with one class, such as BSDS500; 8 or 16 bits as above
 """
 
@@ -37,7 +37,7 @@ class PredictionFolder:
         self.num_classes = num_classes or found
         if self.num_classes is None:
             raise InputError(
-                f"{self.root}: 24-bit edge pictures do not say how many classes they hold; add --num-classes"
+                f"{self.root}: 24-bit edge images do not say how many classes they hold; add --num-classes"
             )
         if found is not None and found != self.num_classes:
             raise InputError(
@@ -68,7 +68,7 @@ class PredictionFolder:
         """Yield the scores of each class in turn: (h, w), uint8 or uint16 as in the PNG, or float32 in 0..1."""
         if self.layout == "arrays":
             yield from _read_array(self.files[key], self.num_classes)
-        elif self.layout == "edge pictures":
+        elif self.layout == "edge images":
             bits = decode_png(read_image(self.files[key]))
             for k in range(self.num_classes):
                 yield (bits >> np.uint32(k) & np.uint32(1)).astype(np.float32)
@@ -82,7 +82,7 @@ class PredictionFolder:
         if self.layout == "arrays":
             shape = _array_shape(next(iter(self.files.values())))
             return shape[-1] if shape[-1] < shape[0] else shape[0]
-        return None if self.layout == "edge pictures" else 1
+        return None if self.layout == "edge images" else 1
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -106,9 +106,7 @@ def _find_layout(root: Path, class_folders: list[Path]) -> tuple[str, dict[str, 
     elif files := keyed_files(root, ".npz", ".npy"):
         layout = "arrays"
     elif files := keyed_files(root, ".png"):
-        layout = (
-            "grey pictures" if _png_header(next(iter(files.values())))[1] == 0 else "edge pictures"
-        )
+        layout = "grey images" if _png_header(next(iter(files.values())))[1] == 0 else "edge images"
     if not files:
         raise InputError(
             f"{root}: found no predictions; expected class_001/NAME.png …, NAME.npz, NAME.npy or NAME.png"

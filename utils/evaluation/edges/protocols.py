@@ -15,13 +15,13 @@ MODES = ("thin", "raw")
 class Protocol:
     """How predicted edges are compared with true ones.
 
-    max_dist: how far a match may lie, as a fraction of the picture's diagonal.
+    max_dist: how far a match may lie, as a fraction of the image's diagonal.
     scale: size of the truth that a data set makes, relative to its labels.
     margin: pixels cut off on all four sides.
     thresholds: how many, evenly spaced inside (0, 1).
     thin, raw: one-pixel truth against thinned predictions; thick truth against predictions as they are.
     instance: the borders between two instances of one class are edges too.
-    skip_absent: a picture without a class says nothing about that class; else its false positives count.
+    skip_absent: an image without a class says nothing about that class; else its false positives count.
     kill_internal: predicted pixels inside the class's region, out of reach of any true edge, are removed.
     ap: which of several points of equal recall the average precision keeps, "first" as current MATLAB does, or "last".
     """
@@ -70,7 +70,7 @@ _TABLE = {
     ("seal", STREET): Protocol("seal", max_dist=0.0035, scale=0.5),
     ("seal", "sbd"): Protocol(
         "seal", max_dist=0.0075, margin=5
-    ),  # meant for SEAL's re-annotated test pictures
+    ),  # meant for SEAL's re-annotated test images
     ("sbd2011", STREET): Protocol(
         "sbd2011",
         max_dist=0.02,

@@ -1,4 +1,4 @@
-"""The report on semantic edges: curves with lines of equal F, a table per mode, the best and the worst pictures."""
+"""The report on semantic edges: curves with lines of equal F, a table per mode, the best and the worst images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from data.imresize import resize_bicubic
 from data.visualize import draw_edges
 from utils.evaluation.edges.image_counts import as_probability
 from utils.evaluation.edges.protocols import Protocol
-from utils.evaluation.edges.scores import HEADER, ModeScores, picture_scores, table_rows
+from utils.evaluation.edges.scores import HEADER, ModeScores, image_scores, table_rows
 from utils.evaluation.html import (
     Line,
     at,
     cards,
     facts,
     hex_color,
-    picture_row,
+    image_row,
     plot,
     section,
     table,
@@ -33,7 +33,7 @@ VISIBLE = (
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the report shows of a picture.
+    """What the report shows of an image.
 
     image: uint8 (H, W, 3) or None. truth: mode -> bits uint32 (h, w), or (A, h, w) of annotators. scores: (h, w) of
     each class, as stored or float.
@@ -54,11 +54,11 @@ def write_report(
     palette: np.ndarray,
     *,
     show: Callable[[int], Shown],
-    pictures: int,
+    images: int,
 ) -> None:
     """Write `report.html`.
 
-    counts: int64 (images, M, K, T, 4). show: row of the counts -> what to show of that picture. pictures: so many of
+    counts: int64 (images, M, K, T, 4). show: row of the counts -> what to show of that image. images: so many of
     the best and of the worst.
     """
     knobs = {"protocol": protocol.name} | {
@@ -70,15 +70,15 @@ def write_report(
     sections = [section("What was scored, and how", facts(shortened), facts(knobs))]
     for mode in scores:
         sections.append(_mode_section(mode, palette))
-    quality = picture_scores(counts, scores[0], 0)
+    quality = image_scores(counts, scores[0], 0)
     order = np.argsort(-quality, kind="stable")
     order = order[np.isfinite(quality[order])]
-    best, worst = order[:pictures], order[max(pictures, len(order) - pictures) :][::-1]
+    best, worst = order[:images], order[max(images, len(order) - images) :][::-1]
     for title, chosen in (
-        (f"Best pictures ({scores[0].mode})", best),
-        (f"Worst pictures ({scores[0].mode})", worst),
+        (f"Best images ({scores[0].mode})", best),
+        (f"Worst images ({scores[0].mode})", worst),
     ):
-        rows = [_picture(show(int(i)), quality[i], scores[0], palette) for i in chosen]
+        rows = [_image(show(int(i)), quality[i], scores[0], palette) for i in chosen]
         if rows:
             sections.append(section(title, *rows))
     write_page(folder / "report.html", "Semantic edges", protocol.describe(), sections)
@@ -135,7 +135,7 @@ def iso_f_lines() -> str:
     return "".join(lines)
 
 
-def _picture(shown: Shown, f: float, mode: ModeScores, palette: np.ndarray) -> str:
+def _image(shown: Shown, f: float, mode: ModeScores, palette: np.ndarray) -> str:
     truth = visible_truth(shown.truth)
     size = truth.shape
     prob = np.stack(
@@ -150,11 +150,11 @@ def _picture(shown: Shown, f: float, mode: ModeScores, palette: np.ndarray) -> s
         else cv2.resize(shown.image, size[::-1], interpolation=cv2.INTER_AREA)
     )
     drawn = [
-        ("picture", image),
+        ("image", image),
         ("true edges", draw_edges(truth, palette)),
         ("prediction at the best thresholds", draw_edges(prob, palette)),
     ]
-    return picture_row(f"{shown.name}: F {100 * f:.1f}", drawn)
+    return image_row(f"{shown.name}: F {100 * f:.1f}", drawn)
 
 
 def visible_truth(truth: dict[str, np.ndarray]) -> np.ndarray:

@@ -32,30 +32,30 @@ from data.errors import InputError
 from data.files import write_aside
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.evaluation.edges.image_counts import PictureCounter, count_in_worker, start_worker
+from utils.evaluation.edges.image_counts import ImageCounter, count_in_worker, start_worker
 from utils.evaluation.edges.protocols import Protocol
 from utils.evaluation.edges.scores import ModeScores, write_csv
 
 
-def count_pictures(
-    counter: PictureCounter,
+def count_images(
+    counter: ImageCounter,
     indices: Sequence[int],
     workers: int,
     ranks: Ranks,
     *,
     predict: Callable[[int], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Counts of all pictures, int64 (images, M, K, T, 4), the same for any number of workers and ranks, on every rank.
+    """Counts of all images, int64 (images, M, K, T, 4), the same for any number of workers and ranks, on every rank.
 
-    workers: processes of each rank; 0 counts in this one. predict: scores uint16 (K, h, w) of a picture, computed in
+    workers: processes of each rank; 0 counts in this one. predict: scores uint16 (K, h, w) of an image, computed in
     this process while the workers count; None: the workers read files.
     """
     mine = list(indices)[ranks.rank :: ranks.world]
     counts = {i: taken for i in mine if (taken := counter.taken_up(i)) is not None}
     todo = [i for i in mine if i not in counts]
     if counts and ranks.is_main:
-        print(f"taking up {len(counts)} pictures that an interrupted run has counted")
-    # smoothing 0: the time left follows from the mean over all pictures so far, not from the last few. In a log file, one
+        print(f"taking up {len(counts)} images that an interrupted run has counted")
+    # smoothing 0: the time left follows from the mean over all images so far, not from the last few. In a log file, one
     # line a minute.
     pace = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60}
     bar = tqdm(
@@ -80,19 +80,19 @@ def count_pictures(
 
 
 def _count_here(
-    counter: PictureCounter, todo: Sequence[int], predict: Callable[[int], np.ndarray] | None
+    counter: ImageCounter, todo: Sequence[int], predict: Callable[[int], np.ndarray] | None
 ) -> Iterator[tuple[int, np.ndarray]]:
     for index in todo:
         yield index, counter.count(index, None if predict is None else predict(index))
 
 
 def _spread(
-    counter: PictureCounter,
+    counter: ImageCounter,
     todo: Sequence[int],
     predict: Callable[[int], np.ndarray] | None,
     workers: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Results in the order in which they come. At most two pictures per worker wait, so memory stays bounded."""
+    """Results in the order in which they come. At most two images per worker wait, so memory stays bounded."""
     with _pool(counter, min(workers, max(1, len(todo)))) as pool:
         waiting = set()
         for index in todo:
@@ -108,7 +108,7 @@ def _spread(
 
 
 @contextmanager
-def _pool(counter: PictureCounter, workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(counter: ImageCounter, workers: int) -> Iterator[ProcessPoolExecutor]:
     # loky starts fresh processes (a fork after torch has started its threads can hang), and it does not import the
     # calling script, so that workers do without torch.
     pool = ProcessPoolExecutor(workers, initializer=start_worker, initargs=(counter,))
@@ -141,7 +141,7 @@ def write_results(
     origin: dict[str, object],
     names: Sequence[str],
 ) -> None:
-    """`metrics.json`, the CSV files and `counts.npz`. origin: what was scored; names: of the pictures."""
+    """`metrics.json`, the CSV files and `counts.npz`. origin: what was scored; names: of the images."""
     with write_aside(folder / "counts.npz") as aside, aside.open("wb") as file:
         np.savez_compressed(file, counts=counts.astype(np.int32), names=np.array(names))
     write_csv(folder, scores, protocol)

@@ -121,8 +121,8 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def picture_scores(counts: np.ndarray, scores: ModeScores, mode: int) -> np.ndarray:
-    """F at each class's ODS threshold, mean over the classes of each picture. float64 (images,); nan: no true edge."""
+def image_scores(counts: np.ndarray, scores: ModeScores, mode: int) -> np.ndarray:
+    """F at each class's ODS threshold, mean over the classes of each image. float64 (images,); nan: no true edge."""
     per_class = np.full((len(counts), len(scores.classes)), np.nan)
     for k, each in enumerate(scores.classes):
         if each.counted:

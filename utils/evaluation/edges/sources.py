@@ -1,4 +1,4 @@
-"""Where the scores of each picture come from: a network that is run here, or files."""
+"""Where the scores of each image come from: a network that is run here, or files."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -24,10 +24,10 @@ SHOWN = 10  # so many files of a kind are listed by name
 
 
 class NetworkSource:
-    """Scores by a network on the pictures of a data set, in the digits in which `predict.py --save-prob` writes them.
+    """Scores by a network on the images of a data set, in the digits in which `predict.py --save-prob` writes them.
 
-    indices: the pictures to score, numbered as in the truth. origin: what is scored, for `metrics.json`. identity: what
-    the scores depend on, beside files that are looked at picture by picture.
+    indices: the images to score, numbered as in the truth. origin: what is scored, for `metrics.json`. identity: what
+    the scores depend on, beside files that are looked at image by image.
     """
 
     files = None
@@ -43,11 +43,11 @@ class NetworkSource:
         modes: dict[str, ModeValue],
     ) -> None:
         self.model, self.dataset, self.device, self.modes = model, dataset, device, modes
-        self.pictures = match_pictures(truth, dataset)
-        lacking = [name for i, name in enumerate(truth.names) if i not in self.pictures]
+        self.images = match_images(truth, dataset)
+        lacking = [name for i, name in enumerate(truth.names) if i not in self.images]
         if lacking:
             raise InputError(
-                f"{dataset.name} {dataset.split} has no picture {lacking[0]} ({len(lacking)} labels are without one)"
+                f"{dataset.name} {dataset.split} has no image {lacking[0]} ({len(lacking)} labels are without one)"
             )
         self.indices = list(range(len(truth.names)))
         self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), **modes}
@@ -55,7 +55,7 @@ class NetworkSource:
 
     def scores(self, index: int) -> np.ndarray:
         """uint16 (K, h, w)."""
-        image = self.dataset.read_image(self.dataset.records[self.pictures[index]])
+        image = self.dataset.read_image(self.dataset.records[self.images[index]])
         return quantize(predict_edges(self.model, image, device=self.device, **self.modes))
 
 
@@ -95,8 +95,8 @@ def _nowhere(text: str) -> None:
 def shower(
     source: NetworkSource | FileSource, truth: Truth, dataset: Dataset | None
 ) -> Callable[[int], Shown]:
-    """What the report shows of the picture in a given row of the counts."""
-    where = match_pictures(truth, dataset) if dataset else {}
+    """What the report shows of the image in a given row of the counts."""
+    where = match_images(truth, dataset) if dataset else {}
 
     def show(row: int) -> Shown:
         index = source.indices[row]
@@ -106,8 +106,8 @@ def shower(
     return show
 
 
-def match_pictures(truth: Truth, dataset: Dataset) -> dict[int, int]:
-    """Index in the truth -> index in the data set, by name; pictures without one are left out."""
+def match_images(truth: Truth, dataset: Dataset) -> dict[int, int]:
+    """Index in the truth -> index in the data set, by name; images without one are left out."""
     where = {record.name: i for i, record in enumerate(dataset.records)}
     return {
         i: where[found]
@@ -138,7 +138,7 @@ def match_files(
     allow_missing: bool,
     report: Callable[[str], None],
 ) -> dict[int, str]:
-    """Index of each picture -> name of its prediction, after a look at all names and headers.
+    """Index of each image -> name of its prediction, after a look at all names and headers.
 
     Missing and mis-sized predictions are an InputError, unless `allow_missing` leaves the missing ones out; extra ones
     are only reported. A prediction is mis-sized if its aspect ratio is not the truth's to within a pixel.
@@ -158,7 +158,7 @@ def match_files(
     if wrong or not indices or (lacking and not allow_missing):
         remedy = "mend them" if wrong else "complete them, or score the rest with --allow-missing"
         raise InputError(
-            f"{predictions.root}: for {len(truth.names)} pictures, {len(lacking)} files are missing and {len(wrong)} "
+            f"{predictions.root}: for {len(truth.names)} images, {len(lacking)} files are missing and {len(wrong)} "
             f"mis-sized, as listed above; {remedy}"
         )
     return indices

@@ -1,4 +1,4 @@
-"""Label maps of pictures: from a network, from a data set, or from a folder of PNGs by anybody.
+"""Label maps of images: from a network, from a data set, or from a folder of PNGs by anybody.
 
 A PNG holds one id per pixel, grey of 8 bits or with a palette: train ids (classes 0.., 255 for none), or Cityscapes'
 label ids where its name ends in `_labelIds` or the caller says so. Where a folder holds files with that ending, the
@@ -25,13 +25,13 @@ LABEL_IDS = "_labelIds"
 PREFERRED = (
     LABEL_IDS,
     "_labelTrainIds",
-)  # beside other PNGs of the same pictures, such as instances and colours
+)  # beside other PNGs of the same images, such as instances and colours
 SHOWN = 5
 CITYSCAPES_NAME = re.compile(r"[\w-]+_\d{6}_\d{6}")  # <city>_<sequence>_<frame>
 
 
 class LabelMaps(Protocol):
-    """Label maps by the names of their pictures. origin: what they are, for `metrics.json`."""
+    """Label maps by the names of their images. origin: what they are, for `metrics.json`."""
 
     names: Sequence[str]
     origin: dict[str, object]
@@ -100,7 +100,7 @@ class FolderLabels:
 
 
 class NetworkLabels:
-    """What a network makes of the pictures of a data set. modes: see `utils.inference.Modes`."""
+    """What a network makes of the images of a data set. modes: see `utils.inference.Modes`."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ def match_maps(
     lacking = [name for name in truth.names if name not in matches]
     extra = sorted(set(predictions.names) - set(matches.values()))
     for names, what in (
-        (lacking, "pictures have no prediction"),
+        (lacking, "images have no prediction"),
         (extra, "predictions have no truth (not scored)"),
     ):
         if names:
@@ -141,7 +141,7 @@ def match_maps(
             )
     if not matches or (lacking and not allow_missing):
         raise InputError(
-            f"{len(lacking)} of {len(truth.names)} pictures have no prediction, such as {lacking[0]}; "
+            f"{len(lacking)} of {len(truth.names)} images have no prediction, such as {lacking[0]}; "
             "complete them, or score the rest with --allow-missing"
         )
     return matches

@@ -1,4 +1,4 @@
-"""The report on segmentation: scores per class, the confusion matrix, boundary F, the best and the worst pictures."""
+"""The report on segmentation: scores per class, the confusion matrix, boundary F, the best and the worst images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 from data.image_io import IGNORE
 from data.visualize import color_labels
-from utils.evaluation.html import cards, facts, hex_color, picture_row, section, table, write_page
+from utils.evaluation.html import cards, facts, hex_color, image_row, section, table, write_page
 from utils.evaluation.segmentation.scores import SegScores, mean
 from utils.evaluation.segmentation.tables import bound_rows, percent, table_rows
 from utils.seg_metrics import frequency_weighted_iou, label_boundaries
@@ -18,13 +18,13 @@ from utils.seg_metrics import frequency_weighted_iou, label_boundaries
 IOU_COLUMN = 1
 PALE = (225, 228, 232)
 GREEN, RED, BLUE = (70, 150, 90), (215, 50, 40), (40, 90, 215)
-BOUNDARY_TOLERANCE = 3  # pixels, in the pictures of boundary errors
+BOUNDARY_TOLERANCE = 3  # pixels, in the images of boundary errors
 SHADE = "36,87,197"
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the report shows of a picture: image uint8 (H, W, 3) or None; truth and prediction uint8 (H, W)."""
+    """What the report shows of an image: image uint8 (H, W, 3) or None; truth and prediction uint8 (H, W)."""
 
     name: str
     image: np.ndarray | None
@@ -40,9 +40,9 @@ def write_report(
     palette: np.ndarray,
     *,
     show: Callable[[int], Shown],
-    pictures: int,
+    images: int,
 ) -> None:
-    """Write `report.html`. quality: mIoU of each picture. show: its index -> what to show. pictures: so many best and so many worst."""
+    """Write `report.html`. quality: mIoU of each image. show: its index -> what to show. images: so many best and so many worst."""
     knobs = {
         "tolerances of boundary F": _bounds_text(scores),
         "width of boundary IoU": f"{scores.protocol.region:g}",
@@ -71,9 +71,9 @@ def write_report(
     quality = np.asarray(quality, np.float64)
     order = np.argsort(-quality, kind="stable")
     order = order[np.isfinite(quality[order])]
-    best, worst = order[:pictures], order[max(pictures, len(order) - pictures) :][::-1]
-    for title, chosen in (("Best pictures", best), ("Worst pictures", worst)):
-        parts = [picture_panels(show(int(i)), quality[i], palette) for i in chosen]
+    best, worst = order[:images], order[max(images, len(order) - images) :][::-1]
+    for title, chosen in (("Best images", best), ("Worst images", worst)):
+        parts = [image_panels(show(int(i)), quality[i], palette) for i in chosen]
         if parts:
             sections.append(section(title, *parts))
     lead = f"mIoU {percent(scores.miou)} over {len(scores.protocol.classes)} classes"
@@ -123,10 +123,10 @@ def _shaded(true: str, predicted: str, share: float) -> str:
     return f'<td style="{style}" title="{escape(true)} as {escape(predicted)}: {100 * share:.2f} %">{text}</td>'
 
 
-def picture_panels(shown: Shown, miou: float, palette: np.ndarray) -> str:
-    """Picture, truth, prediction, errors and boundary errors beside each other."""
+def image_panels(shown: Shown, miou: float, palette: np.ndarray) -> str:
+    """Image, truth, prediction, errors and boundary errors beside each other."""
     drawn = [
-        ("picture", shown.image),
+        ("image", shown.image),
         ("truth", color_labels(shown.truth, palette)),
         ("prediction", color_labels(shown.prediction, palette)),
         (
@@ -138,7 +138,7 @@ def picture_panels(shown: Shown, miou: float, palette: np.ndarray) -> str:
             draw_boundary_errors(shown.truth, shown.prediction, len(palette)),
         ),
     ]
-    return picture_row(f"{shown.name}: mIoU {percent(miou)}", drawn, columns=3)
+    return image_row(f"{shown.name}: mIoU {percent(miou)}", drawn, columns=3)
 
 
 def draw_errors(truth: np.ndarray, prediction: np.ndarray, palette: np.ndarray) -> np.ndarray:

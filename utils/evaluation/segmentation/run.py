@@ -8,9 +8,9 @@
     scores
         miou, pixel_accuracy, mean_accuracy, frequency_weighted_iou
         boundary_iou    mean over the classes that occur
-        boundary_f      [{bound, pixels [lowest, highest over the pictures],
-                          published_mean: over all classes and pictures, 1 where neither map has a boundary of the class,
-                          mean: over classes, of the mean over the pictures in which the class has a true boundary}, ...]
+        boundary_f      [{bound, pixels [lowest, highest over the images],
+                          published_mean: over all classes and images, 1 where neither map has a boundary of the class,
+                          mean: over classes, of the mean over the images in which the class has a true boundary}, ...]
         classes         [{name, status: "ok" | "no ground truth", images, true_pixels, predicted_pixels, iou, accuracy, boundary_iou,
                           boundary_f, boundary_f_present: one figure per bound}, ...]
         confusion       pixels, a row per true class, a column per predicted class and one for none
@@ -37,15 +37,15 @@ from utils.evaluation.file_names import match_names
 from utils.evaluation.segmentation.label_maps import LabelMaps, NetworkLabels
 from utils.evaluation.segmentation.report import Shown
 from utils.evaluation.segmentation.scores import (
-    PictureCounts,
+    ImageCounts,
     SegProtocol,
     SegScores,
-    count_picture,
+    count_image,
 )
 from utils.evaluation.segmentation.tables import write_csv
 
 
-def count_pictures(
+def count_images(
     truth: LabelMaps,
     predictions: LabelMaps,
     matches: dict[str, str],
@@ -53,17 +53,17 @@ def count_pictures(
     *,
     workers: int,
     ranks: Ranks,
-) -> dict[str, PictureCounts]:
-    """The counts of all pictures by name, in the order of `matches`, the same on every rank; each picture is counted once.
+) -> dict[str, ImageCounts]:
+    """The counts of all images by name, in the order of `matches`, the same on every rank; each image is counted once.
 
     workers: threads that read and count on each rank (decoding and counting do without Python's lock); 0 does without.
     """
     mine = list(matches)[ranks.rank :: ranks.world]
 
-    def count(name: str, predict: Callable[[], np.ndarray]) -> PictureCounts:
+    def count(name: str, predict: Callable[[], np.ndarray]) -> ImageCounts:
         return count_checked(predict(), truth.load(name), protocol, name)
 
-    def jobs() -> Iterator[Callable[[], PictureCounts]]:
+    def jobs() -> Iterator[Callable[[], ImageCounts]]:
         for name in mine:
             if isinstance(predictions, NetworkLabels):  # the network runs here, in order
                 labels = predictions.load(matches[name])
@@ -84,20 +84,20 @@ def count_pictures(
 
 def count_checked(
     pred: np.ndarray, label: np.ndarray, protocol: SegProtocol, name: str
-) -> PictureCounts:
-    """`count_picture`; an InputError that names the picture if the sizes differ."""
+) -> ImageCounts:
+    """`count_image`; an InputError that names the image if the sizes differ."""
     if pred.shape != label.shape:
         raise InputError(
             f"{name}: the prediction is {pred.shape[1]}x{pred.shape[0]}, the truth {label.shape[1]}x{label.shape[0]}; "
             "label maps must have the size of the truth"
         )
-    return count_picture(pred, label, protocol)
+    return count_image(pred, label, protocol)
 
 
 def shower(
     truth: LabelMaps, predictions: LabelMaps, matches: dict[str, str], dataset: Dataset | None
 ) -> Callable[[int], Shown]:
-    """What the report shows of a picture, by its place in `matches`."""
+    """What the report shows of an image, by its place in `matches`."""
     names = list(matches)
     found = match_names(names, [record.name for record in dataset.records]) if dataset else {}
     records = {record.name: record for record in dataset.records} if dataset else {}
@@ -110,7 +110,7 @@ def shower(
     return show
 
 
-def _run(jobs: Iterable[Callable[[], PictureCounts]], workers: int) -> Iterator[PictureCounts]:
+def _run(jobs: Iterable[Callable[[], ImageCounts]], workers: int) -> Iterator[ImageCounts]:
     """Results in order. At most two jobs per worker wait, so memory stays bounded."""
     if not workers:
         yield from (job() for job in jobs)

@@ -1,4 +1,4 @@
-"""From label maps to the counts of a picture, and from those of all pictures to the scores of segmentation."""
+"""From label maps to the counts of an image, and from those of all images to the scores of segmentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,8 +53,8 @@ class SegProtocol:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureCounts:
-    """All that a picture adds to the scores. K classes, B bounds.
+class ImageCounts:
+    """All that an image adds to the scores. K classes, B bounds.
 
     size: (H, W). confusion: int32 (K, K + 1), true class by predicted class, the last column for none. boundary: int32 (B, K, 4), see
     `boundary_counts`. region: int32 (K, 2), see `boundary_iou_counts`.
@@ -66,24 +66,24 @@ class PictureCounts:
     region: np.ndarray
 
 
-def count_picture(pred: np.ndarray, label: np.ndarray, protocol: SegProtocol) -> PictureCounts:
-    """The counts of one picture from its label maps uint8 (H, W)."""
+def count_image(pred: np.ndarray, label: np.ndarray, protocol: SegProtocol) -> ImageCounts:
+    """The counts of one image from its label maps uint8 (H, W)."""
     classes = protocol.num_classes
     counts = (
         confusion(pred, label, classes, void=True),
         boundary_counts(pred, label, classes, protocol.bounds),
         boundary_iou_counts(pred, label, classes, protocol.region),
     )
-    return PictureCounts(label.shape, *(part.astype(np.int32) for part in counts))
+    return ImageCounts(label.shape, *(part.astype(np.int32) for part in counts))
 
 
 @dataclass(frozen=True)
 class SegScores:
-    """The scores over all pictures; fractions, nan where there is nothing to score.
+    """The scores over all images; fractions, nan where there is nothing to score.
 
     confusion: int64 (K, K + 1). iou, accuracy, boundary_iou: float64 (K,). f: float64 (B, K), each class's mean F over
-    all pictures, as published (1 where a picture has no boundary of the class). f_present: the same over the pictures
-    in which the class has a true boundary. images: int64 (K,), the pictures that have the class. pixels: (lowest,
+    all images, as published (1 where an image has no boundary of the class). f_present: the same over the images
+    in which the class has a true boundary. images: int64 (K,), the images that have the class. pixels: (lowest,
     highest) tolerance in pixels of each bound.
     """
 
@@ -145,20 +145,18 @@ class SegScores:
         }
 
 
-def score_pictures(pictures: Sequence[PictureCounts], protocol: SegProtocol) -> SegScores:
-    """Add the pictures up."""
-    total = sum(each.confusion.astype(np.int64) for each in pictures)
-    region = sum(each.region.astype(np.int64) for each in pictures)
-    boundary = np.stack([each.boundary for each in pictures])  # (images, B, K, 4)
+def score_images(counts: Sequence[ImageCounts], protocol: SegProtocol) -> SegScores:
+    """Add the counts up."""
+    total = sum(each.confusion.astype(np.int64) for each in counts)
+    region = sum(each.region.astype(np.int64) for each in counts)
+    boundary = np.stack([each.boundary for each in counts])  # (images, B, K, 4)
     f = boundary_f_measure(boundary)
     present = boundary[..., TRUE] > 0
     found = present.sum(axis=0)
     f_present = np.where(found > 0, (f * present).sum(axis=0) / np.maximum(found, 1), np.nan)
     boundary_iou = np.where(region[:, 1] > 0, region[:, 0] / np.maximum(region[:, 1], 1), np.nan)
-    pixels = [
-        [tolerance_pixels(bound, each.size) for each in pictures] for bound in protocol.bounds
-    ]
-    images = sum((each.confusion.sum(axis=1) > 0).astype(np.int64) for each in pictures)
+    pixels = [[tolerance_pixels(bound, each.size) for each in counts] for bound in protocol.bounds]
+    images = sum((each.confusion.sum(axis=1) > 0).astype(np.int64) for each in counts)
     return SegScores(
         protocol,
         total,
@@ -172,9 +170,9 @@ def score_pictures(pictures: Sequence[PictureCounts], protocol: SegProtocol) -> 
     )
 
 
-def picture_quality(pictures: Sequence[PictureCounts]) -> np.ndarray:
-    """The mIoU of each picture over the classes that occur in it, true or predicted. float64 (images,)."""
-    return np.array([mean_iou(each.confusion) for each in pictures])
+def image_quality(images: Sequence[ImageCounts]) -> np.ndarray:
+    """The mIoU of each image over the classes that occur in it, true or predicted. float64 (images,)."""
+    return np.array([mean_iou(each.confusion) for each in images])
 
 
 def mean(values: np.ndarray) -> float:

@@ -1,7 +1,7 @@
-"""What Cityscapes' server wants for pixel-level semantic labelling: a zip of label maps in label ids, one for each test picture.
+"""What Cityscapes' server wants for pixel-level semantic labelling: a zip of label maps in label ids, one for each test image.
 
-Its rules, from `cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling`: for a picture <city>_<sequence>_<frame>
-exactly one file whose name begins so and ends in .png, in any folder; as large as the picture; each pixel a label id
+Its rules, from `cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling`: for an image <city>_<sequence>_<frame>
+exactly one file whose name begins so and ends in .png, in any folder; as large as the image; each pixel a label id
 (not a train id). We name the file <city>_<sequence>_<frame>.png.
 """
 
@@ -22,7 +22,7 @@ from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
 from utils.evaluation.segmentation.label_maps import LabelMaps
 
-TEST_PICTURES = 1525  # in Cityscapes' test split
+TEST_IMAGES = 1525  # in Cityscapes' test split
 SHOWN = 5
 
 
@@ -38,9 +38,9 @@ def require_submittable(dataset: Dataset, folder: Path) -> None:
     """InputError unless `dataset` has Cityscapes' classes, its whole test split, and `folder` is empty."""
     if not isinstance(dataset, Cityscapes):
         raise InputError(f"--submit is for Cityscapes' server; the data set is {dataset.name}")
-    if dataset.name == "cityscapes" and dataset.split == "test" and len(dataset) != TEST_PICTURES:
+    if dataset.name == "cityscapes" and dataset.split == "test" and len(dataset) != TEST_IMAGES:
         raise InputError(
-            f"{dataset.root} has {len(dataset)} test pictures, the server expects {TEST_PICTURES}; unzip leftImg8bit_trainvaltest.zip again"
+            f"{dataset.root} has {len(dataset)} test images, the server expects {TEST_IMAGES}; unzip leftImg8bit_trainvaltest.zip again"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--submit {folder}: is not empty; give another folder")
@@ -49,7 +49,7 @@ def require_submittable(dataset: Dataset, folder: Path) -> None:
 
 
 def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ranks: Ranks) -> Path:
-    """Predict each picture of `dataset`, on all ranks; check and zip on the main one. Returns the zip's path."""
+    """Predict each image of `dataset`, on all ranks; check and zip on the main one. Returns the zip's path."""
     require_submittable(dataset, folder)
     gather_objects(None, ranks)  # nobody writes before all have looked
     mine = predictions.names[ranks.rank :: ranks.world]
@@ -58,7 +58,7 @@ def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ran
     gather_objects(None, ranks)
     if ranks.is_main:
         check_submission(
-            folder, {record.name: picture_size(record.image) for record in dataset.records}
+            folder, {record.name: image_size(record.image) for record in dataset.records}
         )
         zip_submission(folder, predictions.names)
     return zip_path(folder)
@@ -70,14 +70,14 @@ def zip_path(folder: Path) -> Path:
 
 
 def write_label_ids(folder: Path, name: str, train_ids: np.ndarray) -> Path:
-    """Write the label map of one picture, uint8 (H, W) of train ids, as the server wants it."""
+    """Write the label map of one image, uint8 (H, W) of train ids, as the server wants it."""
     path = folder / f"{name}.png"
     write_png(path, label_id_table()[train_ids], compression=9)
     return path
 
 
 def check_submission(folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
-    """InputError that says what the server would refuse, or score as wrong. sizes: picture's name -> (H, W)."""
+    """InputError that says what the server would refuse, or score as wrong. sizes: image's name -> (H, W)."""
     files = sorted(folder.rglob("*.png"))
     by_name: dict[str, list[Path]] = {name: [] for name in sizes}
     strangers = []
@@ -88,7 +88,7 @@ def check_submission(folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
     problems += [
         f"{len(found)} files for {name}" for name, found in by_name.items() if len(found) > 1
     ]
-    problems += [f"{name} is of no test picture" for name in strangers]
+    problems += [f"{name} is of no test image" for name in strangers]
     for name, found in by_name.items():
         problems += [problem for path in found for problem in _problems_of(path, sizes[name])]
     if problems:
@@ -123,7 +123,7 @@ def zip_submission(folder: Path, names: Sequence[str]) -> Path:
     return zip_path(folder)
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """(H, W) of a picture file, from its header."""
-    with Image.open(path) as picture:
-        return picture.height, picture.width
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image file, from its header."""
+    with Image.open(path) as image:
+        return image.height, image.width

@@ -13,7 +13,7 @@ from utils.seg_metrics import frequency_weighted_iou
 
 
 def bound_name(bound: float, pixels: tuple[float, float]) -> str:
-    """ "3 px", or "0.00375 (9 px)", or "0.00375 (3-9 px)" where pictures differ in size."""
+    """ "3 px", or "0.00375 (9 px)", or "0.00375 (3-9 px)" where images differ in size."""
     if bound >= 1:
         return f"{bound:g} px"
     low, high = pixels
