@@ -126,7 +126,7 @@ def score_edges(
                 origin,
                 palette,
                 show=show,
-                pictures=args.images,
+                images=args.pictures,
             )
         counter.forget()
         print(f"\nscores: {args.out}")
@@ -170,7 +170,7 @@ def score_labels(
             quality = image_quality(list(counts.values()))
             show = label_shower(truth, predictions, matches, dataset)
             write_seg_report(
-                args.out, scores, quality, source, palette, show=show, pictures=args.images
+                args.out, scores, quality, source, palette, show=show, images=args.pictures
             )
         print(f"\nscores: {args.out}")
 
