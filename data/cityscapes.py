@@ -176,7 +176,7 @@ def _find_records(
         raise _nothing_found(root, truth, split, f"_{truth}_labelIds.png")
     if images and labels:
         _require_partners(
-            image_files, labels, "image_files", f"a label map *_{truth}_labelIds.png", labels_at
+            image_files, labels, "images", f"a label map *_{truth}_labelIds.png", labels_at
         )
         _require_partners(
             labels, image_files, "label maps", "an image *_leftImg8bit.png", images_at

@@ -12,9 +12,10 @@ from helpers.training import assert_equal_runs, records, run_command, start
 from torch import nn
 
 import train
-from data import DATASETS, IGNORE, build_dataset
+from data import DATASETS, build_dataset
 from data.base import Sample
 from data.errors import InputError, run
+from data.image_io import IGNORE
 from data.samples.class_uniform import Draw
 from data.samples.relaxed import relaxed_target
 from data.samples.seg import Relaxation, SegTraining, crop_label
