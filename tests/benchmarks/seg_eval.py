@@ -1,4 +1,4 @@
-"""Time of the segmentation scores and memory of multi-scale inference, on 2048x1024 images of 19 classes that we draw.
+"""Time of the segmentation scores and memory of multi-scale inference, on drawn 2048x1024 images of 19 classes.
 
     python tests/benchmarks/seg_eval.py
     python tests/benchmarks/seg_eval.py --inference --net deeplabv3plus --backbone resnet18 --device cpu
@@ -25,14 +25,16 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from data.cityscapes import TRAIN_LABELS, to_train_ids
+from data.cityscapes import TRAIN_LABELS, Cityscapes, to_train_ids
 from data.errors import run
 from data.image_io import read_index, write_png
 from data.scenes.layout import draw_scene
 from models import build_model
+from utils.checkpoint import ModelInfo
 from utils.evaluation.segmentation.scores import SegProtocol, count_image
 from utils.inference.device import pick_device
-from utils.inference.predictor import predict_labels
+from utils.inference.options import InferenceOptions
+from utils.inference.predictor import Predictor
 from utils.inference.sliding_window import Windows
 from utils.seg_metrics import PUBLISHED_BOUNDS, boundary_counts, boundary_iou_counts, confusion
 
@@ -133,7 +135,7 @@ def report_scores(repeat: int) -> None:
 
 def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) -> None:
     """Everything that `test.py --task seg --predictions` does for an image."""
-    protocol = SegProtocol(tuple(label.name for label in TRAIN_LABELS))
+    protocol = SegProtocol(Cityscapes.classes)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.png" for name in ("pred", "truth")]
         slowest = 0.0
@@ -169,16 +171,30 @@ def report_inference(args: argparse.Namespace) -> None:
         if args.net == "dot"
         else build_model(args.net, num_classes=CLASSES, backbone=args.backbone)
     )
-    model.eval().to(device)
-    predict_labels(model, image[:64, :64], device=device)
+    model.eval()
+    info = ModelInfo(
+        name=args.net,
+        backbone=args.backbone,
+        num_classes=CLASSES,
+        task="seg",
+        classes=Cityscapes.classes,
+        palette=Cityscapes.palette,
+        base_size=0,
+        dataset="cityscapes",
+    )
+    scales = (1.0, max(SCALES)) if args.quick else SCALES
+    options = InferenceOptions(
+        window=WINDOW, scales=scales, mirror=True, batch_size=args.batch_size
+    )
+    predictor = Predictor(model, info, device=device, options=options)
+    # Once on a corner: what the libraries set up does not count.
+    Predictor(model, info, device=device)(image[:64, :64])
     before = _peak_mb(device)
-    start = time.perf_counter()
-    scales = SCALES
     if args.quick:
-        every, scales = Windows.places, (1.0, max(SCALES))
-        Windows.places = lambda self, views: every(self, views)[:1] + every(self, views)[-1:]
-    modes = {"window": WINDOW, "scales": scales, "mirror": True, "batch_size": args.batch_size}
-    predict_labels(model, image, device=device, **modes)
+        all_places = Windows.places
+        Windows.places = lambda self, views: [all_places(self, views)[i] for i in (0, -1)]
+    start = time.perf_counter()
+    predictor(image)
     taken, after = time.perf_counter() - start, _peak_mb(device)
     name = args.net if args.net == "dot" else f"{args.net}-{args.backbone}"
     print(

@@ -1,4 +1,4 @@
-"""utils.inference: from an image to probabilities, against the formulas written as loops."""
+"""utils.inference: from an image to scores, against the formulas written as loops."""
 
 import math
 
@@ -12,14 +12,11 @@ from torch import nn
 from data.errors import InputError
 from data.image_io import read_index, write_png
 from data.samples.transforms import normalize
+from utils.checkpoint import ModelInfo
 from utils.inference.device import pick_device
-from utils.inference.predictor import (
-    dequantize,
-    predict_edges,
-    predict_labels,
-    predict_scores,
-    quantize,
-)
+from utils.inference.options import InferenceOptions
+from utils.inference.predictor import Predictor
+from utils.inference.scores import dequantize, quantize
 
 
 class Tint(nn.Module):
@@ -35,9 +32,38 @@ class Tint(nn.Module):
         return {"fuse": image + self.shift, "side5": image - self.shift}
 
 
+class Failing(nn.Module):
+    """A net whose forward pass raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, _image: torch.Tensor) -> dict[str, torch.Tensor]:
+        raise self.error
+
+
 @pytest.fixture
 def model() -> Tint:
     return Tint().eval()
+
+
+def predictor_of(model: nn.Module, task: str, **options: object) -> Predictor:
+    palette = np.zeros((3, 3), np.uint8)
+    info = ModelInfo("tint", "none", 3, task, ("a", "b", "c"), palette, 0, "")
+    return Predictor(model, info, device=torch.device("cpu"), options=InferenceOptions(**options))
+
+
+def predict_edges(model: nn.Module, image: np.ndarray, **options: object) -> np.ndarray:
+    return predictor_of(model, "edge", **options)(image)
+
+
+def predict_scores(model: nn.Module, image: np.ndarray, **options: object) -> np.ndarray:
+    return predictor_of(model, "seg", **options).scores(image)
+
+
+def predict_labels(model: nn.Module, image: np.ndarray, **options: object) -> np.ndarray:
+    return predictor_of(model, "seg", **options)(image)
 
 
 def by_hand(image: np.ndarray) -> np.ndarray:
@@ -72,7 +98,8 @@ def test_probabilities_at_the_image_s_size(model, rng):
 
 def test_output_chooses_the_logits(model, rng):
     image = random_image(rng, 32, 32)
-    fuse, side5 = predict_edges(model, image), predict_edges(model, image, output="side5")
+    predictor = predictor_of(model, "edge")
+    fuse, side5 = predictor(image), predictor.scores(image, output="side5")
     np.testing.assert_allclose(
         np.log(fuse / (1 - fuse))[2] - np.log(side5 / (1 - side5))[2], 4, atol=1e-3
     )
@@ -101,7 +128,7 @@ def test_base_size_resizes_the_image_and_the_probabilities_back(model, size, bas
 
 def test_native_keeps_the_size_of_the_net(model, rng):
     image = random_image(rng, 80, 120)
-    prob = predict_edges(model, image, base_size=60, native=True)
+    prob = predictor_of(model, "edge", base_size=60).scores(image, native=True)
     small = cv2.resize(image, (60, 40), interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(prob, by_hand(small), atol=1e-6)
 
@@ -131,20 +158,13 @@ def test_an_output_that_is_not_finite_is_no_result(model, rng):
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_is_one_line_with_advice(model, rng, monkeypatch, error):
-    def forward(_image: torch.Tensor) -> None:
-        raise error
-
-    monkeypatch.setattr(model, "forward", forward)
+def test_out_of_memory_is_one_line_with_advice(rng, error):
     with pytest.raises(InputError, match=r"48x40 image does not fit .* --base-size"):
-        predict_edges(model, random_image(rng, 40, 48))
+        predict_edges(Failing(error).eval(), random_image(rng, 40, 48))
 
 
-def test_other_errors_of_the_net_are_not_hidden(model, rng, monkeypatch):
-    def forward(_image: torch.Tensor) -> None:
-        raise RuntimeError("sizes of tensors must match")
-
-    monkeypatch.setattr(model, "forward", forward)
+def test_other_errors_of_the_net_are_not_hidden(rng):
+    model = Failing(RuntimeError("sizes of tensors must match")).eval()
     with pytest.raises(RuntimeError, match="must match"):
         predict_edges(model, random_image(rng, 40, 48))
 
@@ -275,24 +295,26 @@ SIZES = [(64, 97), (33, 54), (101, 40), (20, 25), (1, 90)]
 def test_windows_scales_and_mirror_equal_a_plain_loop(rng, size, window, scales, mirror):
     image = random_image(rng, *size)
     model = Ramp().eval()
-    modes = {"window": window, "scales": scales, "mirror": mirror}
-    expected = averaged_by_hand(image, **modes)
-    scores = predict_scores(model, image, **modes)
+    options = {"window": window, "scales": scales, "mirror": mirror}
+    expected = averaged_by_hand(image, **options)
+    scores = predict_scores(model, image, **options)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=2e-5)
-    labels = predict_labels(model, image, **modes)
+    labels = predict_labels(model, image, **options)
     assert labels.dtype == np.uint8
     assert np.array_equal(labels, scores.argmax(axis=0))
-    edges = predict_edges(model, image, **modes)
-    np.testing.assert_allclose(edges, averaged_by_hand(image, **modes, edges=True), atol=2e-5)
+    edges = predict_edges(model, image, **options)
+    np.testing.assert_allclose(edges, averaged_by_hand(image, **options, edges=True), atol=2e-5)
 
 
 @pytest.mark.parametrize("batch_size", [2, 5, 100])
 def test_batches_of_windows_give_the_same_numbers(rng, batch_size):
     image = random_image(rng, 70, 85)
-    modes = {"window": 32, "mirror": True, "scales": (0.5, 1.0), "overlap": 0.5}
-    one, model = predict_scores(Ramp().eval(), image, **modes), Ramp().eval()
-    np.testing.assert_array_equal(predict_scores(model, image, **modes, batch_size=batch_size), one)
+    options = {"window": 32, "mirror": True, "scales": (0.5, 1.0), "overlap": 0.5}
+    one, model = predict_scores(Ramp().eval(), image, **options), Ramp().eval()
+    np.testing.assert_array_equal(
+        predict_scores(model, image, **options, batch_size=batch_size), one
+    )
     assert max(shape[0] for shape in model.seen) <= batch_size
     assert model.seen[0][0] == min(
         batch_size, 2 * 2 * 2
@@ -311,10 +333,12 @@ def test_published_windows_of_a_cityscapes_image(rng):
 def test_quirks_count_windows_as_published(rng, size):
     """`counts[rows, columns] += 1` in an array (class, row, column). At one scale it only multiplies each row's logits."""
     image, model = random_image(rng, *size), Ramp().eval()
-    modes = {"window": 32, "scales": (0.5, 1.0, 1.5), "mirror": True}
-    published = predict_scores(model, image, **modes, quirks=True)
-    np.testing.assert_allclose(published, averaged_by_hand(image, **modes, quirks=True), atol=5e-5)
-    assert np.abs(published - predict_scores(model, image, **modes)).max() > 0.1
+    options = {"window": 32, "scales": (0.5, 1.0, 1.5), "mirror": True}
+    published = predict_scores(model, image, **options, quirks=True)
+    np.testing.assert_allclose(
+        published, averaged_by_hand(image, **options, quirks=True), atol=5e-5
+    )
+    assert np.abs(published - predict_scores(model, image, **options)).max() > 0.1
     with pytest.raises(InputError, match="portraits"):
         predict_labels(model, random_image(rng, 80, 40), window=32, quirks=True)
 
@@ -352,15 +376,16 @@ def test_half_precision_stays_near(rng):
 
 
 @pytest.mark.parametrize(
-    ("modes", "words"),
+    ("options", "words"),
     [
         ({"scales": ()}, "scales"),
         ({"scales": (1.0, 0.0)}, "scales"),
         ({"overlap": 1.0}, "overlap"),
         ({"window": 16}, "window 16: expected 32"),
         ({"batch_size": 0}, "batch size"),
+        ({"base_size": -1}, "base size"),
     ],
 )
-def test_wrong_modes(rng, modes, words):
+def test_wrong_options(options, words):
     with pytest.raises(InputError, match=words):
-        predict_labels(Ramp().eval(), random_image(rng, 40, 40), **modes)
+        InferenceOptions(**options)

@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from data import dataset_class
 from data.base import Dataset
@@ -18,7 +17,8 @@ from utils.evaluation.edges.image_counts import PredictionFiles
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.report import Shown
 from utils.evaluation.file_names import file_hash, match_names
-from utils.inference.predictor import ModeValue, predict_edges, quantize
+from utils.inference.predictor import Predictor
+from utils.inference.scores import quantize
 
 SHOWN = 10  # so many files of a kind are listed by name
 
@@ -26,37 +26,43 @@ SHOWN = 10  # so many files of a kind are listed by name
 class NetworkSource:
     """Scores by a network on the images of a data set, in the digits in which `predict.py --save-prob` writes them.
 
-    indices: the images to score, numbered as in the truth. origin: what is scored, for `metrics.json`. identity: what
-    the scores depend on, beside files that are looked at image by image.
+    indices: the images to score, numbered as in the ground truth. origin: what is scored, for `metrics.json`.
+    identity: what the scores depend on, beside files that are compared image by image.
+
+    Args:
+        checkpoint: the file of the predictor's network, which `origin` names.
+        predictor: the network and how images go through it.
+        dataset: the images.
+        truth: the ground truth; InputError unless each of its images is in the data set.
     """
 
     files = None
 
     def __init__(
-        self,
-        checkpoint: Path,
-        model: nn.Module,
-        dataset: Dataset,
-        truth: Truth,
-        *,
-        device: torch.device,
-        modes: dict[str, ModeValue],
+        self, checkpoint: Path, predictor: Predictor, dataset: Dataset, truth: Truth
     ) -> None:
-        self.model, self.dataset, self.device, self.modes = model, dataset, device, modes
+        self.predictor = predictor
+        self.dataset = dataset
         self.images = match_images(truth, dataset)
         lacking = [name for i, name in enumerate(truth.names) if i not in self.images]
         if lacking:
             raise InputError(
-                f"{dataset.name} {dataset.split} has no image {lacking[0]} ({len(lacking)} labels are without one)"
+                f"{dataset.name} {dataset.split} has no image {lacking[0]} "
+                f"({len(lacking)} labels are without one)"
             )
         self.indices = list(range(len(truth.names)))
-        self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), **modes}
-        self.identity = {**self.origin, "checkpoint": "", "device": device.type}
+        self.origin = {
+            "checkpoint": str(checkpoint),
+            "sha256": file_hash(checkpoint),
+            **asdict(predictor.options),
+        }
+        # The same network elsewhere is the same; another kind of device rounds otherwise.
+        self.identity = {**self.origin, "checkpoint": "", "device": predictor.device.type}
 
     def scores(self, index: int) -> np.ndarray:
-        """uint16 (K, h, w)."""
+        """uint16 (K, H, W), at the image's own size."""
         image = self.dataset.read_image(self.dataset.records[self.images[index]])
-        return quantize(predict_edges(self.model, image, device=self.device, **self.modes))
+        return quantize(self.predictor.scores(image))
 
 
 class FileSource:

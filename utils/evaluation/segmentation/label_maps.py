@@ -7,19 +7,18 @@ others (instances, colours) are passed by.
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
 from data.base import Dataset
 from data.cityscapes import TRAIN_LABELS, to_train_ids
 from data.errors import InputError
 from data.image_io import check_ids, read_index
 from utils.evaluation.file_names import ENDINGS, file_hash, keyed_files, match_names
-from utils.inference.predictor import ModeValue, predict_labels
+from utils.inference.predictor import Predictor
 
 LABEL_IDS = "_labelIds"
 PREFERRED = (
@@ -100,25 +99,21 @@ class FolderLabels:
 
 
 class NetworkLabels:
-    """What a network makes of the images of a data set. modes: see `utils.inference.Modes`."""
+    """What a network makes of the images of a data set. checkpoint: the file that holds it, for `origin`."""
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        model: nn.Module,
-        dataset: Dataset,
-        *,
-        device: torch.device,
-        modes: dict[str, ModeValue],
-    ) -> None:
-        self.model, self.dataset, self.device, self.modes = model, dataset, device, modes
+    def __init__(self, checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:
+        self.predictor = predictor
+        self.dataset = dataset
         self.records = {record.name: record for record in dataset.records}
         self.names = list(self.records)
-        self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), **modes}
+        self.origin = {
+            "checkpoint": str(checkpoint),
+            "sha256": file_hash(checkpoint),
+            **asdict(predictor.options),
+        }
 
     def load(self, name: str) -> np.ndarray:
-        image = self.dataset.read_image(self.records[name])
-        return predict_labels(self.model, image, device=self.device, **self.modes)
+        return self.predictor(self.dataset.read_image(self.records[name]))
 
 
 def match_maps(

@@ -1,0 +1,31 @@
+"""What both tasks need to know before they score: the data set and its classes, beside those of the network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data import build_dataset, dataset_class, parse_options
+from data.base import Dataset
+from data.errors import InputError
+from utils.inference.predictor import Predictor
+
+
+def open_dataset(
+    name: str, *, root: Path | None, split: str, options: Sequence[str] = ()
+) -> Dataset:
+    """A split of the data set called `name`. options: NAME=VALUE. root: None takes datasets/NAME."""
+    return build_dataset(name, root or f"datasets/{name}", split, **parse_options(options))
+
+
+def declared_classes(dataset: str, num_classes: int | None) -> int | None:
+    """The number of classes of the ground truth as far as the command says: of the data set, else `num_classes`."""
+    return len(dataset_class(dataset).classes) if dataset else num_classes
+
+
+def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:
+    """InputError unless the network has as many classes as the data set."""
+    found = len(predictor.classes)
+    if found != dataset.num_classes:
+        raise InputError(
+            f"{checkpoint} has {found} classes, {dataset.name} has {dataset.num_classes}; "
+            "choose the --dataset that it was trained on"
+        )
