@@ -3,8 +3,9 @@
     predictor = torch.hub.load(FOLDER, "load", "best.pth", source="local")
     model = torch.hub.load(FOLDER, "build", "dff", 19, "resnet50", source="local")
 
-This repository's packages are called data, models and utils. A program that has packages of its own by these names
-cannot import ours beside them: both entry points say so in one line, before anything of ours is imported.
+This repository's packages are called data, models and utils. A program that has packages of its own
+by these names cannot import ours beside them: both entry points say so in one line, before anything
+of ours is imported.
 """
 
 import importlib.util
@@ -31,9 +32,10 @@ def load(
     name: str | None = None,
     **options: Any,
 ) -> "Predictor":
-    """The network of a checkpoint, ready to be called with images: `utils.inference.load`, which lists the options.
+    """The network of a checkpoint, ready to be called with images: see `utils.inference.load`.
 
-    name: there `model`, for files that do not say what they hold; `torch.hub.load` has a parameter of that name itself.
+    name: there `model`, for files that do not say what they hold; `torch.hub.load` has a parameter
+    of that name itself.
     """
     _require_own_packages()
     from utils.inference import load
@@ -48,7 +50,7 @@ def build(
     pretrained: str | Path = "none",
     **options: Any,
 ) -> "nn.Module":
-    """An untrained network, or one on a trained backbone: `models.build_model`, which lists names and options."""
+    """A network to be trained, which maps an image to logits: see `models.build_model`."""
     _require_own_packages()
     from models import build_model
 
@@ -58,22 +60,27 @@ def build(
 
 
 def _require_own_packages() -> None:
-    """ImportError that names what is in the way, unless `data`, `models` and `utils` are this repository's."""
+    """ImportError that says what is in the way, unless all PACKAGES are this repository's."""
     found = {name: _location(name) for name in PACKAGES}
     wrong = [name for name in PACKAGES if found[name] != ROOT / name / "__init__.py"]
     if wrong:
         places = ", ".join(f"{name} = {found[name] or 'nothing'}" for name in wrong)
         raise ImportError(
-            f"packages of your own are in the way: found {places}, expected those in {ROOT}; rename "
-            "yours, or load in a process that has not imported them, with this folder first in sys.path"
+            f"packages of your own are in the way: found {places}, expected those in {ROOT}; "
+            "rename yours, or load in a process without them that has this folder first in sys.path"
         )
 
 
 def _location(name: str) -> Path | None:
-    """The file that `import name` gives, without importing it; None where there is none, or a folder without __init__.py."""
-    if name in sys.modules:
-        file = getattr(sys.modules[name], "__file__", None)
+    """What `import name` gives, without importing it: a file, or a folder without __init__.py."""
+    module = sys.modules.get(name)
+    if module is not None:
+        file, folders = getattr(module, "__file__", None), getattr(module, "__path__", ())
     else:
         spec = importlib.util.find_spec(name)
-        file = spec.origin if spec and spec.has_location else None
-    return Path(file).resolve() if file else None
+        if spec is None:
+            return None
+        file = spec.origin if spec.has_location else None
+        folders = spec.submodule_search_locations or ()
+    place = file or next(iter(folders), None)
+    return Path(place).resolve() if place else None

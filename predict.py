@@ -1,23 +1,24 @@
 """Draw the semantic edges of images, or their segmentation, as the checkpoint's network does.
 
-    python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
-    python predict.py street.jpg --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2 --mirror
-    torchrun --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges
+    python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges python predict.py
+    street.jpg --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2 --mirror torchrun
+    --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges
 
 With torchrun, each GPU takes its share of the images.
 
-Each image NAME leaves in --out, from a network for edges:
-    NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and the same over the image
-    prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536; test.py --predictions takes OUT/prob
-    bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k (data.edges.encode_png)
-and from one for segmentation:
-    labels/NAME.png                     the class of each pixel, 8 bits; test.py --task seg --predictions takes OUT
-    NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and the same over the image
-The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its own name. Images
-whose names differ only in the ending (a.jpg, a.png) keep it.
+Each image NAME leaves in --out, from a network for edges: NAME_edges.png, NAME_overlay.png    the
+    classes in colour with a legend, and the same over the image prob/class_001/NAME.png …
+    --save-prob: 16 bits, probability * 65536; test.py --predictions takes OUT/prob bits/NAME.png
+    --save-bits: 24 bits, bit k = edge of class k (data.edges.encode_png) and from one for
+    segmentation: labels/NAME.png                     the class of each pixel, 8 bits; test.py
+    --task seg --predictions takes OUT NAME_colors.png, NAME_overlay.png   the classes in colour
+    with a legend, and the same over the image The subfolders of a folder are mirrored. With several
+    inputs, each folder gets a subfolder of its own name. Images whose names differ only in the
+    ending (a.jpg, a.png) keep it.
 
-Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped, CMYK is converted.
-Photographs are turned upright as their EXIF data say; --no-upright takes the pixels as stored, as data sets are read.
+Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped,
+CMYK is converted. Photographs are turned upright as their EXIF data say; --no-upright takes the
+pixels as stored, as data sets are read.
 """
 
 import argparse
@@ -45,7 +46,7 @@ from utils.inference.outputs import (
 )
 from utils.inference.predictor import Predictor
 
-# Threads that draw and compress while the network goes on: a Cityscapes image takes a second or more.
+# Threads that draw and compress while the network goes on; a Cityscapes image takes over a second.
 WRITERS = 4
 
 
@@ -97,7 +98,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Predict all images, each on one of the ranks; 0 if all of them worked, else 2, on every rank."""
+    """Predict all images, each on one of the ranks; returns the exit status, the same on all."""
     device = pick_device(args.device)
     with process_group(device.type) as ranks:
         device = own_device(device, ranks)

@@ -8,11 +8,11 @@
     python test.py --checkpoint seg.pth --submit submission    # Cityscapes' test split -> .zip
     torchrun --nproc-per-node 8 test.py --checkpoint runs/cityscapes/dff/best.pth
 
-The windows, scales and mirror image above are the published ones of DecoupleSegNets and GFFNet. With torchrun, each
-GPU takes its share of the images.
+The windows, scales and mirror image above are the published ones of DecoupleSegNets and GFFNet.
+With torchrun, each GPU takes its share of the images.
 
-A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv and counts.npz (edge) or scores.csv
-and confusion.csv (seg). An interrupted test of edges goes on when run again.
+A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv and counts.npz
+(edge) or scores.csv and confusion.csv (seg). An interrupted test of edges goes on when run again.
 """
 
 import argparse
@@ -55,7 +55,7 @@ from utils.inference.predictor import Predictor
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    return parse_score_args(__doc__, argv)
+    return parse_score_args(__doc__ or "", argv)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -89,12 +89,12 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
         args.out / "partial",
         source.files,
     )
-    predict = None if args.predictions else source.scores
+    predict = source.scores if isinstance(source, NetworkSource) else None
     counts = count_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
         names, palette = class_names(info, name, counts.shape[2])
         scores = score_modes(counts, names, protocol)
-        origin = {**source.origin, **truth.origin, "images": len(counts)}
+        origin: dict[str, object] = {**source.origin, **truth.origin, "images": len(counts)}
         for mode in scores:
             print(f"\n{mode.mode}\n{format_table(mode)}")
         write_results(
@@ -155,7 +155,7 @@ def submit(args: argparse.Namespace, predictor: Predictor, ranks: Ranks) -> None
         raise InputError(
             f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps"
         )
-    dataset = open_images(args, args.dataset or info.dataset)
+    dataset = open_named(args, args.dataset or info.dataset)
     predictions = open_network(args, predictor, dataset)
     path = write_submission(dataset, predictions, args.submit, ranks)
     if ranks.is_main:
@@ -163,9 +163,14 @@ def submit(args: argparse.Namespace, predictor: Predictor, ranks: Ranks) -> None
 
 
 def open_images(args: argparse.Namespace, name: str) -> Dataset | None:
-    """The data set: its images, its labels; beside --predictions and --labels only with --data-root."""
+    """The data set, or None if only files are scored and --data-root does not give their images."""
     if args.labels and args.predictions and not args.data_root:
         return None
+    return open_named(args, name)
+
+
+def open_named(args: argparse.Namespace, name: str) -> Dataset:
+    """The data set `name`; InputError if neither the flags nor the checkpoint name one."""
     if not name:
         raise InputError(f"{args.checkpoint} does not say what it was trained on; add --dataset")
     return open_dataset(name, root=args.data_root, split=args.split, options=args.data_option)
@@ -179,21 +184,29 @@ def open_edges(
     protocol: Protocol,
     ranks: Ranks,
 ) -> tuple[NetworkSource | FileSource, Truth]:
-    """The scores of edges, by the network or in files, and the ground truth. name: the data set's, or ""."""
+    """The scores of edges, from the network or from files, and the ground truth.
 
-    def open_truth(num_classes: int) -> Truth:
-        if args.labels:
-            return FolderTruth(args.labels, protocol, num_classes)
-        return DatasetTruth(dataset, protocol)
-
+    name: of the data set, "" if there is none.
+    """
     if predictor is None:
         folder = PredictionFolder(args.predictions, declared_classes(name, args.num_classes))
-        truth = open_truth(folder.num_classes)
+        truth = open_truth(args, dataset, protocol, folder.num_classes)
         source = FileSource(folder, truth, allow_missing=args.allow_missing, is_main=ranks.is_main)
         return source, truth
+    assert dataset is not None, "a network needs images: see parse_score_args"
     require_same_classes(args.checkpoint, predictor, dataset)
-    truth = open_truth(dataset.num_classes)
+    truth = open_truth(args, dataset, protocol, dataset.num_classes)
     return NetworkSource(args.checkpoint, predictor, dataset, truth), truth
+
+
+def open_truth(
+    args: argparse.Namespace, dataset: Dataset | None, protocol: Protocol, num_classes: int
+) -> Truth:
+    """The true edges: files, or what the data set makes of its labels."""
+    if args.labels:
+        return FolderTruth(args.labels, protocol, num_classes)
+    assert dataset is not None, "without --labels there is a data set: see open_images"
+    return DatasetTruth(dataset, protocol)
 
 
 def open_labels(
@@ -202,11 +215,16 @@ def open_labels(
     dataset: Dataset | None,
     num_classes: int,
 ) -> tuple[LabelMaps, LabelMaps]:
-    """(the true label maps, the predicted ones): files, the data set's and the network's."""
+    """The true label maps and the predicted ones: files, or the data set's and the network's."""
     folder = partial(FolderLabels, num_classes=num_classes, label_ids=args.label_ids)
-    truth = folder(args.labels, what="labels") if args.labels else DatasetLabels(dataset)
+    if args.labels:
+        truth = folder(args.labels, what="labels")
+    else:
+        assert dataset is not None, "without --labels there is a data set: see open_images"
+        truth = DatasetLabels(dataset)
     if predictor is None:
         return truth, folder(args.predictions, what="predictions")
+    assert dataset is not None, "a network needs images: see parse_score_args"
     return truth, open_network(args, predictor, dataset)
 
 

@@ -1,13 +1,14 @@
-"""Time of the segmentation scores and memory of multi-scale inference, on drawn 2048x1024 images of 19 classes.
+"""Time of the segmentation scores and memory of multi-scale inference, at 2048x1024 and 19 classes.
 
-    python tests/benchmarks/seg_eval.py
-    python tests/benchmarks/seg_eval.py --inference --net deeplabv3plus --backbone resnet18 --device cpu
+    python tests/benchmarks/seg_eval.py python tests/benchmarks/seg_eval.py --inference --net
+    deeplabv3plus --backbone resnet18 --device cpu
 
-This should give, on one core of an AMD EPYC shared with other jobs: boundary F at the four published tolerances in
-0.025 s (the published function takes 39.5 s), all scores of an image with reading its two PNGs in 0.05 s, so 500
-images in 3 s on 8 cores. Memory of the seven mirrored scales, in windows one by one, above the loaded net: 0.96 GB
-for `dot` (0.76 GB of score maps, 0.2 GB for the logits of a window); with --quick 1.9 GB for deeplabv3plus over
-resnet18 and 2.9 GB for deeplabv3plus_decouple over resnet50, where the net's own forward pass decides.
+This should give, on one core of an AMD EPYC shared with other jobs: boundary F at the four
+published tolerances in 0.025 s (the published function takes 39.5 s), all scores of an image with
+reading its two PNGs in 0.05 s, so 500 images in 3 s on 8 cores. Memory of the seven mirrored
+scales, in windows one by one, above the loaded net: 0.96 GB for `dot` (0.76 GB of score maps, 0.2
+GB for the logits of a window); with --quick 1.9 GB for deeplabv3plus over resnet18 and 2.9 GB for
+deeplabv3plus_decouple over resnet50, where the net's own forward pass decides.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -31,7 +33,7 @@ from data.image_io import read_index, write_png
 from data.scenes.layout import draw_scene
 from models import build_model
 from utils.checkpoint import ModelInfo
-from utils.evaluation.segmentation.scores import SegProtocol, count_image
+from utils.evaluation.segmentation.scores import ImageCounts, SegProtocol, count_image
 from utils.inference.device import pick_device
 from utils.inference.options import InferenceOptions
 from utils.inference.predictor import Predictor
@@ -54,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--repeat", type=int, default=5, help="the quickest of so many runs counts (default 5)"
+        "--repeat", type=int, default=5, help="runs, of which the quickest counts (default 5)"
     )
     parser.add_argument(
         "--inference", action="store_true", help="measure inference in place of scores"
@@ -83,7 +85,10 @@ def main(args: argparse.Namespace) -> None:
 
 
 def draw_pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(prediction, truth) of a drawn street, uint8 (1024, 2048): the prediction shifted by 3 px, with wrong blocks."""
+    """(prediction, ground truth) of a drawn street, uint8 (1024, 2048).
+
+    The prediction is the ground truth shifted by 3 px, with wrong blocks.
+    """
     _, ids, _ = draw_scene(seed, 1, 0, *SIZE)
     truth = to_train_ids(ids, "drawn")
     rng = np.random.default_rng(seed)
@@ -119,9 +124,8 @@ def report_scores(repeat: int) -> None:
         seconds(lambda p=p: boundary_counts(*p, CLASSES, PUBLISHED_BOUNDS), repeat) for p in pairs
     )
     total = sum(PUBLISHED_SECONDS.values())
-    print(
-        f"all four  {ours:8.4f} {total:10.1f}   {total / ours:.0f} times faster (bar: {BARS['speed']})"
-    )
+    faster = f"{total / ours:.0f} times faster (bar: {BARS['speed']})"
+    print(f"all four  {ours:8.4f} {total:10.1f}   {faster}")
     noise = np.random.default_rng(0).integers(0, CLASSES, SIZE[::-1], np.uint8)
     worst = seconds(lambda: boundary_counts(noise, pairs[0][1], CLASSES, PUBLISHED_BOUNDS), 1)
     print(f"a prediction of pure noise, all four: {worst:.2f} s")
@@ -133,6 +137,10 @@ def report_scores(repeat: int) -> None:
     report_files(pairs, repeat)
 
 
+def count_files(pred: Path, truth: Path, protocol: SegProtocol) -> ImageCounts:
+    return count_image(read_index(pred), read_index(truth), protocol)
+
+
 def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) -> None:
     """Everything that `test.py --task seg --predictions` does for an image."""
     protocol = SegProtocol(Cityscapes.classes)
@@ -142,12 +150,12 @@ def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) ->
         for pair in pairs:
             for path, ids in zip(paths, pair, strict=True):
                 write_png(path, ids)
-            work = lambda: count_image(*(read_index(path) for path in paths), protocol)  # noqa: E731 - timed as it is
-            slowest = max(slowest, seconds(work, repeat))
+            slowest = max(slowest, seconds(partial(count_files, *paths, protocol), repeat))
     whole = slowest * BARS["images"] / BARS["cores"]
     print(
-        f"all scores of an image at {len(protocol.bounds)} tolerances, PNGs read: {slowest:.3f} s; by extrapolation "
-        f"{BARS['images']} on {BARS['cores']} cores: {whole:.0f} s (bar: {BARS['seconds']})"
+        f"all scores of an image at {len(protocol.bounds)} tolerances, PNGs read: {slowest:.3f} s; "
+        f"by extrapolation {BARS['images']} on {BARS['cores']} cores: {whole:.0f} s "
+        f"(bar: {BARS['seconds']})"
     )
 
 
@@ -198,11 +206,13 @@ def report_inference(args: argparse.Namespace) -> None:
     taken, after = time.perf_counter() - start, _peak_mb(device)
     name = args.net if args.net == "dot" else f"{args.net}-{args.backbone}"
     print(
-        f"{name} on {device}, batches of {args.batch_size}, {len(scales)} scales, mirrored, windows of {WINDOW}: {taken:.1f} s"
+        f"{name} on {device}, batches of {args.batch_size}, {len(scales)} scales, mirrored, "
+        f"windows of {WINDOW}: {taken:.1f} s"
     )
     print(f"peak memory {after:.0f} MB, {after - before:.0f} MB above the loaded net")
     print(
-        f"of that, score maps: {_map_mb(1):.0f} MB at the output's size + {_map_mb(max(SCALES)):.0f} MB at the largest scale"
+        f"of that, score maps: {_map_mb(1):.0f} MB at the output's size + "
+        f"{_map_mb(max(SCALES)):.0f} MB at the largest scale"
     )
 
 

@@ -300,8 +300,8 @@ def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, images
     image = read_image(images / "one.png")
     labels = read_index(tmp_path / "out/labels/one.png")
     assert labels.dtype == np.uint8
-    options = {"window": 32, "scales": (0.5, 1.0), "mirror": True, "batch_size": 3}
-    wanted = load(seg_checkpoint, "cpu", **options)(image)
+    predictor = load(seg_checkpoint, "cpu", window=32, scales=(0.5, 1.0), mirror=True, batch_size=3)
+    wanted = predictor(image)
     assert np.array_equal(labels, wanted)
     drawn = read_image(tmp_path / "out/one_colors.png")
     assert np.array_equal(drawn[:33, :41], PALETTE[labels])
@@ -345,7 +345,7 @@ def test_the_command_ends_with_one_line_and_status_2(tmp_path):
 
 @pytest.mark.slow
 def test_ranks_share_the_images(checkpoint, images, tmp_path):
-    """Every image once, the same files as from one process, and the broken one reported once; with more ranks than images."""
+    """With more ranks than images: each image once, the files of one process, one report."""
     (images / "broken.png").write_bytes(b"no image")
     given = [
         str(images),

@@ -1,6 +1,7 @@
 """utils.inference: from an image to scores, against the formulas written as loops."""
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from utils.inference.scores import dequantize, quantize
 
 
 class Tint(nn.Module):
-    """A net that is easy to redo by hand: class k's logit is channel k of the normalised image, plus k."""
+    """A net that is easy to redo by hand: logit k is channel k of the normalised image, plus k."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,21 +49,21 @@ def model() -> Tint:
     return Tint().eval()
 
 
-def predictor_of(model: nn.Module, task: str, **options: object) -> Predictor:
+def predictor_of(model: nn.Module, task: str, **options: Any) -> Predictor:
     palette = np.zeros((3, 3), np.uint8)
     info = ModelInfo("tint", "none", 3, task, ("a", "b", "c"), palette, 0, "")
     return Predictor(model, info, device=torch.device("cpu"), options=InferenceOptions(**options))
 
 
-def predict_edges(model: nn.Module, image: np.ndarray, **options: object) -> np.ndarray:
+def predict_edges(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
     return predictor_of(model, "edge", **options)(image)
 
 
-def predict_scores(model: nn.Module, image: np.ndarray, **options: object) -> np.ndarray:
+def predict_scores(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
     return predictor_of(model, "seg", **options).scores(image)
 
 
-def predict_labels(model: nn.Module, image: np.ndarray, **options: object) -> np.ndarray:
+def predict_labels(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
     return predictor_of(model, "seg", **options)(image)
 
 
@@ -190,7 +191,10 @@ def test_devices():
 
 
 class Ramp(nn.Module):
-    """A net that sees where in its input a pixel lies, so that windows matter: logits = channels + column / 20 - row / 30."""
+    """A net that sees where in its input a pixel lies, so that windows matter.
+
+    logits = scaled channels + column / 20 - row / 30.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +209,7 @@ class Ramp(nn.Module):
 
 
 def windows_by_hand(length: int, side: int, overlap: float) -> list[tuple[int, int]]:
-    """Windows along an axis as published: step after step, the last one moved back to the border."""
+    """Windows along an axis as published: step by step, the last one moved back to the border."""
     step, start, found = math.ceil(side * (1 - overlap)), 0, []
     while True:
         if start + side >= length:
@@ -224,7 +228,7 @@ def averaged_by_hand(
     edges: bool = False,
     quirks: bool = False,
 ) -> np.ndarray:
-    """Mean scores of `Ramp`, float64 (3, H, W), window by window, and OpenCV and NumPy for what Pillow and PyTorch do."""
+    """Mean scores of `Ramp`, float64 (3, H, W), window by window, without PyTorch."""
     height, width = image.shape[:2]
     per_scale = []
     for scale in scales:
@@ -264,7 +268,7 @@ def averaged_by_hand(
 
 
 def resized_by_hand(plane: np.ndarray, size: tuple[int, int], aligned: bool) -> np.ndarray:
-    """Bilinear, one axis after the other; `aligned` puts the first and last pixels onto each other."""
+    """Bilinear, axis by axis; `aligned` puts the first and last pixels onto each other."""
     for axis in (0, 1):
         old, new = plane.shape[axis], size[axis]
         at = (
@@ -322,7 +326,7 @@ def test_batches_of_windows_give_the_same_numbers(rng, batch_size):
 
 
 def test_published_windows_of_a_cityscapes_image(rng):
-    """Windows of 832 pixels that overlap by a third: at 0, 555, 1110 and 1216 across, at 0 and 192 down."""
+    """832 pixels that overlap by a third: at 0, 555, 1110 and 1216 across, at 0 and 192 down."""
     assert windows_by_hand(2048, 832, 1 / 3) == [(0, 832), (555, 1387), (1110, 1942), (1216, 2048)]
     model = Ramp().eval()
     predict_labels(model, random_image(rng, 64, 128), window=52, batch_size=8)  # a sixteenth of it
@@ -331,9 +335,12 @@ def test_published_windows_of_a_cityscapes_image(rng):
 
 @pytest.mark.parametrize("size", [(64, 97), (34, 80)])
 def test_quirks_count_windows_as_published(rng, size):
-    """`counts[rows, columns] += 1` in an array (class, row, column). At one scale it only multiplies each row's logits."""
+    """`counts[rows, columns] += 1` in an array (class, row, column).
+
+    At one scale that only multiplies each row's logits.
+    """
     image, model = random_image(rng, *size), Ramp().eval()
-    options = {"window": 32, "scales": (0.5, 1.0, 1.5), "mirror": True}
+    options: dict[str, Any] = {"window": 32, "scales": (0.5, 1.0, 1.5), "mirror": True}
     published = predict_scores(model, image, **options, quirks=True)
     np.testing.assert_allclose(
         published, averaged_by_hand(image, **options, quirks=True), atol=5e-5
@@ -360,6 +367,7 @@ def test_half_precision_stays_near(rng):
         def __init__(self) -> None:
             super().__init__()
             self.net = net
+            self.dtype = torch.float32
 
         def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
             logits = self.net(image)

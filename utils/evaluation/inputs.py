@@ -1,4 +1,4 @@
-"""What both tasks need to know before they score: the data set and its classes, beside those of the network."""
+"""What both tasks settle before they score: the data set and its classes beside the network's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +12,15 @@ from utils.inference.predictor import Predictor
 def open_dataset(
     name: str, *, root: Path | None, split: str, options: Sequence[str] = ()
 ) -> Dataset:
-    """A split of the data set called `name`. options: NAME=VALUE. root: None takes datasets/NAME."""
+    """A split of the data set called `name`. root: None is datasets/NAME. options: NAME=VALUE."""
     return build_dataset(name, root or f"datasets/{name}", split, **parse_options(options))
 
 
 def declared_classes(dataset: str, num_classes: int | None) -> int | None:
-    """The number of classes of the ground truth as far as the command says: of the data set, else `num_classes`."""
+    """The number of classes of the ground truth as the command says it: None if it does not.
+
+    dataset: its name, or "". num_classes: where there is no data set.
+    """
     return len(dataset_class(dataset).classes) if dataset else num_classes
 
 

@@ -1,7 +1,7 @@
 """From a checkpoint and an image to probabilities or class ids: `load(checkpoint)(image)`.
 
-The names below are looked up on first use, so that importing one module of this package (the flags, say) does not
-import the networks and what draws their output.
+The names below are looked up on first use, so that importing one module of this package (the flags,
+say) does not import the networks and what draws their output.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -48,7 +48,10 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
 
 
 def predictor_from_flags(args: argparse.Namespace, device: torch.device) -> Predictor:
-    """The network of `--checkpoint` on `device`, as the flags say. args: also needs `checkpoint` and `dataset`."""
+    """The network of `--checkpoint` on `device`, with its options as the flags say.
+
+    args: those of `add_network_flags`, `checkpoint` and `dataset`.
+    """
     return load(
         args.checkpoint,
         device,

@@ -1,11 +1,13 @@
 """Scores of an image, averaged over windows, the mirror image and scales.
 
-As in the published evaluation (`eval.py` of GSCNN and DecoupleSegNets), logits and not probabilities are averaged over
-the windows that overlap in a pixel, then over an image and its mirror image, then over scales. Pillow's bilinear filter
-scales the image; logits are scaled back bilinearly, in whole-image inference with aligned corners. For edges nothing
-is published (DFF's multi-scale evaluator is unfinished): there, probabilities are averaged.
+As in the published evaluation (`eval.py` of GSCNN and DecoupleSegNets), logits and not
+probabilities are averaged over the windows that overlap in a pixel, then over an image and its
+mirror image, then over scales. Pillow's bilinear filter scales the image; logits are scaled back
+bilinearly, in whole-image inference with aligned corners. For edges nothing is published (DFF's
+multi-scale evaluator is unfinished): there, probabilities are averaged.
 
-Memory: one map of scores at the output's size, one at the size of the current scale, and what a batch of windows takes.
+Memory: one map of scores at the output's size, one at the size of the current scale, and what a
+batch of windows takes.
 """
 
 from collections.abc import Callable
@@ -20,14 +22,14 @@ from data.errors import InputError
 from utils.inference.options import InferenceOptions
 from utils.inference.sliding_window import Windows, cover_image
 
-# Crops uint8 (h, w, 3), all of one size -> their scores float32 (N, K, h, w), on the network's device.
+# N crops uint8 (h, w, 3) of one size -> their scores float32 (N, K, h, w), on the network's device.
 Forward = Callable[[list[np.ndarray]], Tensor]
 
 
 def mean_scores(
     forward: Forward, image: np.ndarray, options: InferenceOptions, *, align_corners: bool
 ) -> Tensor:
-    """Mean scores of an image, at its size: float32 (K, h, w). InputError if one of them is not finite.
+    """Mean scores of an image, at its size: float32 (K, h, w). InputError if one is not finite.
 
     Args:
         forward: the network, from crops to scores.
@@ -56,7 +58,7 @@ def mean_scores(
 
 
 def _add_resized(total: Tensor, scores: Tensor, align_corners: bool) -> None:
-    """Add scores (K, h', w') to (K, h, w) in place, one class at a time: no second map of all is held."""
+    """Add scores (K, h', w') to (K, h, w) in place, by class: no second map of all is held."""
     size = total.shape[1:]
     for k in range(len(total)):
         total[k] += F.interpolate(
@@ -75,7 +77,7 @@ def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
 def _scores_at_scale(
     forward: Forward, image: np.ndarray, scale: float, options: InferenceOptions
 ) -> Tensor:
-    """Mean scores (K, h, w) of an image scaled by `scale`, over its windows and its mirror image."""
+    """Mean scores (K, h, w) of an image scaled by `scale`, over windows and the mirror image."""
     size = image.shape[:2]
     # Windows grow with the image at scales above 1, but do not shrink below it: as published.
     side = None if options.window is None else int(options.window * max(1.0, scale))
@@ -103,14 +105,14 @@ def _scores_at_scale(
 
 
 def _share(windows: Windows, top: int, left: int, num_classes: int, quirks: bool) -> np.ndarray:
-    """Weight of a window's scores, float32, of a shape that broadcasts to (num_classes, height, width)."""
+    """Weight of a window's scores, float32, broadcasts to (num_classes, height, width)."""
     return windows.published_share(num_classes, top) if quirks else windows.share(top, left)
 
 
 def _add_window(
     total: Tensor, scores: Tensor, share: np.ndarray, top: int, left: int, *, mirrored: bool
 ) -> None:
-    """Add share * scores of the window at (top, left), of the mirror image if `mirrored`, in place."""
+    """Add share * scores of the window at (top, left), in the mirror image if `mirrored`."""
     weight = torch.from_numpy(share).to(total.device)
     height, width = scores.shape[1:]
     if mirrored:  # its window from `left` on lies in the image as far from the right border

@@ -11,7 +11,10 @@ SUPPORTED = ("cpu", "cuda", "mps")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto": a GPU if there is one, else the CPU. InputError if it is not there."""
+    """The device called `name`; InputError if this machine does not have it.
+
+    "auto" is a GPU if there is one, else the CPU.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -38,7 +41,8 @@ def pick_device(name: str = "auto") -> torch.device:
 def memory_errors(device: torch.device, height: int, width: int) -> Iterator[None]:
     """Turn "out of memory" while an image goes through a net into one line that says what to do.
 
-    PyTorch reports it in a page of advice, on CPUs as a plain RuntimeError; other errors pass unchanged.
+    PyTorch reports it in a page of advice, on CPUs as a plain RuntimeError; other errors pass
+    unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""How an image goes through a network at test time: sizes, windows, scales, mirror image, precision."""
+"""The options of inference: sizes, windows, scales, mirror image, precision."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,18 @@ MAX_SCALE = 16  # a larger factor is a slip of the finger: it would not fit into
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """The test-time options of a run; InputError if a value makes no sense. The defaults take each image whole, as it is.
+    """How an image goes through a network; InputError if a value makes no sense.
 
-    Args:
-        base_size: long side in pixels to which an image is resized first; 0 keeps its size.
-        window: side in pixels of the sliding window; None takes the whole image at once.
-        overlap: share of a window that the next one covers again, 0 to below 1.
-        scales: factors of the image's size, over which scores are averaged.
-        mirror: average over the image and its mirror image.
-        batch_size: the number of windows (or of an image and its mirror image) in one forward pass.
-        half: run the network in 16-bit floats: float16 on GPUs, bfloat16 on CPUs.
-        quirks: weigh overlapping windows as the published code does; see `utils.inference.averaging`.
+    The defaults take each image whole and at its own size.
+
+    Args: base_size: long side in pixels to which an image is resized first; 0 keeps its size.
+        window: side in pixels of the sliding window; None takes the whole image at once. overlap:
+        share of a window that the next one covers again, 0 to below 1. scales: factors of the
+        image's size, over which scores are averaged. mirror: average over the image and its mirror
+        image. batch_size: the number of windows (or of an image and its mirror image) in one
+        forward pass. half: run the network in 16-bit floats: float16 on GPUs, bfloat16 on CPUs.
+        quirks: weigh overlapping windows as the published code does; see
+        `utils.inference.averaging`.
     """
 
     base_size: int = 0

@@ -1,4 +1,4 @@
-"""The files that an image leaves in the output folder of predict.py: their names, how each is drawn and written."""
+"""The files that predict.py leaves for an image: their names, how each is drawn and written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class OutputChoice:
 
 
 def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) -> Files:
-    """The files of the image `name` in the folder `out`; "prob" has one for each class, the others one.
+    """The files of the image `name` in the folder `out`, by kind: one, but for "prob" one a class.
 
     InputError for a choice that the network's task or number of classes does not allow.
     """
@@ -61,9 +61,9 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
 
 
 def check_outputs(files: Mapping[Path, Files], *, overwrite: bool) -> None:
-    """InputError, before anything is written, if a file would replace an image or, without `overwrite`, any file.
+    """InputError if a file would replace an input or, without `overwrite`, any file.
 
-    files: the outputs of each image.
+    files: the outputs of each image. Nothing has been written when it is raised.
     """
     images = {path.resolve() for path in files}
     paths = (path for kinds in files.values() for group in kinds.values() for path in group)
@@ -121,7 +121,8 @@ def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: Mode
 def draw_result(result: np.ndarray, info: ModelInfo, threshold: float = 0.5) -> np.ndarray:
     """Edges or classes in colour, with a legend of those that occur: uint8 (H', W', 3), RGB.
 
-    result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task. threshold: for edges.
+    result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
+    threshold: for edges.
     """
     if info.task == "edge":
         present = present_classes(result, info.num_classes, threshold=threshold)

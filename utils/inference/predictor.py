@@ -1,13 +1,13 @@
 """A network and all that is chosen about a run: from an image to scores, class ids or a drawing.
 
-    predictor = utils.inference.load("runs/dff/best.pth", scales=(0.5, 1, 2), mirror=True)
-    prob = predictor("street.jpg")              # edges: float32 (K, H, W); segmentation: uint8 (H, W)
+    predictor = utils.inference.load("runs/dff/best.pth", scales=(0.5, 1, 2), mirror=True) prob =
+    predictor("street.jpg")              # edges: float32 (K, H, W); segmentation: uint8 (H, W)
     Image.fromarray(predictor.draw("street.jpg")).save("edges.png")
 
 The one way from an image to scores that test.py, predict.py and Python share, for both tasks.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from utils.inference.options import MIN_SIDE, InferenceOptions
 from utils.inference.outputs import draw_result
 from utils.inference.scores import quantize, resize_by_class
 
-__all__ = ["Predictor", "load", "quantize"]
+__all__ = ["Predictor", "load", "quantize"]  # quantize: for a benchmark, as below
 
 Image = str | Path | np.ndarray  # a file, or uint8 (H, W, 3), RGB
 
@@ -45,39 +45,39 @@ def load(
     dataset: str | None = None,
     **options: Any,
 ) -> "Predictor":
-    """The network of a checkpoint, ready to run. CheckpointError or InputError, one line, for files and values that do not do.
+    """The network of a checkpoint, ready to be called with images.
 
-    Args:
-        checkpoint: ours or a published one.
-        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1".
-        model, backbone: for a file that does not say what it holds, such as the published ones.
-        dataset: likewise; it gives the classes their names and colours.
-        options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given), and `align_corners`
-            and `fusion` as in `models.OPTIONS`. None stands for the default.
+    Raises, each with one line: CheckpointError for a file that cannot be read, does not fit or does
+    not say what it holds; InputError for a value that makes no sense; TypeError for an option that
+    does not exist.
+
+    Args: checkpoint: ours or a published one. device: "auto" (a GPU if there is one), "cpu",
+        "cuda", "cuda:1". model, backbone: for a file that does not say what it holds, such as the
+        published ones. dataset: likewise; it gives the classes their names and colours. options:
+        the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given), and
+        `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
     """
     if unknown := sorted(options.keys() - {*NET_OPTIONS, *RUN_OPTIONS}):
         taken = ", ".join(("model", "backbone", "dataset", *NET_OPTIONS, *RUN_OPTIONS))
         raise TypeError(f"load() has no option {unknown[0]!r}; it has {taken}")
     given = {name: value for name, value in options.items() if value is not None}
+    net_options = {name: given[name] for name in NET_OPTIONS if name in given}
     run_options = {name: given[name] for name in RUN_OPTIONS if name in given}
     place = pick_device(str(device))
     net, info = load_model(
-        checkpoint,
-        name=model,
-        backbone=backbone,
-        dataset=dataset,
-        options={name: given[name] for name in NET_OPTIONS if name in given},
+        checkpoint, name=model, backbone=backbone, dataset=dataset, options=net_options
     )
-    run = InferenceOptions(**({"base_size": info.base_size} | run_options))
+    run = replace(InferenceOptions(base_size=info.base_size), **run_options)
     return Predictor(net, info, device=place, options=run)
 
 
 class Predictor:
-    """A network in evaluation mode on its device, called with an image: a file, or uint8 (H, W, 3) RGB of any size.
+    """A network on its device, called with an image: a file, or uint8 (H, W, 3) RGB of any size.
 
-    Files are read as predict.py reads them: photographs are turned upright as their EXIF data say. The result has the
-    image's own size. InputError for files that cannot be read, images that do not fit into memory and scores that are
-    not finite; ValueError for arrays of another type or shape.
+    Files are read as predict.py reads them: photographs are turned upright as their EXIF data say.
+    The result has the image's own size. InputError for files that cannot be read, images that do
+    not fit into memory and scores that are not finite; ValueError for arrays of another type or
+    shape.
 
     Args:
         model: moved to `device`, once; ValueError unless it is in evaluation mode.
@@ -119,7 +119,7 @@ class Predictor:
         return self.info.palette
 
     def __call__(self, image: Image) -> np.ndarray:
-        """Edges: the probability of an edge of each class, float32 (K, H, W). Segmentation: class ids, uint8 (H, W)."""
+        """Edges: probabilities float32 (K, H, W). Segmentation: class ids uint8 (H, W)."""
         if self.task == "edge":
             return self.scores(image)
         # The best class is chosen on the device: a byte per pixel comes back, not K floats.
@@ -128,17 +128,16 @@ class Predictor:
     def scores(
         self, image: Image, *, output: str | None = None, native: bool = False
     ) -> np.ndarray:
-        """What is averaged over windows and scales, float32 (K, H, W): probabilities of edges, logits of segmentation.
+        """The mean over windows and scales, float32 (K, H, W): probabilities (edge), logits (seg).
 
-        Args:
-            image: a file or an array.
-            output: which of the network's logits: "fuse" (default) or "side5" for edges; "seg" (default) or "body".
-            native: leave the scores at the size of the image after `base_size`.
+        Args: image: a file or an array. output: which of the network's logits: "fuse" (default) or
+            "side5" for edges; "seg" (default) or "body". native: leave the scores at the size of
+            the image after `base_size`.
         """
         return self._scores(as_array(image), output, native).cpu().numpy()
 
     def draw(self, image: Image, *, threshold: float = 0.5) -> np.ndarray:
-        """The drawing that predict.py writes: edges or classes in colour with a legend below, uint8 (H', W', 3), RGB.
+        """The drawing that predict.py writes: uint8 (H', W', 3), RGB, larger by the legend below.
 
         threshold: the least probability of an edge that is drawn.
         """
@@ -149,7 +148,8 @@ class Predictor:
         edges = self.task == "edge"
         resized = resize_long_side(image, self.options.base_size)
         height, width = resized.shape[:2]
-        # Published, and only there: whole images' logits are scaled back with aligned corners, windows' without.
+        # As published for segmentation: logits of a whole image are scaled back with aligned
+        # corners, those of windows without.
         align_corners = self.options.window is None and not edges
         forward = partial(self._forward, output=output or ("fuse" if edges else "seg"))
         with memory_errors(self.device, height, width):
@@ -169,12 +169,13 @@ class Predictor:
 
 
 def as_array(image: Image) -> np.ndarray:
-    """The image itself after a look at its type and shape, or read from its file: uint8 (H, W, 3), RGB."""
+    """The image, read if it is a file; ValueError for an array that is not uint8 (H, W, 3)."""
     if isinstance(image, str | Path):
         return read_input_image(Path(image), upright=True)
     if not isinstance(image, np.ndarray):
         raise ValueError(
-            f"image: found {type(image).__name__}, expected a path or a NumPy array uint8 (H, W, 3), RGB"
+            f"image: found {type(image).__name__}, "
+            "expected a path or a NumPy array uint8 (H, W, 3), RGB"
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3), RGB")
@@ -182,7 +183,10 @@ def as_array(image: Image) -> np.ndarray:
 
 
 def pad_to_min_side(image: np.ndarray) -> np.ndarray:
-    """Repeat the last row and column, which draws no edge, until both sides have MIN_SIDE pixels; contiguous."""
+    """Repeat the last row and column until both sides have MIN_SIDE pixels; contiguous.
+
+    Repeated pixels draw no edge of their own, as a border of one colour would.
+    """
     below, right = (max(0, MIN_SIDE - side) for side in image.shape[:2])
     if below or right:
         return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)

@@ -10,16 +10,17 @@ SCORE_STEPS = 65536
 
 
 def resize_scores(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, K, h, w) -> (N, K, H, W) for `size` = (H, W): bilinear, averaged over pixel areas when it shrinks."""
+    """(N, K, h, w) -> (N, K, H, W) for `size` = (H, W): bilinear, by area when it shrinks."""
     if scores.shape[-2:] == size:
         return scores
     return F.interpolate(scores, size=size, mode="bilinear", antialias=True)
 
 
 def resize_by_class(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """`resize_scores` of one image, (K, h, w) -> (K, H, W), with the memory of one class beside input and output.
+    """`resize_scores` of one image, (K, h, w) -> (K, H, W), one class at a time.
 
-    Interpolating all classes at once keeps a second map of all of them while it works along the first axis.
+    Interpolating all classes at once keeps a second map of all of them while it works along the
+    first axis.
     """
     if scores.shape[1:] == size:
         return scores
@@ -30,7 +31,10 @@ def resize_by_class(scores: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def quantize(prob: np.ndarray) -> np.ndarray:
-    """Probabilities 0..1 -> uint16 as stored in a 16-bit PNG: stored / 65536 is the score, so 1.0 becomes 65535."""
+    """Probabilities 0..1 -> uint16 as stored in a 16-bit PNG.
+
+    stored / 65536 is the score, so 1.0 becomes 65535.
+    """
     return np.minimum(np.rint(prob * np.float32(SCORE_STEPS)), SCORE_STEPS - 1).astype(np.uint16)
 
 

@@ -1,4 +1,4 @@
-"""The windows in which an image goes through a net, and the weight of each window where several overlap."""
+"""The windows in which an image goes through a net, and what each counts where they overlap."""
 
 import math
 from dataclasses import dataclass
@@ -14,9 +14,8 @@ Spans = tuple[tuple[int, int], ...]  # (start, stop) of each window along an axi
 class Windows:
     """Windows of one size over an image; made by `cover_image`.
 
-    Args:
-        size: (H, W) of the image.
-        row_spans, column_spans: where the windows lie along each axis; every row span goes with every column span.
+    Args: size: (H, W) of the image. row_spans, column_spans: where the windows lie along each axis;
+        every row span goes with every column span.
     """
 
     size: tuple[int, int]
@@ -32,7 +31,7 @@ class Windows:
         return self.column_spans[0][1]
 
     def places(self, views: int) -> list[tuple[int, int, int]]:
-        """(view, top, left) of each window, for `views` images of this size (the image, its mirror image)."""
+        """(view, top, left) of each window, for `views` images of this size."""
         return [
             (view, top, left)
             for view in range(views)
@@ -41,7 +40,10 @@ class Windows:
         ]
 
     def share(self, top: int, left: int) -> np.ndarray:
-        """float32 (height, width): 1 / the number of windows that cover each pixel of the window at (top, left)."""
+        """The weight of the window at (top, left): float32 (height, width).
+
+        In each pixel, 1 / the number of windows that cover it.
+        """
         rows, columns = self._coverage()
         cover = rows[top : top + self.height, None] * columns[left : left + self.width]
         return (1 / cover).astype(np.float32)
@@ -49,16 +51,17 @@ class Windows:
     def published_share(self, num_classes: int, top: int) -> np.ndarray:
         """float32 (num_classes, height, 1): the share as the published code has it.
 
-        It adds windows up with `counts[rows, columns] += 1` in an array (class, row, column): rows of the window index
-        classes and its columns index rows. All classes get the same share, unless the second window of a column starts
-        above row `num_classes`. So at one scale each row's logits are multiplied by one number and the best class stays
-        the best; over several scales, rows are weighed unevenly. InputError where the published code would divide by 0.
+        It adds windows up with `counts[rows, columns] += 1` in an array (class, row, column): rows
+        of the window index classes and its columns index rows. All classes get the same share,
+        unless the second window of a column starts above row `num_classes`. So at one scale each
+        row's logits are multiplied by one number and the best class stays the best; over several
+        scales, rows are weighed unevenly. InputError where the published code would divide by 0.
         """
         height, width = self.size
         if height > width or num_classes > height:
             raise InputError(
-                f"a {width}x{height} image: the published count of windows leaves rows of portraits "
-                "out; use --no-quirks"
+                f"a {width}x{height} image: the published count of windows leaves rows of "
+                "portraits out; use --no-quirks"
             )
         rows, columns = self._coverage()
         cover = rows[:num_classes, None] * columns[top : top + self.height]
@@ -73,11 +76,9 @@ class Windows:
 def cover_image(size: tuple[int, int], side: int | None, overlap: float) -> Windows:
     """Square windows that cover an image, the last one of each axis moved back to the border.
 
-    Args:
-        size: (H, W) of the image.
-        side: of a window in pixels; None: one window, the whole image. An axis shorter than that has one window, as
-            long as the axis.
-        overlap: share of a window that the next one covers again; the step is ceil(side * (1 - overlap)).
+    Args: size: (H, W) of the image. side: of a window in pixels; None: one window, the whole image.
+        An axis shorter than that has one window, as long as the axis. overlap: share of a window
+        that the next one covers again; the step is ceil(side * (1 - overlap)).
     """
     rows, columns = (_spans(length, length if side is None else side, overlap) for length in size)
     return Windows(size, rows, columns)
