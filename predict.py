@@ -1,20 +1,22 @@
 """Draw the semantic edges of images, or their segmentation, as the checkpoint's network does.
 
-    python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges python predict.py
-    street.jpg --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2 --mirror torchrun
-    --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges
+    python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
+    python predict.py street.jpg --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2
+    torchrun --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges
 
-With torchrun, each GPU takes its share of the images.
-
-Each image NAME leaves in --out, from a network for edges: NAME_edges.png, NAME_overlay.png    the
-    classes in colour with a legend, and the same over the image prob/class_001/NAME.png …
-    --save-prob: 16 bits, probability * 65536; test.py --predictions takes OUT/prob bits/NAME.png
-    --save-bits: 24 bits, bit k = edge of class k (data.edges.encode_png) and from one for
-    segmentation: labels/NAME.png                     the class of each pixel, 8 bits; test.py
-    --task seg --predictions takes OUT NAME_colors.png, NAME_overlay.png   the classes in colour
-    with a legend, and the same over the image The subfolders of a folder are mirrored. With several
-    inputs, each folder gets a subfolder of its own name. Images whose names differ only in the
-    ending (a.jpg, a.png) keep it.
+With torchrun, each GPU takes its share of the images. Each image NAME leaves in --out, from a
+network for edges:
+    NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and over the image
+    prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536, which
+                                        test.py --predictions OUT/prob scores
+    bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k
+                                        (data.edges.encode_png)
+and from one for segmentation:
+    labels/NAME.png                     the class of each pixel, 8 bits, which
+                                        test.py --task seg --predictions OUT scores
+    NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and over the image
+The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its
+own name. Images whose names differ only in the ending (a.jpg, a.png) keep it.
 
 Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped,
 CMYK is converted. Photographs are turned upright as their EXIF data say; --no-upright takes the

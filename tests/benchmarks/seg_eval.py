@@ -1,7 +1,7 @@
 """Time of the segmentation scores and memory of multi-scale inference, at 2048x1024 and 19 classes.
 
-    python tests/benchmarks/seg_eval.py python tests/benchmarks/seg_eval.py --inference --net
-    deeplabv3plus --backbone resnet18 --device cpu
+    python tests/benchmarks/seg_eval.py
+    python tests/benchmarks/seg_eval.py --inference --net deeplabv3plus --backbone resnet18
 
 This should give, on one core of an AMD EPYC shared with other jobs: boundary F at the four
 published tolerances in 0.025 s (the published function takes 39.5 s), all scores of an image with
@@ -130,10 +130,10 @@ def report_scores(repeat: int) -> None:
     worst = seconds(lambda: boundary_counts(noise, pairs[0][1], CLASSES, PUBLISHED_BOUNDS), 1)
     print(f"a prediction of pure noise, all four: {worst:.2f} s")
     for name, work in (
-        ("confusion matrix", lambda p: confusion(*p, CLASSES)),
-        ("boundary IoU", lambda p: boundary_iou_counts(*p, CLASSES, 0.005)),
+        ("confusion matrix", partial(confusion, num_classes=CLASSES)),
+        ("boundary IoU", partial(boundary_iou_counts, num_classes=CLASSES, bound=0.005)),
     ):
-        print(f"{name}: {max(seconds(lambda p=p, w=work: w(p), repeat) for p in pairs):.4f} s")
+        print(f"{name}: {max(seconds(partial(work, *pair), repeat) for pair in pairs):.4f} s")
     report_files(pairs, repeat)
 
 

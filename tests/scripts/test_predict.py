@@ -384,9 +384,10 @@ def test_options_that_an_official_file_does_not_say(tmp_path, capsys):
     torch.save(model.state_dict(), path)
     given = {"name": "gffnet", "backbone": "resnet18"}
     image = torch.randn(1, 3, 64, 64)
+    options_of_the_net: list[dict[str, bool | str]] = [{}, {"fusion": "simultaneous"}]
     found = [
         load_model(path, **given, options=options)[0](image)["seg"]
-        for options in ({}, {"fusion": "simultaneous"})
+        for options in options_of_the_net
     ]
     assert torch.equal(found[1], model.eval()(image)["seg"])
     assert not torch.equal(*found)

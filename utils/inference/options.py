@@ -14,14 +14,16 @@ class InferenceOptions:
 
     The defaults take each image whole and at its own size.
 
-    Args: base_size: long side in pixels to which an image is resized first; 0 keeps its size.
-        window: side in pixels of the sliding window; None takes the whole image at once. overlap:
-        share of a window that the next one covers again, 0 to below 1. scales: factors of the
-        image's size, over which scores are averaged. mirror: average over the image and its mirror
-        image. batch_size: the number of windows (or of an image and its mirror image) in one
-        forward pass. half: run the network in 16-bit floats: float16 on GPUs, bfloat16 on CPUs.
-        quirks: weigh overlapping windows as the published code does; see
-        `utils.inference.averaging`.
+    Args:
+        base_size: long side in pixels to which an image is resized first; 0 keeps its size.
+        window: side in pixels of the sliding window; None takes the whole image at once.
+        overlap: share of a window that the next one covers again, 0 to below 1.
+        scales: factors of the image's size, over which scores are averaged.
+        mirror: average over the image and its mirror image.
+        batch_size: the number of windows (or of an image and its mirror image) in a forward pass.
+        half: run the network in 16-bit floats: float16 on GPUs, bfloat16 on CPUs.
+        quirks: weigh overlapping windows as the published code does, see
+            `utils.inference.sliding_window.Windows.published_share`.
     """
 
     base_size: int = 0

@@ -1,10 +1,11 @@
 """A network and all that is chosen about a run: from an image to scores, class ids or a drawing.
 
-    predictor = utils.inference.load("runs/dff/best.pth", scales=(0.5, 1, 2), mirror=True) prob =
-    predictor("street.jpg")              # edges: float32 (K, H, W); segmentation: uint8 (H, W)
+    predictor = utils.inference.load("runs/dff/best.pth", scales=(0.5, 1, 2), mirror=True)
+    prob = predictor("street.jpg")    # edges: float32 (K, H, W); segmentation: uint8 (H, W)
     Image.fromarray(predictor.draw("street.jpg")).save("edges.png")
 
 The one way from an image to scores that test.py, predict.py and Python share, for both tasks.
+Validation in training has its own, which needs the loss too.
 """
 
 from dataclasses import fields, replace
@@ -51,11 +52,13 @@ def load(
     not say what it holds; InputError for a value that makes no sense; TypeError for an option that
     does not exist.
 
-    Args: checkpoint: ours or a published one. device: "auto" (a GPU if there is one), "cpu",
-        "cuda", "cuda:1". model, backbone: for a file that does not say what it holds, such as the
-        published ones. dataset: likewise; it gives the classes their names and colours. options:
-        the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given), and
-        `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
+    Args:
+        checkpoint: ours or a published one.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1".
+        model, backbone: for a file that does not say what it holds, such as the published ones.
+        dataset: likewise; it gives the classes their names and colours.
+        options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given),
+            and `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
     """
     if unknown := sorted(options.keys() - {*NET_OPTIONS, *RUN_OPTIONS}):
         taken = ", ".join(("model", "backbone", "dataset", *NET_OPTIONS, *RUN_OPTIONS))
@@ -130,9 +133,11 @@ class Predictor:
     ) -> np.ndarray:
         """The mean over windows and scales, float32 (K, H, W): probabilities (edge), logits (seg).
 
-        Args: image: a file or an array. output: which of the network's logits: "fuse" (default) or
-            "side5" for edges; "seg" (default) or "body". native: leave the scores at the size of
-            the image after `base_size`.
+        Args:
+            image: a file or an array.
+            output: which of the network's logits: "fuse" (default) or "side5" for edges; "seg"
+                (default) or "body" for segmentation.
+            native: leave the scores at the size of the image after `base_size`.
         """
         return self._scores(as_array(image), output, native).cpu().numpy()
 

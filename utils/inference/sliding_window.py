@@ -14,8 +14,10 @@ Spans = tuple[tuple[int, int], ...]  # (start, stop) of each window along an axi
 class Windows:
     """Windows of one size over an image; made by `cover_image`.
 
-    Args: size: (H, W) of the image. row_spans, column_spans: where the windows lie along each axis;
-        every row span goes with every column span.
+    Args:
+        size: (H, W) of the image.
+        row_spans, column_spans: where the windows lie along each axis; every row span goes with
+            every column span.
     """
 
     size: tuple[int, int]
@@ -76,9 +78,12 @@ class Windows:
 def cover_image(size: tuple[int, int], side: int | None, overlap: float) -> Windows:
     """Square windows that cover an image, the last one of each axis moved back to the border.
 
-    Args: size: (H, W) of the image. side: of a window in pixels; None: one window, the whole image.
-        An axis shorter than that has one window, as long as the axis. overlap: share of a window
-        that the next one covers again; the step is ceil(side * (1 - overlap)).
+    Args:
+        size: (H, W) of the image.
+        side: of a window in pixels; None: one window, the whole image. An axis shorter than that
+            has one window, as long as the axis.
+        overlap: share of a window that the next one covers again; the step is
+            ceil(side * (1 - overlap)).
     """
     rows, columns = (_spans(length, length if side is None else side, overlap) for length in size)
     return Windows(size, rows, columns)

@@ -121,7 +121,7 @@ def shower(
 
 
 def match_images(truth: Truth, dataset: Dataset) -> dict[int, int]:
-    """Index in the truth -> index in the data set, by name; images without one are left out."""
+    """Index in the ground truth -> index in the data set, by name; those without are left out."""
     where = {record.name: i for i, record in enumerate(dataset.records)}
     return {
         i: where[found]
