@@ -95,7 +95,10 @@ def write_outputs(
 def write_edges(
     files: Files, image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
 ) -> None:
-    """image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
+    """Write drawing, overlay, probabilities and bits of an image, as far as `files` has them.
+
+    image: uint8 (H, W, 3). prob: float32 (K, H, W).
+    """
     for path in files["edges"]:
         write_png(path, draw_result(prob, info, threshold))
     for path in files.get("overlay", ()):
@@ -108,7 +111,10 @@ def write_edges(
 
 
 def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: ModelInfo) -> None:
-    """image: uint8 (H, W, 3). labels: uint8 (H, W)."""
+    """Write label map, drawing and overlay of an image, as far as `files` has them.
+
+    image: uint8 (H, W, 3). labels: uint8 (H, W).
+    """
     for path in files["labels"]:
         write_png(path, labels)
     for path in files["colors"]:

@@ -30,7 +30,7 @@ from utils.inference.scores import quantize, resize_by_class
 
 __all__ = ["Predictor", "load", "quantize"]  # quantize: for a benchmark, as below
 
-Image = str | Path | np.ndarray  # a file, or uint8 (H, W, 3), RGB
+ImageLike = str | Path | np.ndarray  # a file, or uint8 (H, W, 3), RGB
 
 # What `load` takes beside its own parameters: options of some networks, and options of the run.
 NET_OPTIONS = tuple(dict.fromkeys(option for names in OPTIONS.values() for option in names))
@@ -108,7 +108,7 @@ class Predictor:
 
     @property
     def task(self) -> str:
-        """ "edge" or "seg"."""
+        """What the network is for: "edge" or "seg"."""
         return self.info.task
 
     @property
@@ -121,7 +121,7 @@ class Predictor:
         """Their colours: uint8 (K, 3), RGB."""
         return self.info.palette
 
-    def __call__(self, image: Image) -> np.ndarray:
+    def __call__(self, image: ImageLike) -> np.ndarray:
         """Edges: probabilities float32 (K, H, W). Segmentation: class ids uint8 (H, W)."""
         if self.task == "edge":
             return self.scores(image)
@@ -129,7 +129,7 @@ class Predictor:
         return self._scores(as_array(image)).argmax(dim=0).to(torch.uint8).cpu().numpy()
 
     def scores(
-        self, image: Image, *, output: str | None = None, native: bool = False
+        self, image: ImageLike, *, output: str | None = None, native: bool = False
     ) -> np.ndarray:
         """The mean over windows and scales, float32 (K, H, W): probabilities (edge), logits (seg).
 
@@ -141,7 +141,7 @@ class Predictor:
         """
         return self._scores(as_array(image), output, native).cpu().numpy()
 
-    def draw(self, image: Image, *, threshold: float = 0.5) -> np.ndarray:
+    def draw(self, image: ImageLike, *, threshold: float = 0.5) -> np.ndarray:
         """The drawing that predict.py writes: uint8 (H', W', 3), RGB, larger by the legend below.
 
         threshold: the least probability of an edge that is drawn.
@@ -173,7 +173,7 @@ class Predictor:
         return logits.sigmoid() if self.task == "edge" else logits
 
 
-def as_array(image: Image) -> np.ndarray:
+def as_array(image: ImageLike) -> np.ndarray:
     """The image, read if it is a file; ValueError for an array that is not uint8 (H, W, 3)."""
     if isinstance(image, str | Path):
         return read_input_image(Path(image), upright=True)
