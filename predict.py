@@ -1,52 +1,55 @@
 """Draw the semantic edges of images, or their segmentation, as the checkpoint's network does.
 
     python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
-    python predict.py street.jpg more/ --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2 --mirror
-    torchrun --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges    # each GPU takes its share
+    python predict.py street.jpg --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2
+    torchrun --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges
 
-Each image NAME leaves in --out, from a network for edges:
-    NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and the same over the image
-    prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536; test.py --predictions takes OUT/prob
-    bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k (data.edges.encode_png)
+With torchrun, each GPU takes its share of the images. Each image NAME leaves in --out, from a
+network for edges:
+    NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and over the image
+    prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536, which
+                                        test.py --predictions OUT/prob scores
+    bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k
+                                        (data.edges.encode_png)
 and from one for segmentation:
-    labels/NAME.png                     the class of each pixel, 8 bits; test.py --task seg --predictions takes OUT
-    NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and the same over the image
-The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its own name. Images
-whose names differ only in the ending (a.jpg, a.png) keep it.
+    labels/NAME.png                     the class of each pixel, 8 bits, which
+                                        test.py --task seg --predictions OUT scores
+    NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and over the image
+The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its
+own name. Images whose names differ only in the ending (a.jpg, a.png) keep it.
 
-Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped, CMYK is converted.
-Photographs are turned upright as their EXIF data say; --no-upright takes the pixels as stored, as data sets are read.
+Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped,
+CMYK is converted. Photographs are turned upright as their EXIF data say; --no-upright takes the
+pixels as stored, as data sets are read.
 """
 
 import argparse
 import sys
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from torch import nn
 from tqdm import tqdm
 
 from data import DATASETS
-from data.edges import PNG_CLASSES, encode_png, pack
+from data.args import share
 from data.errors import InputError, run
-from data.image_io import write_png
-from data.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
-from utils.checkpoint import ModelInfo, load_model
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
-from utils.inference.args import add_network_flags, chosen_modes, described_network
+from utils.inference.args import add_network_flags, predictor_from_flags
 from utils.inference.device import pick_device
 from utils.inference.image_files import find_images, output_names, read_input_image
-from utils.inference.predictor import predict_edges, predict_labels, quantize
+from utils.inference.outputs import (
+    Files,
+    OutputChoice,
+    check_outputs,
+    output_files,
+    write_outputs,
+)
+from utils.inference.predictor import Predictor
 
-WRITERS = 4  # threads that draw and compress while the network goes on: a full-size Cityscapes image takes a second or more
-
-
-Outputs = dict[str, list[Path]]  # kind -> the files of one image
+# Threads that draw and compress while the network goes on; a Cityscapes image takes over a second.
+WRITERS = 4
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -78,7 +81,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     out.add_argument(
         "--threshold",
-        type=_probability,
+        type=share,
         default=0.5,
         metavar="P",
         help="least probability of an edge that is drawn (default 0.5)",
@@ -97,19 +100,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Predict all images, each on one of the ranks; 0 if all of them worked, else 2, on every rank."""
+    """Predict all images, each on one of the ranks; returns the exit status, the same on all."""
     device = pick_device(args.device)
     with process_group(device.type) as ranks:
         device = own_device(device, ranks)
-        # One rank looks, before any of them writes.
+        # One rank looks into the folders, before any of them writes.
         found, failures = from_main(
             lambda: find_images(args.inputs, args.out, args.recursive), ranks
         )
-        model, info = load_model(args.checkpoint, **described_network(args))
-        files = from_main(lambda: plan(found, info, args), ranks)
+        predictor = predictor_from_flags(args, device)
+        choice = OutputChoice(overlay=args.overlay, prob=args.save_prob, bits=args.save_bits)
+        files = from_main(
+            lambda: plan(found, args.out, predictor, choice, overwrite=args.overwrite), ranks
+        )
         mine = dict(list(files.items())[ranks.rank :: ranks.world])
         failed = predict_images(
-            mine, model.to(device), info, device, args, silent=not ranks.is_main
+            mine, predictor, upright=args.upright, threshold=args.threshold, show=ranks.is_main
         )
         for part in gather_objects(failed, ranks):
             failures |= part
@@ -118,40 +124,55 @@ def main(args: argparse.Namespace) -> int:
     return 2 if failures else 0
 
 
-def plan(found: dict[Path, Path], info: ModelInfo, args: argparse.Namespace) -> dict[Path, Outputs]:
-    """The files to write for each image. InputError if one of them is not to be written."""
-    files = {
-        path: output_files(args.out, name, info, args) for path, name in output_names(found).items()
-    }
-    check_outputs(files, args.overwrite)
+def plan(
+    found: dict[Path, Path],
+    out: Path,
+    predictor: Predictor,
+    choice: OutputChoice,
+    *,
+    overwrite: bool,
+) -> dict[Path, Files]:
+    """The files to write for each image. InputError if one of them may not be written.
+
+    found: what `find_images` found: each image and its path below `out`.
+    """
+    names = output_names(found)
+    files = {path: output_files(out, name, predictor.info, choice) for path, name in names.items()}
+    check_outputs(files, overwrite=overwrite)
     return files
 
 
 def predict_images(
-    files: dict[Path, Outputs],
-    model: nn.Module,
-    info: ModelInfo,
-    device: torch.device,
-    args: argparse.Namespace,
+    files: Mapping[Path, Files],
+    predictor: Predictor,
     *,
-    silent: bool,
+    upright: bool,
+    threshold: float,
+    show: bool,
 ) -> dict[Path, Exception]:
-    """Write the files of each image; returns those that failed, with the reason."""
-    predict, write = (
-        (predict_edges, write_edges) if info.task == "edge" else (predict_labels, write_labels)
-    )
-    modes = chosen_modes(args, info.base_size)
-    failures = {}
+    """Write the files of each image; returns the images that failed, with the reason.
+
+    Args:
+        files: the outputs of each image.
+        predictor: the network.
+        upright: turn photographs as their EXIF data say.
+        threshold: the least probability of an edge that is drawn.
+        show: a progress bar, on a terminal.
+    """
+    failures: dict[Path, Exception] = {}
     with ThreadPoolExecutor(WRITERS) as pool:
-        pending: deque[Future] = deque()
-        for path, wanted in tqdm(files.items(), unit="image", disable=silent or None):
+        # At most WRITERS results wait to be written, so memory stays bounded.
+        pending: deque[Future[None]] = deque()
+        for path, own_files in tqdm(files.items(), unit="image", disable=None if show else True):
             try:
-                image = read_input_image(path, upright=args.upright)
-                scores = predict(model, image, device=device, **modes)
+                image = read_input_image(path, upright=upright)
+                result = predictor(image)
             except (InputError, OSError) as error:
                 failures[path] = error
                 continue
-            pending.append(pool.submit(write, wanted, image, scores, info, args.threshold))
+            pending.append(
+                pool.submit(write_outputs, own_files, image, result, predictor.info, threshold)
+            )
             if len(pending) > WRITERS:
                 pending.popleft().result()
         for written in pending:
@@ -159,83 +180,13 @@ def predict_images(
     return failures
 
 
-def output_files(out: Path, name: str, info: ModelInfo, args: argparse.Namespace) -> Outputs:
-    """The files to write for one image: kind -> paths, one each but for "prob", which has one per class."""
-    drawn = "edges" if info.task == "edge" else "colors"
-    files = {drawn: [out / f"{name}_{drawn}.png"]}
-    if args.overlay:
-        files["overlay"] = [out / f"{name}_overlay.png"]
-    if info.task == "seg":
-        if args.save_prob or args.save_bits:
-            raise InputError(
-                f"--save-prob and --save-bits are for edges; {args.checkpoint} holds {info.name}"
-            )
-        return files | {"labels": [out / "labels" / f"{name}.png"]}
-    if args.save_prob:
-        files["prob"] = [
-            out / "prob" / f"class_{k + 1:03d}" / f"{name}.png" for k in range(info.num_classes)
-        ]
-    if args.save_bits:
-        files["bits"] = [out / "bits" / f"{name}.png"]
-        if info.num_classes > PNG_CLASSES:
-            raise InputError(
-                f"--save-bits holds {PNG_CLASSES} classes, this network has {info.num_classes}; use --save-prob"
-            )
-    return files
-
-
-def check_outputs(files: dict[Path, Outputs], overwrite: bool) -> None:
-    """InputError, before anything is written, if a file would replace an input or, without `overwrite`, any file."""
-    inputs = {path.resolve() for path in files}
-    for path in (path for wanted in files.values() for paths in wanted.values() for path in paths):
-        if path.resolve() in inputs:
-            raise InputError(f"{path} would replace an input; give another --out")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} is there already; give --overwrite or another --out")
-
-
-def write_labels(
-    files: Outputs, image: np.ndarray, labels: np.ndarray, info: ModelInfo, _threshold: float
-) -> None:
-    """Write one image's files. image: uint8 (H, W, 3). labels: uint8 (H, W)."""
-    write_png(files["labels"][0], labels)
-    colors = color_labels(labels, info.palette)
-    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=info.num_classes)).tolist()
-    write_png(files["colors"][0], add_legend(colors, present, info.classes, info.palette))
-    for path in files.get("overlay", ()):
-        write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
-
-
-def write_edges(
-    files: Outputs, image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
-) -> None:
-    """Write one image's files. image: uint8 (H, W, 3). prob: float32 (K, H, W)."""
-    present = present_classes(prob, info.num_classes, threshold=threshold)
-    drawn = draw_edges(prob, info.palette, threshold=threshold)
-    write_png(files["edges"][0], add_legend(drawn, present, info.classes, info.palette))
-    for path in files.get("overlay", ()):
-        write_png(path, draw_overlay(image, prob, info.palette, threshold=threshold))
-    for path, score in zip(
-        files.get("prob", ()), prob, strict=False
-    ):  # no paths where none were asked for
-        write_png(path, quantize(score))
-    for path in files.get("bits", ()):
-        write_png(path, encode_png(pack(prob >= threshold)))
-
-
-def report(out: Path, files: Collection[Path], failures: dict[Path, Exception]) -> None:
-    """Say where the results lie and which inputs failed."""
+def report(out: Path, files: Collection[Path], failures: Mapping[Path, Exception]) -> None:
+    """Say where the results are and which inputs failed."""
     done = sum(path not in failures for path in files)
     print(f"{done} of {len(files)} images predicted: see {out}")
     for path, error in failures.items():
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         print(f"failed: {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
-
-
-def _probability(text: str) -> float:
-    if not 0 <= (value := float(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a probability, 0 to 1")
-    return value
 
 
 if __name__ == "__main__":

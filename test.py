@@ -1,15 +1,18 @@
 """Score a network, or anybody's prediction files.
 
     python test.py --checkpoint runs/camvid/dff/best.pth --data-root datasets/CamVid --split test
-    python test.py --task edge --predictions DIR --dataset cityscapes --data-root datasets/cityscapes --split val
+    python test.py --task edge --predictions DIR --dataset cityscapes --split val
     python test.py --task edge --predictions DIR --labels DIR --workers 8 --out scores
     python test.py --task seg --predictions DIR --labels DIR --num-classes 19 --out scores
-    torchrun --nproc-per-node 8 test.py --checkpoint runs/cityscapes/dff/best.pth     # each GPU takes its share
-    python test.py --checkpoint seg.pth --window 832 --scales 0.5 0.75 1 1.25 1.5 1.75 2 --mirror    # as published
-    python test.py --checkpoint seg.pth --submit submission         # Cityscapes' test split -> submission.zip
+    python test.py --checkpoint seg.pth --window 832 --scales 0.5 0.75 1 1.25 1.5 1.75 2 --mirror
+    python test.py --checkpoint seg.pth --submit submission    # Cityscapes' test split -> .zip
+    torchrun --nproc-per-node 8 test.py --checkpoint runs/cityscapes/dff/best.pth
 
-A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv and counts.npz (edge) or scores.csv and
-confusion.csv (seg). An interrupted test of edges goes on when run again.
+The windows, scales and mirror image above are the published ones of DecoupleSegNets and GFFNet.
+With torchrun, each GPU takes its share of the images.
+
+A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv and counts.npz
+(edge) or scores.csv and confusion.csv (seg). An interrupted test of edges goes on when run again.
 """
 
 import argparse
@@ -17,13 +20,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-from torch import nn
-
-from data import build_dataset, dataset_class, parse_options
 from data.base import Dataset
 from data.errors import InputError, run
-from utils.checkpoint import ModelInfo, load_model
 from utils.distributed.environment import Ranks
 from utils.distributed.group import own_device, process_group
 from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
@@ -35,6 +33,7 @@ from utils.evaluation.edges.report import write_report
 from utils.evaluation.edges.run import count_images, write_results
 from utils.evaluation.edges.scores import format_table, score_modes
 from utils.evaluation.edges.sources import FileSource, NetworkSource, class_names, shower
+from utils.evaluation.inputs import declared_classes, open_dataset, require_same_classes
 from utils.evaluation.segmentation.label_maps import (
     DatasetLabels,
     FolderLabels,
@@ -49,13 +48,14 @@ from utils.evaluation.segmentation.run import write_results as write_seg_results
 from utils.evaluation.segmentation.scores import SegProtocol, image_quality, score_images
 from utils.evaluation.segmentation.submission import write_submission
 from utils.evaluation.segmentation.tables import format_scores
-from utils.inference.args import chosen_modes, described_network
+from utils.inference.args import predictor_from_flags
 from utils.inference.device import pick_device
+from utils.inference.predictor import Predictor
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    return parse_score_args(__doc__, argv)
+    return parse_score_args(__doc__ or "", argv)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -63,41 +63,25 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     with process_group(device.type) as ranks:
         device = own_device(device, ranks)
-        model, info = None, None
-        if args.checkpoint:
-            model, info = load_model(args.checkpoint, **described_network(args))
-            model.to(device)
-        task = chosen_task(args, info and info.task)
-        if args.submit:
-            submit(args, model, info, device, ranks)
+        predictor = predictor_from_flags(args, device) if args.checkpoint else None
+        task = chosen_task(args, predictor and predictor.task)
+        if predictor and args.submit:
+            submit(args, predictor, ranks)
         elif task == "seg":
-            score_labels(args, model, info, device, ranks)
+            score_labels(args, predictor, ranks)
         else:
-            score_edges(args, model, info, device, ranks)
+            score_edges(args, predictor, ranks)
 
 
-def score_edges(
-    args: argparse.Namespace,
-    model: nn.Module | None,
-    info: ModelInfo | None,
-    device: torch.device,
-    ranks: Ranks,
-) -> None:
-    """Count on all ranks; add up, print and write on the main one."""
+def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ranks) -> None:
+    """Count on all ranks; add up, print and write on the main one. predictor: None scores files."""
+    info = predictor and predictor.info
     name = args.dataset or (info.dataset if info else "")
     protocol = chosen_protocol(args, name)
     if ranks.is_main:
         print(protocol.describe())
     dataset = open_images(args, name)
-    if args.predictions:
-        folder = PredictionFolder(args.predictions, known_classes(args, name))
-        truth = open_truth(args, protocol, dataset, folder.num_classes)
-        source = FileSource(folder, truth, allow_missing=args.allow_missing, is_main=ranks.is_main)
-    else:
-        require_classes(args, info, dataset)
-        truth = open_truth(args, protocol, dataset, info.num_classes)
-        modes = chosen_modes(args, info.base_size)
-        source = NetworkSource(args.checkpoint, model, dataset, truth, device=device, modes=modes)
+    source, truth = open_edges(args, predictor, dataset, name, protocol, ranks)
     counter = ImageCounter(
         truth,
         protocol,
@@ -105,12 +89,12 @@ def score_edges(
         args.out / "partial",
         source.files,
     )
-    predict = None if args.predictions else source.scores
+    predict = source.scores if isinstance(source, NetworkSource) else None
     counts = count_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
         names, palette = class_names(info, name, counts.shape[2])
         scores = score_modes(counts, names, protocol)
-        origin = {**source.origin, **truth.origin, "images": len(counts)}
+        origin: dict[str, object] = {**source.origin, **truth.origin, "images": len(counts)}
         for mode in scores:
             print(f"\n{mode.mode}\n{format_table(mode)}")
         write_results(
@@ -132,30 +116,19 @@ def score_edges(
         print(f"\nscores: {args.out}")
 
 
-def score_labels(
-    args: argparse.Namespace,
-    model: nn.Module | None,
-    info: ModelInfo | None,
-    device: torch.device,
-    ranks: Ranks,
-) -> None:
-    """Count on all ranks; add up, print and write on the main one."""
+def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: Ranks) -> None:
+    """Count on all ranks; add up, print and write on the main one. predictor: None scores files."""
+    info = predictor and predictor.info
     name = args.dataset or (info.dataset if info else "")
     dataset = open_images(args, name)
-    num_classes = info.num_classes if info else known_classes(args, name)
+    num_classes = info.num_classes if info else declared_classes(name, args.num_classes)
     if num_classes is None:
         raise InputError(
             "label maps do not say how many classes there are; add --num-classes or --dataset"
         )
     names, palette = class_names(info, name, num_classes)
     protocol = SegProtocol(tuple(names), tuple(args.bounds), args.boundary_iou)
-    truth = open_labels(args, dataset, num_classes)
-    if args.predictions:
-        predictions = FolderLabels(
-            args.predictions, num_classes, what="predictions", label_ids=args.label_ids
-        )
-    else:
-        predictions = open_network(args, model, info, dataset, device)
+    truth, predictions = open_labels(args, predictor, dataset, num_classes)
     tell = partial(print, file=sys.stderr) if ranks.is_main else (lambda _text: None)
     matches = match_maps(truth, predictions, allow_missing=args.allow_missing, report=tell)
     counts = count_label_maps(
@@ -175,76 +148,90 @@ def score_labels(
         print(f"\nscores: {args.out}")
 
 
-def submit(
-    args: argparse.Namespace, model: nn.Module, info: ModelInfo, device: torch.device, ranks: Ranks
-) -> None:
+def submit(args: argparse.Namespace, predictor: Predictor, ranks: Ranks) -> None:
     """Write, check and zip the label maps for Cityscapes' server."""
+    info = predictor.info
     if info.task != "seg":
         raise InputError(
             f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps"
         )
-    dataset = open_images(args, args.dataset or info.dataset)
-    predictions = open_network(args, model, info, dataset, device)
+    dataset = open_named(args, args.dataset or info.dataset)
+    predictions = open_network(args, predictor, dataset)
     path = write_submission(dataset, predictions, args.submit, ranks)
     if ranks.is_main:
         print(f"{len(dataset)} label maps, valid by the server's rules: {path}")
 
 
 def open_images(args: argparse.Namespace, name: str) -> Dataset | None:
-    """The data set: its images, its labels; beside --predictions and --labels only with --data-root."""
+    """The data set, or None if only files are scored and --data-root does not give their images."""
     if args.labels and args.predictions and not args.data_root:
         return None
+    return open_named(args, name)
+
+
+def open_named(args: argparse.Namespace, name: str) -> Dataset:
+    """The data set `name`; InputError if neither the flags nor the checkpoint name one."""
     if not name:
         raise InputError(f"{args.checkpoint} does not say what it was trained on; add --dataset")
-    return build_dataset(
-        name, args.data_root or f"datasets/{name}", args.split, **parse_options(args.data_option)
-    )
+    return open_dataset(name, root=args.data_root, split=args.split, options=args.data_option)
+
+
+def open_edges(
+    args: argparse.Namespace,
+    predictor: Predictor | None,
+    dataset: Dataset | None,
+    name: str,
+    protocol: Protocol,
+    ranks: Ranks,
+) -> tuple[NetworkSource | FileSource, Truth]:
+    """The scores of edges, from the network or from files, and the ground truth.
+
+    name: of the data set, "" if there is none.
+    """
+    if predictor is None:
+        folder = PredictionFolder(args.predictions, declared_classes(name, args.num_classes))
+        truth = open_truth(args, dataset, protocol, folder.num_classes)
+        source = FileSource(folder, truth, allow_missing=args.allow_missing, is_main=ranks.is_main)
+        return source, truth
+    assert dataset is not None, "a network needs images: see parse_score_args"
+    require_same_classes(args.checkpoint, predictor, dataset)
+    truth = open_truth(args, dataset, protocol, dataset.num_classes)
+    return NetworkSource(args.checkpoint, predictor, dataset, truth), truth
 
 
 def open_truth(
-    args: argparse.Namespace, protocol: Protocol, dataset: Dataset | None, num_classes: int
+    args: argparse.Namespace, dataset: Dataset | None, protocol: Protocol, num_classes: int
 ) -> Truth:
     """The true edges: files, or what the data set makes of its labels."""
-    return (
-        FolderTruth(args.labels, protocol, num_classes)
-        if args.labels
-        else DatasetTruth(dataset, protocol)
-    )
-
-
-def open_labels(args: argparse.Namespace, dataset: Dataset | None, num_classes: int) -> LabelMaps:
-    """The true label maps: files, or the data set's."""
     if args.labels:
-        return FolderLabels(args.labels, num_classes, what="labels", label_ids=args.label_ids)
-    return DatasetLabels(dataset)
+        return FolderTruth(args.labels, protocol, num_classes)
+    assert dataset is not None, "without --labels there is a data set: see open_images"
+    return DatasetTruth(dataset, protocol)
 
 
-def open_network(
+def open_labels(
     args: argparse.Namespace,
-    model: nn.Module,
-    info: ModelInfo,
-    dataset: Dataset,
-    device: torch.device,
-) -> NetworkLabels:
+    predictor: Predictor | None,
+    dataset: Dataset | None,
+    num_classes: int,
+) -> tuple[LabelMaps, LabelMaps]:
+    """The true label maps and the predicted ones: files, or the data set's and the network's."""
+    folder = partial(FolderLabels, num_classes=num_classes, label_ids=args.label_ids)
+    if args.labels:
+        truth = folder(args.labels, what="labels")
+    else:
+        assert dataset is not None, "without --labels there is a data set: see open_images"
+        truth = DatasetLabels(dataset)
+    if predictor is None:
+        return truth, folder(args.predictions, what="predictions")
+    assert dataset is not None, "a network needs images: see parse_score_args"
+    return truth, open_network(args, predictor, dataset)
+
+
+def open_network(args: argparse.Namespace, predictor: Predictor, dataset: Dataset) -> NetworkLabels:
     """The label maps that the network makes of the data set's images."""
-    require_classes(args, info, dataset)
-    return NetworkLabels(
-        args.checkpoint, model, dataset, device=device, modes=chosen_modes(args, info.base_size)
-    )
-
-
-def known_classes(args: argparse.Namespace, name: str) -> int | None:
-    """How many classes the truth has, as far as the flags say; None: as many as the predictions."""
-    return len(dataset_class(name).classes) if name else args.num_classes
-
-
-def require_classes(args: argparse.Namespace, info: ModelInfo, dataset: Dataset) -> None:
-    """InputError unless the network's classes are the data set's."""
-    if info.num_classes != dataset.num_classes:
-        raise InputError(
-            f"{args.checkpoint} has {info.num_classes} classes, {dataset.name} has {dataset.num_classes}; "
-            "choose the --dataset that it was trained on"
-        )
+    require_same_classes(args.checkpoint, predictor, dataset)
+    return NetworkLabels(args.checkpoint, predictor, dataset)
 
 
 if __name__ == "__main__":

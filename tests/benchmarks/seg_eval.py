@@ -1,13 +1,14 @@
-"""Time of the segmentation scores and memory of multi-scale inference, on 2048x1024 images of 19 classes that we draw.
+"""Time of the segmentation scores and memory of multi-scale inference, at 2048x1024 and 19 classes.
 
     python tests/benchmarks/seg_eval.py
-    python tests/benchmarks/seg_eval.py --inference --net deeplabv3plus --backbone resnet18 --device cpu
+    python tests/benchmarks/seg_eval.py --inference --net deeplabv3plus --backbone resnet18
 
-This should give, on one core of an AMD EPYC shared with other jobs: boundary F at the four published tolerances in
-0.025 s (the published function takes 39.5 s), all scores of an image with reading its two PNGs in 0.05 s, so 500
-images in 3 s on 8 cores. Memory of the seven mirrored scales, in windows one by one, above the loaded net: 0.96 GB
-for `dot` (0.76 GB of score maps, 0.2 GB for the logits of a window); with --quick 1.9 GB for deeplabv3plus over
-resnet18 and 2.9 GB for deeplabv3plus_decouple over resnet50, where the net's own forward pass decides.
+This should give, on one core of an AMD EPYC shared with other jobs: boundary F at the four
+published tolerances in 0.025 s (the published function takes 39.5 s), all scores of an image with
+reading its two PNGs in 0.05 s, so 500 images in 3 s on 8 cores. Memory of the seven mirrored
+scales, in windows one by one, above the loaded net: 0.96 GB for `dot` (0.76 GB of score maps, 0.2
+GB for the logits of a window); with --quick 1.9 GB for deeplabv3plus over resnet18 and 2.9 GB for
+deeplabv3plus_decouple over resnet50, where the net's own forward pass decides.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -25,14 +27,16 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from data.cityscapes import TRAIN_LABELS, to_train_ids
+from data.cityscapes import TRAIN_LABELS, Cityscapes, to_train_ids
 from data.errors import run
 from data.image_io import read_index, write_png
 from data.scenes.layout import draw_scene
 from models import build_model
-from utils.evaluation.segmentation.scores import SegProtocol, count_image
+from utils.checkpoint import ModelInfo
+from utils.evaluation.segmentation.scores import ImageCounts, SegProtocol, count_image
 from utils.inference.device import pick_device
-from utils.inference.predictor import predict_labels
+from utils.inference.options import InferenceOptions
+from utils.inference.predictor import Predictor
 from utils.inference.sliding_window import Windows
 from utils.seg_metrics import PUBLISHED_BOUNDS, boundary_counts, boundary_iou_counts, confusion
 
@@ -52,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--repeat", type=int, default=5, help="the quickest of so many runs counts (default 5)"
+        "--repeat", type=int, default=5, help="runs, of which the quickest counts (default 5)"
     )
     parser.add_argument(
         "--inference", action="store_true", help="measure inference in place of scores"
@@ -81,7 +85,10 @@ def main(args: argparse.Namespace) -> None:
 
 
 def draw_pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(prediction, truth) of a drawn street, uint8 (1024, 2048): the prediction shifted by 3 px, with wrong blocks."""
+    """(prediction, ground truth) of a drawn street, uint8 (1024, 2048).
+
+    The prediction is the ground truth shifted by 3 px, with wrong blocks.
+    """
     _, ids, _ = draw_scene(seed, 1, 0, *SIZE)
     truth = to_train_ids(ids, "drawn")
     rng = np.random.default_rng(seed)
@@ -117,35 +124,38 @@ def report_scores(repeat: int) -> None:
         seconds(lambda p=p: boundary_counts(*p, CLASSES, PUBLISHED_BOUNDS), repeat) for p in pairs
     )
     total = sum(PUBLISHED_SECONDS.values())
-    print(
-        f"all four  {ours:8.4f} {total:10.1f}   {total / ours:.0f} times faster (bar: {BARS['speed']})"
-    )
+    faster = f"{total / ours:.0f} times faster (bar: {BARS['speed']})"
+    print(f"all four  {ours:8.4f} {total:10.1f}   {faster}")
     noise = np.random.default_rng(0).integers(0, CLASSES, SIZE[::-1], np.uint8)
     worst = seconds(lambda: boundary_counts(noise, pairs[0][1], CLASSES, PUBLISHED_BOUNDS), 1)
     print(f"a prediction of pure noise, all four: {worst:.2f} s")
     for name, work in (
-        ("confusion matrix", lambda p: confusion(*p, CLASSES)),
-        ("boundary IoU", lambda p: boundary_iou_counts(*p, CLASSES, 0.005)),
+        ("confusion matrix", partial(confusion, num_classes=CLASSES)),
+        ("boundary IoU", partial(boundary_iou_counts, num_classes=CLASSES, bound=0.005)),
     ):
-        print(f"{name}: {max(seconds(lambda p=p, w=work: w(p), repeat) for p in pairs):.4f} s")
+        print(f"{name}: {max(seconds(partial(work, *pair), repeat) for pair in pairs):.4f} s")
     report_files(pairs, repeat)
+
+
+def count_files(pred: Path, truth: Path, protocol: SegProtocol) -> ImageCounts:
+    return count_image(read_index(pred), read_index(truth), protocol)
 
 
 def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) -> None:
     """Everything that `test.py --task seg --predictions` does for an image."""
-    protocol = SegProtocol(tuple(label.name for label in TRAIN_LABELS))
+    protocol = SegProtocol(Cityscapes.classes)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.png" for name in ("pred", "truth")]
         slowest = 0.0
         for pair in pairs:
             for path, ids in zip(paths, pair, strict=True):
                 write_png(path, ids)
-            work = lambda: count_image(*(read_index(path) for path in paths), protocol)  # noqa: E731 - timed as it is
-            slowest = max(slowest, seconds(work, repeat))
+            slowest = max(slowest, seconds(partial(count_files, *paths, protocol), repeat))
     whole = slowest * BARS["images"] / BARS["cores"]
     print(
-        f"all scores of an image at {len(protocol.bounds)} tolerances, PNGs read: {slowest:.3f} s; by extrapolation "
-        f"{BARS['images']} on {BARS['cores']} cores: {whole:.0f} s (bar: {BARS['seconds']})"
+        f"all scores of an image at {len(protocol.bounds)} tolerances, PNGs read: {slowest:.3f} s; "
+        f"by extrapolation {BARS['images']} on {BARS['cores']} cores: {whole:.0f} s "
+        f"(bar: {BARS['seconds']})"
     )
 
 
@@ -169,24 +179,40 @@ def report_inference(args: argparse.Namespace) -> None:
         if args.net == "dot"
         else build_model(args.net, num_classes=CLASSES, backbone=args.backbone)
     )
-    model.eval().to(device)
-    predict_labels(model, image[:64, :64], device=device)
+    model.eval()
+    info = ModelInfo(
+        name=args.net,
+        backbone=args.backbone,
+        num_classes=CLASSES,
+        task="seg",
+        classes=Cityscapes.classes,
+        palette=Cityscapes.palette,
+        base_size=0,
+        dataset="cityscapes",
+    )
+    scales = (1.0, max(SCALES)) if args.quick else SCALES
+    options = InferenceOptions(
+        window=WINDOW, scales=scales, mirror=True, batch_size=args.batch_size
+    )
+    predictor = Predictor(model, info, device=device, options=options)
+    # Once on a corner: what the libraries set up does not count.
+    Predictor(model, info, device=device)(image[:64, :64])
     before = _peak_mb(device)
-    start = time.perf_counter()
-    scales = SCALES
     if args.quick:
-        every, scales = Windows.places, (1.0, max(SCALES))
-        Windows.places = lambda self, views: every(self, views)[:1] + every(self, views)[-1:]
-    modes = {"window": WINDOW, "scales": scales, "mirror": True, "batch_size": args.batch_size}
-    predict_labels(model, image, device=device, **modes)
+        all_places = Windows.places
+        Windows.places = lambda self, views: [all_places(self, views)[i] for i in (0, -1)]
+    start = time.perf_counter()
+    predictor(image)
     taken, after = time.perf_counter() - start, _peak_mb(device)
     name = args.net if args.net == "dot" else f"{args.net}-{args.backbone}"
     print(
-        f"{name} on {device}, batches of {args.batch_size}, {len(scales)} scales, mirrored, windows of {WINDOW}: {taken:.1f} s"
+        f"{name} on {device}, batches of {args.batch_size}, {len(scales)} scales, mirrored, "
+        f"windows of {WINDOW}: {taken:.1f} s"
     )
     print(f"peak memory {after:.0f} MB, {after - before:.0f} MB above the loaded net")
     print(
-        f"of that, score maps: {_map_mb(1):.0f} MB at the output's size + {_map_mb(max(SCALES)):.0f} MB at the largest scale"
+        f"of that, score maps: {_map_mb(1):.0f} MB at the output's size + "
+        f"{_map_mb(max(SCALES)):.0f} MB at the largest scale"
     )
 
 

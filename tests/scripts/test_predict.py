@@ -20,6 +20,7 @@ from data.image_io import read_image, read_index, write_png
 from models import build_model
 from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.edges.predictions import PredictionFolder
+from utils.inference import outputs as outputs_module
 from utils.inference.image_files import (
     EXIF_ORIENTATION,
     find_images,
@@ -27,7 +28,9 @@ from utils.inference.image_files import (
     read_input_image,
     turn_upright,
 )
-from utils.inference.predictor import predict_edges, predict_labels, quantize
+from utils.inference.outputs import OutputChoice, output_files
+from utils.inference.predictor import load
+from utils.inference.scores import quantize
 
 ROOT = Path(__file__).resolve().parents[2]
 PALETTE = np.array([(128, 64, 128), (244, 35, 232), (70, 70, 70)], np.uint8)
@@ -87,7 +90,7 @@ def test_saved_probabilities_and_bits_are_the_network_s(checkpoint, images, tmp_
     assert run(images, "--checkpoint", checkpoint, "--out", out, *flags) == 0
     classes = [f"prob/class_{k:03d}/one.png" for k in (1, 2, 3)]
     assert outputs(out) == ["bits/one.png", "one_edges.png", *classes]
-    prob = predict_edges(load_model(checkpoint)[0], read_image(images / "one.png"))
+    prob = load(checkpoint, "cpu")(read_image(images / "one.png"))
     stored = np.stack([read_index(out / name) for name in classes])
     assert stored.dtype == np.uint16
     np.testing.assert_array_equal(stored, quantize(prob))
@@ -104,7 +107,7 @@ def test_base_size_comes_from_the_checkpoint_unless_it_is_given(checkpoint, imag
     contents = torch.load(checkpoint, weights_only=True)
     contents["model"] = replace(INFO, base_size=64).to_plain()
     save_checkpoint(tmp_path / "sized.pth", contents)
-    image, model = read_image(images / "one.png"), load_model(checkpoint)[0]
+    image = read_image(images / "one.png")
     for flags, base_size in (((), 64), (("--base-size", 0), 0), (("--base-size", 50), 50)):
         out = tmp_path / f"out{base_size}"
         run(
@@ -116,7 +119,7 @@ def test_base_size_comes_from_the_checkpoint_unless_it_is_given(checkpoint, imag
             "--save-prob",
             *flags,
         )
-        expected = quantize(predict_edges(model, image, base_size=base_size))
+        expected = quantize(load(checkpoint, "cpu", base_size=base_size)(image))
         np.testing.assert_array_equal(
             read_index(out / "prob" / "class_002" / "one.png"), expected[1]
         )
@@ -144,7 +147,7 @@ def test_a_full_disk_stops_the_run(checkpoint, images, tmp_path, monkeypatch):
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(28, "No space left on device", "out.png")
 
-    monkeypatch.setattr(predict, "write_png", full)
+    monkeypatch.setattr(outputs_module, "write_png", full)
     with pytest.raises(OSError, match="No space left"):
         run(images, "--checkpoint", checkpoint, "--out", tmp_path / "out")
 
@@ -277,7 +280,7 @@ def seg_checkpoint(tmp_path_factory) -> Path:
 
 
 def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, images, tmp_path):
-    modes = (
+    flags = (
         "--window",
         32,
         "--scales",
@@ -289,16 +292,16 @@ def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, images
         "--device",
         "cpu",
     )
-    assert run(images, "--checkpoint", seg_checkpoint, "--out", tmp_path / "out", *modes) == 0
+    assert run(images, "--checkpoint", seg_checkpoint, "--out", tmp_path / "out", *flags) == 0
     names = ("one", "sub/deeper/three", "sub/two")
     expected = [f"labels/{name}.png" for name in names]
     expected += [f"{name}_{kind}.png" for name in names for kind in ("colors", "overlay")]
     assert outputs(tmp_path / "out") == sorted(expected)
-    model, _ = load_model(seg_checkpoint)
     image = read_image(images / "one.png")
     labels = read_index(tmp_path / "out/labels/one.png")
     assert labels.dtype == np.uint8
-    wanted = predict_labels(model, image, window=32, scales=(0.5, 1.0), mirror=True)
+    predictor = load(seg_checkpoint, "cpu", window=32, scales=(0.5, 1.0), mirror=True, batch_size=3)
+    wanted = predictor(image)
     assert np.array_equal(labels, wanted)
     drawn = read_image(tmp_path / "out/one_colors.png")
     assert np.array_equal(drawn[:33, :41], PALETTE[labels])
@@ -310,9 +313,8 @@ def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, images
 
 
 def test_more_classes_than_an_edge_png_holds(tmp_path):
-    args = predict.parse_args(["x.png", "--checkpoint", "c", "--out", "o", "--save-bits"])
     with pytest.raises(InputError, match="24 classes"):
-        predict.output_files(tmp_path, "x", replace(INFO, num_classes=65), args)
+        output_files(tmp_path, "x", replace(INFO, num_classes=65), OutputChoice(bits=True))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +345,7 @@ def test_the_command_ends_with_one_line_and_status_2(tmp_path):
 
 @pytest.mark.slow
 def test_ranks_share_the_images(checkpoint, images, tmp_path):
-    """Every image once, the same files as from one process, and the broken one told once; with more ranks than images."""
+    """With more ranks than images: each image once, the files of one process, one report."""
     (images / "broken.png").write_bytes(b"no image")
     given = [
         str(images),
@@ -382,9 +384,10 @@ def test_options_that_an_official_file_does_not_say(tmp_path, capsys):
     torch.save(model.state_dict(), path)
     given = {"name": "gffnet", "backbone": "resnet18"}
     image = torch.randn(1, 3, 64, 64)
+    options_of_the_net: list[dict[str, bool | str]] = [{}, {"fusion": "simultaneous"}]
     found = [
         load_model(path, **given, options=options)[0](image)["seg"]
-        for options in ({}, {"fusion": "simultaneous"})
+        for options in options_of_the_net
     ]
     assert torch.equal(found[1], model.eval()(image)["seg"])
     assert not torch.equal(*found)

@@ -1,6 +1,7 @@
-"""utils.inference: from an image to probabilities, against the formulas written as loops."""
+"""utils.inference: from an image to scores, against the formulas written as loops."""
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,18 +13,15 @@ from torch import nn
 from data.errors import InputError
 from data.image_io import read_index, write_png
 from data.samples.transforms import normalize
+from utils.checkpoint import ModelInfo
 from utils.inference.device import pick_device
-from utils.inference.predictor import (
-    dequantize,
-    predict_edges,
-    predict_labels,
-    predict_scores,
-    quantize,
-)
+from utils.inference.options import InferenceOptions
+from utils.inference.predictor import Predictor
+from utils.inference.scores import dequantize, quantize
 
 
 class Tint(nn.Module):
-    """A net that is easy to redo by hand: class k's logit is channel k of the normalised image, plus k."""
+    """A net that is easy to redo by hand: logit k is channel k of the normalised image, plus k."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,9 +33,38 @@ class Tint(nn.Module):
         return {"fuse": image + self.shift, "side5": image - self.shift}
 
 
+class Failing(nn.Module):
+    """A net whose forward pass raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, _image: torch.Tensor) -> dict[str, torch.Tensor]:
+        raise self.error
+
+
 @pytest.fixture
 def model() -> Tint:
     return Tint().eval()
+
+
+def predictor_of(model: nn.Module, task: str, **options: Any) -> Predictor:
+    palette = np.zeros((3, 3), np.uint8)
+    info = ModelInfo("tint", "none", 3, task, ("a", "b", "c"), palette, 0, "")
+    return Predictor(model, info, device=torch.device("cpu"), options=InferenceOptions(**options))
+
+
+def predict_edges(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
+    return predictor_of(model, "edge", **options)(image)
+
+
+def predict_scores(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
+    return predictor_of(model, "seg", **options).scores(image)
+
+
+def predict_labels(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
+    return predictor_of(model, "seg", **options)(image)
 
 
 def by_hand(image: np.ndarray) -> np.ndarray:
@@ -72,7 +99,8 @@ def test_probabilities_at_the_image_s_size(model, rng):
 
 def test_output_chooses_the_logits(model, rng):
     image = random_image(rng, 32, 32)
-    fuse, side5 = predict_edges(model, image), predict_edges(model, image, output="side5")
+    predictor = predictor_of(model, "edge")
+    fuse, side5 = predictor(image), predictor.scores(image, output="side5")
     np.testing.assert_allclose(
         np.log(fuse / (1 - fuse))[2] - np.log(side5 / (1 - side5))[2], 4, atol=1e-3
     )
@@ -101,7 +129,7 @@ def test_base_size_resizes_the_image_and_the_probabilities_back(model, size, bas
 
 def test_native_keeps_the_size_of_the_net(model, rng):
     image = random_image(rng, 80, 120)
-    prob = predict_edges(model, image, base_size=60, native=True)
+    prob = predictor_of(model, "edge", base_size=60).scores(image, native=True)
     small = cv2.resize(image, (60, 40), interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(prob, by_hand(small), atol=1e-6)
 
@@ -131,20 +159,13 @@ def test_an_output_that_is_not_finite_is_no_result(model, rng):
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_is_one_line_with_advice(model, rng, monkeypatch, error):
-    def forward(_image: torch.Tensor) -> None:
-        raise error
-
-    monkeypatch.setattr(model, "forward", forward)
+def test_out_of_memory_is_one_line_with_advice(rng, error):
     with pytest.raises(InputError, match=r"48x40 image does not fit .* --base-size"):
-        predict_edges(model, random_image(rng, 40, 48))
+        predict_edges(Failing(error).eval(), random_image(rng, 40, 48))
 
 
-def test_other_errors_of_the_net_are_not_hidden(model, rng, monkeypatch):
-    def forward(_image: torch.Tensor) -> None:
-        raise RuntimeError("sizes of tensors must match")
-
-    monkeypatch.setattr(model, "forward", forward)
+def test_other_errors_of_the_net_are_not_hidden(rng):
+    model = Failing(RuntimeError("sizes of tensors must match")).eval()
     with pytest.raises(RuntimeError, match="must match"):
         predict_edges(model, random_image(rng, 40, 48))
 
@@ -170,7 +191,10 @@ def test_devices():
 
 
 class Ramp(nn.Module):
-    """A net that sees where in its input a pixel lies, so that windows matter: logits = channels + column / 20 - row / 30."""
+    """A net that sees where in its input a pixel lies, so that windows matter.
+
+    logits = scaled channels + column / 20 - row / 30.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +209,7 @@ class Ramp(nn.Module):
 
 
 def windows_by_hand(length: int, side: int, overlap: float) -> list[tuple[int, int]]:
-    """Windows along an axis as published: step after step, the last one moved back to the border."""
+    """Windows along an axis as published: step by step, the last one moved back to the border."""
     step, start, found = math.ceil(side * (1 - overlap)), 0, []
     while True:
         if start + side >= length:
@@ -204,7 +228,7 @@ def averaged_by_hand(
     edges: bool = False,
     quirks: bool = False,
 ) -> np.ndarray:
-    """Mean scores of `Ramp`, float64 (3, H, W), window by window, and OpenCV and NumPy for what Pillow and PyTorch do."""
+    """Mean scores of `Ramp`, float64 (3, H, W), window by window, without PyTorch."""
     height, width = image.shape[:2]
     per_scale = []
     for scale in scales:
@@ -244,7 +268,7 @@ def averaged_by_hand(
 
 
 def resized_by_hand(plane: np.ndarray, size: tuple[int, int], aligned: bool) -> np.ndarray:
-    """Bilinear, one axis after the other; `aligned` puts the first and last pixels onto each other."""
+    """Bilinear, axis by axis; `aligned` puts the first and last pixels onto each other."""
     for axis in (0, 1):
         old, new = plane.shape[axis], size[axis]
         at = (
@@ -275,24 +299,26 @@ SIZES = [(64, 97), (33, 54), (101, 40), (20, 25), (1, 90)]
 def test_windows_scales_and_mirror_equal_a_plain_loop(rng, size, window, scales, mirror):
     image = random_image(rng, *size)
     model = Ramp().eval()
-    modes = {"window": window, "scales": scales, "mirror": mirror}
-    expected = averaged_by_hand(image, **modes)
-    scores = predict_scores(model, image, **modes)
+    options = {"window": window, "scales": scales, "mirror": mirror}
+    expected = averaged_by_hand(image, **options)
+    scores = predict_scores(model, image, **options)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=2e-5)
-    labels = predict_labels(model, image, **modes)
+    labels = predict_labels(model, image, **options)
     assert labels.dtype == np.uint8
     assert np.array_equal(labels, scores.argmax(axis=0))
-    edges = predict_edges(model, image, **modes)
-    np.testing.assert_allclose(edges, averaged_by_hand(image, **modes, edges=True), atol=2e-5)
+    edges = predict_edges(model, image, **options)
+    np.testing.assert_allclose(edges, averaged_by_hand(image, **options, edges=True), atol=2e-5)
 
 
 @pytest.mark.parametrize("batch_size", [2, 5, 100])
 def test_batches_of_windows_give_the_same_numbers(rng, batch_size):
     image = random_image(rng, 70, 85)
-    modes = {"window": 32, "mirror": True, "scales": (0.5, 1.0), "overlap": 0.5}
-    one, model = predict_scores(Ramp().eval(), image, **modes), Ramp().eval()
-    np.testing.assert_array_equal(predict_scores(model, image, **modes, batch_size=batch_size), one)
+    options = {"window": 32, "mirror": True, "scales": (0.5, 1.0), "overlap": 0.5}
+    one, model = predict_scores(Ramp().eval(), image, **options), Ramp().eval()
+    np.testing.assert_array_equal(
+        predict_scores(model, image, **options, batch_size=batch_size), one
+    )
     assert max(shape[0] for shape in model.seen) <= batch_size
     assert model.seen[0][0] == min(
         batch_size, 2 * 2 * 2
@@ -300,7 +326,7 @@ def test_batches_of_windows_give_the_same_numbers(rng, batch_size):
 
 
 def test_published_windows_of_a_cityscapes_image(rng):
-    """Windows of 832 pixels that overlap by a third: at 0, 555, 1110 and 1216 across, at 0 and 192 down."""
+    """832 pixels that overlap by a third: at 0, 555, 1110 and 1216 across, at 0 and 192 down."""
     assert windows_by_hand(2048, 832, 1 / 3) == [(0, 832), (555, 1387), (1110, 1942), (1216, 2048)]
     model = Ramp().eval()
     predict_labels(model, random_image(rng, 64, 128), window=52, batch_size=8)  # a sixteenth of it
@@ -309,12 +335,17 @@ def test_published_windows_of_a_cityscapes_image(rng):
 
 @pytest.mark.parametrize("size", [(64, 97), (34, 80)])
 def test_quirks_count_windows_as_published(rng, size):
-    """`counts[rows, columns] += 1` in an array (class, row, column). At one scale it only multiplies each row's logits."""
+    """`counts[rows, columns] += 1` in an array (class, row, column).
+
+    At one scale that only multiplies each row's logits.
+    """
     image, model = random_image(rng, *size), Ramp().eval()
-    modes = {"window": 32, "scales": (0.5, 1.0, 1.5), "mirror": True}
-    published = predict_scores(model, image, **modes, quirks=True)
-    np.testing.assert_allclose(published, averaged_by_hand(image, **modes, quirks=True), atol=5e-5)
-    assert np.abs(published - predict_scores(model, image, **modes)).max() > 0.1
+    options: dict[str, Any] = {"window": 32, "scales": (0.5, 1.0, 1.5), "mirror": True}
+    published = predict_scores(model, image, **options, quirks=True)
+    np.testing.assert_allclose(
+        published, averaged_by_hand(image, **options, quirks=True), atol=5e-5
+    )
+    assert np.abs(published - predict_scores(model, image, **options)).max() > 0.1
     with pytest.raises(InputError, match="portraits"):
         predict_labels(model, random_image(rng, 80, 40), window=32, quirks=True)
 
@@ -336,6 +367,7 @@ def test_half_precision_stays_near(rng):
         def __init__(self) -> None:
             super().__init__()
             self.net = net
+            self.dtype = torch.float32
 
         def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
             logits = self.net(image)
@@ -352,15 +384,16 @@ def test_half_precision_stays_near(rng):
 
 
 @pytest.mark.parametrize(
-    ("modes", "words"),
+    ("options", "words"),
     [
         ({"scales": ()}, "scales"),
         ({"scales": (1.0, 0.0)}, "scales"),
         ({"overlap": 1.0}, "overlap"),
         ({"window": 16}, "window 16: expected 32"),
         ({"batch_size": 0}, "batch size"),
+        ({"base_size": -1}, "base size"),
     ],
 )
-def test_wrong_modes(rng, modes, words):
+def test_wrong_options(options, words):
     with pytest.raises(InputError, match=words):
-        predict_labels(Ramp().eval(), random_image(rng, 40, 40), **modes)
+        InferenceOptions(**options)

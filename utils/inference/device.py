@@ -1,12 +1,20 @@
-"""Which device a script computes on."""
+"""Which device a script computes on, and what to say when its memory is not enough."""
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 
 from data.errors import InputError
 
+SUPPORTED = ("cpu", "cuda", "mps")
+
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto": a GPU if there is one, else the CPU. InputError if it is not there."""
+    """The device called `name`; InputError if this machine does not have it.
+
+    "auto" is a GPU if there is one, else the CPU.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -24,6 +32,27 @@ def pick_device(name: str = "auto") -> torch.device:
         raise InputError(
             f"--device {name}: PyTorch finds no Metal device here; use --device cpu or auto"
         )
-    if device.type not in ("cpu", "cuda", "mps"):
+    if device.type not in SUPPORTED:
         raise InputError(f"--device {name}: only auto, cpu, cuda and mps are supported")
     return device
+
+
+@contextlib.contextmanager
+def memory_errors(device: torch.device, height: int, width: int) -> Iterator[None]:
+    """Turn "out of memory" while an image goes through a net into one line that says what to do.
+
+    PyTorch reports it in a page of advice, on CPUs as a plain RuntimeError; other errors pass
+    unchanged.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known_types = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known_types and "allocate memory" not in str(error):
+            raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise InputError(
+            f"a {width}x{height} image does not fit into the memory of {device}; shrink it with "
+            "--base-size, cut it up with --window, or use --device cpu"
+        ) from error

@@ -1,4 +1,4 @@
-"""The images that a user names on the command line: how they are found and read, and what the outputs are called."""
+"""The images that a user names on the command line: finding them, reading them, naming outputs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ def find_images(
 ) -> tuple[dict[Path, Path], dict[Path, Exception]]:
     """({image: its path below the output folder, with its ending}, {input without an image: why}).
 
-    Of a folder: the files with an image's ending; hidden ones, and those below `out`, are left out. InputError if
-    there is no image at all.
+    Of a folder: the files with an image's ending; hidden ones, and those below `out`, are left out.
+    InputError if there is no image at all.
     """
     found: dict[Path, Path] = {}
     failures: dict[Path, Exception] = {}
@@ -75,7 +75,10 @@ def _in_folder(top: Path, out: Path, recursive: bool) -> list[Path]:
 
 
 def output_names(found: dict[Path, Path]) -> dict[Path, str]:
-    """The NAME of each image's outputs: its path without the ending, or with it where two would be equal without."""
+    """The NAME of each image's outputs: its path, without the ending where that is unique.
+
+    found: what `find_images` found. InputError if two images would get one name.
+    """
     times = Counter(path.with_suffix("") for path in found.values())
     names = {
         path: str(own if times[own.with_suffix("")] > 1 else own.with_suffix(""))
@@ -85,7 +88,8 @@ def output_names(found: dict[Path, Path]) -> dict[Path, str]:
     for path, name in names.items():
         if (other := first.setdefault(name, path)) != path:
             raise InputError(
-                f"{other} and {path} would both be written as {name}; predict them into two --out folders"
+                f"{other} and {path} would both be written as {name}; "
+                "predict them into two --out folders"
             )
     return names
 
@@ -111,7 +115,6 @@ def _orientation(path: Path) -> int:
     try:
         with Image.open(path) as image:
             return int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except (
-        Exception
-    ):  # damaged EXIF data raise anything; OpenCV has read the image, so it is taken as stored
+    except Exception:
+        # Damaged EXIF data raise anything; OpenCV has read the image, so it is taken as stored.
         return 1

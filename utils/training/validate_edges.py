@@ -24,7 +24,7 @@ from utils.edge_metrics import default_thresholds, summarize
 from utils.evaluation.edges.ground_truth import DatasetTruth, ImageTruth
 from utils.evaluation.edges.image_counts import count_image
 from utils.evaluation.edges.protocols import Protocol, find_protocol
-from utils.inference.predictor import quantize, resize_scores
+from utils.inference.scores import quantize, resize_scores
 from utils.training.scores import Scores, spread
 
 

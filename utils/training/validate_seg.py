@@ -16,7 +16,7 @@ from data.samples.transforms import normalize, resize_long_side
 from models.losses import cross_entropy
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.inference.predictor import resize_scores
+from utils.inference.scores import resize_scores
 from utils.seg_metrics import confusion, mean_iou
 from utils.training.loading import quiet_worker
 from utils.training.scores import Scores, spread

@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from data import dataset_class
 from data.base import Dataset
@@ -18,49 +17,64 @@ from utils.evaluation.edges.image_counts import PredictionFiles
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.report import Shown
 from utils.evaluation.file_names import file_hash, match_names
-from utils.inference.predictor import ModeValue, predict_edges, quantize
+from utils.inference.predictor import Predictor
+from utils.inference.scores import quantize
 
-SHOWN = 10  # so many files of a kind are listed by name
+SHOWN = 10  # files of a kind that are listed by name
 
 
 class NetworkSource:
-    """Scores by a network on the images of a data set, in the digits in which `predict.py --save-prob` writes them.
+    """Scores by a network on a data set's images, quantized as `predict.py --save-prob` does.
 
-    indices: the images to score, numbered as in the truth. origin: what is scored, for `metrics.json`. identity: what
-    the scores depend on, beside files that are looked at image by image.
+    indices: the images to score, numbered as in the ground truth. origin: what is scored, for
+    `metrics.json`. identity: what the scores depend on, beside files that are compared image by
+    image.
+
+    Args:
+        checkpoint: the file of the predictor's network, which `origin` names.
+        predictor: the network and how images go through it.
+        dataset: the images.
+        truth: the ground truth; InputError unless each of its images is in the data set.
     """
 
     files = None
 
     def __init__(
-        self,
-        checkpoint: Path,
-        model: nn.Module,
-        dataset: Dataset,
-        truth: Truth,
-        *,
-        device: torch.device,
-        modes: dict[str, ModeValue],
+        self, checkpoint: Path, predictor: Predictor, dataset: Dataset, truth: Truth
     ) -> None:
-        self.model, self.dataset, self.device, self.modes = model, dataset, device, modes
+        self.predictor = predictor
+        self.dataset = dataset
         self.images = match_images(truth, dataset)
         lacking = [name for i, name in enumerate(truth.names) if i not in self.images]
         if lacking:
             raise InputError(
-                f"{dataset.name} {dataset.split} has no image {lacking[0]} ({len(lacking)} labels are without one)"
+                f"{dataset.name} {dataset.split} has no image {lacking[0]} "
+                f"({len(lacking)} labels are without one)"
             )
         self.indices = list(range(len(truth.names)))
-        self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), **modes}
-        self.identity = {**self.origin, "checkpoint": "", "device": device.type}
+        self.origin: dict[str, object] = {
+            "checkpoint": str(checkpoint),
+            "sha256": file_hash(checkpoint),
+            **asdict(predictor.options),
+        }
+        # The same network elsewhere is the same; another kind of device rounds otherwise.
+        self.identity: dict[str, object] = {
+            **self.origin,
+            "checkpoint": "",
+            "device": predictor.device.type,
+        }
 
     def scores(self, index: int) -> np.ndarray:
-        """uint16 (K, h, w)."""
+        """uint16 (K, H, W), at the image's own size."""
         image = self.dataset.read_image(self.dataset.records[self.images[index]])
-        return quantize(predict_edges(self.model, image, device=self.device, **self.modes))
+        return quantize(self.predictor.scores(image))
 
 
 class FileSource:
-    """Scores from files. Looks at all names and headers at once, so that the long part does not start in vain."""
+    """Scores from files; the constructor checks all names and headers, before the long part starts.
+
+    predictions, truth: matched by name, see `match_files`. is_main: print what is missing or extra.
+    """
 
     def __init__(
         self, predictions: PredictionFolder, truth: Truth, *, allow_missing: bool, is_main: bool
@@ -73,7 +87,7 @@ class FileSource:
         )
         self.files = PredictionFiles(predictions, keys)
         self.indices = sorted(keys)
-        self.origin = {
+        self.origin: dict[str, object] = {
             "predictions": str(predictions.root),
             "without_prediction": len(truth.names) - len(keys),
         }
@@ -89,7 +103,7 @@ def _to_stderr(text: str) -> None:
 
 
 def _nowhere(text: str) -> None:
-    """The main rank has said it."""
+    """For the other ranks: the main one reports it."""
 
 
 def shower(
@@ -107,7 +121,7 @@ def shower(
 
 
 def match_images(truth: Truth, dataset: Dataset) -> dict[int, int]:
-    """Index in the truth -> index in the data set, by name; images without one are left out."""
+    """Index in the ground truth -> index in the data set, by name; those without are left out."""
     where = {record.name: i for i, record in enumerate(dataset.records)}
     return {
         i: where[found]
@@ -122,7 +136,10 @@ def _indexed(matches: dict[str, str], names: Sequence[str]) -> dict[int, str]:
 def class_names(
     info: ModelInfo | None, dataset: str, num_classes: int
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """(names, palette uint8 (K, 3)) as the checkpoint says, else the data set, else numbers and distinct colours."""
+    """(names, palette uint8 (K, 3)) of the classes.
+
+    As the checkpoint says, else the data set, else numbers and distinct colours.
+    """
     if info is not None:
         return info.classes, info.palette
     if dataset:
@@ -140,8 +157,9 @@ def match_files(
 ) -> dict[int, str]:
     """Index of each image -> name of its prediction, after a look at all names and headers.
 
-    Missing and mis-sized predictions are an InputError, unless `allow_missing` leaves the missing ones out; extra ones
-    are only reported. A prediction is mis-sized if its aspect ratio is not the truth's to within a pixel.
+    Missing and mis-sized predictions are an InputError, unless `allow_missing` leaves the missing
+    ones out; extra ones are only reported. A prediction is mis-sized if its aspect ratio is not the
+    truth's to within a pixel.
     """
     matches = match_names(truth.names, predictions.names)
     indices = {
@@ -158,8 +176,8 @@ def match_files(
     if wrong or not indices or (lacking and not allow_missing):
         remedy = "mend them" if wrong else "complete them, or score the rest with --allow-missing"
         raise InputError(
-            f"{predictions.root}: for {len(truth.names)} images, {len(lacking)} files are missing and {len(wrong)} "
-            f"mis-sized, as listed above; {remedy}"
+            f"{predictions.root}: for {len(truth.names)} images, {len(lacking)} files are missing "
+            f"and {len(wrong)} mis-sized, as listed above; {remedy}"
         )
     return indices
 

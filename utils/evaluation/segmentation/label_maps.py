@@ -1,43 +1,48 @@
 """Label maps of images: from a network, from a data set, or from a folder of PNGs by anybody.
 
-A PNG holds one id per pixel, grey of 8 bits or with a palette: train ids (classes 0.., 255 for none), or Cityscapes'
-label ids where its name ends in `_labelIds` or the caller says so. Where a folder holds files with that ending, the
-others (instances, colours) are passed by.
+A PNG holds one id per pixel, grey of 8 bits or with a palette: train ids (classes 0.., 255 for
+none), or Cityscapes' label ids where its name ends in `_labelIds` or the caller says so. Where a
+folder holds files with that ending, the others (instances, colours) are passed by.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
 from data.base import Dataset
 from data.cityscapes import TRAIN_LABELS, to_train_ids
 from data.errors import InputError
 from data.image_io import check_ids, read_index
 from utils.evaluation.file_names import ENDINGS, file_hash, keyed_files, match_names
-from utils.inference.predictor import ModeValue, predict_labels
+from utils.inference.predictor import Predictor
 
 LABEL_IDS = "_labelIds"
-PREFERRED = (
-    LABEL_IDS,
-    "_labelTrainIds",
-)  # beside other PNGs of the same images, such as instances and colours
+# Taken alone where they lie beside other PNGs of the same images, such as instances and colours.
+PREFERRED = (LABEL_IDS, "_labelTrainIds")
 SHOWN = 5
 CITYSCAPES_NAME = re.compile(r"[\w-]+_\d{6}_\d{6}")  # <city>_<sequence>_<frame>
 
 
 class LabelMaps(Protocol):
-    """Label maps by the names of their images. origin: what they are, for `metrics.json`."""
+    """Label maps by the names of their images."""
 
-    names: Sequence[str]
-    origin: dict[str, object]
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all images."""
+        ...
+
+    @property
+    def origin(self) -> Mapping[str, object]:
+        """What the label maps are, for `metrics.json`."""
+        ...
 
     def load(self, name: str) -> np.ndarray:
-        """uint8 (H, W), train ids."""
+        """The label map of an image: uint8 (H, W), train ids."""
+        ...
 
 
 class DatasetLabels:
@@ -49,7 +54,8 @@ class DatasetLabels:
         self.names = list(self.records)
         if any(record.label is None for record in dataset.records):
             raise InputError(
-                f"{dataset.name} {dataset.split}: this split has no ground truth; choose another --split"
+                f"{dataset.name} {dataset.split}: this split has no ground truth; "
+                "choose another --split"
             )
         self.origin = {
             "dataset": dataset.name,
@@ -58,11 +64,20 @@ class DatasetLabels:
         }
 
     def load(self, name: str) -> np.ndarray:
-        return self.dataset.read_truth(self.records[name])[0]
+        label, _ = self.dataset.read_truth(self.records[name])
+        assert label is not None, "the constructor has looked: every record has a label map"
+        return label
 
 
 class FolderLabels:
-    """The PNGs below a folder. label_ids: they hold Cityscapes' label ids; None: those whose names say so do."""
+    """The PNGs below a folder.
+
+    Args:
+        root: the folder, or for predictions the one that predict.py wrote to.
+        num_classes: ids from there on, but for 255, are an InputError.
+        what: "labels" or "predictions", for messages and `origin`.
+        label_ids: the files hold Cityscapes' label ids; None: those whose names say so do.
+    """
 
     def __init__(
         self, root: str | Path, num_classes: int, *, what: str, label_ids: bool | None = None
@@ -70,16 +85,16 @@ class FolderLabels:
         root = Path(root)
         if not root.is_dir():
             raise FileNotFoundError(f"no such folder of {what}: {root}")
-        if (
-            what == "predictions" and (root / "labels").is_dir()
-        ):  # the folder that predict.py was told to write to
+        # The folder that predict.py wrote to has the label maps in a folder of its own.
+        if what == "predictions" and (root / "labels").is_dir():
             root = root / "labels"
         self.files = _preferred(keyed_files(root, ".png"))
         if not self.files:
             raise InputError(f"{root}: found no {what}; expected label maps NAME.png")
         if label_ids and num_classes != len(TRAIN_LABELS):
             raise InputError(
-                f"--label-ids is for Cityscapes' {len(TRAIN_LABELS)} classes, there are {num_classes} here"
+                f"--label-ids is for Cityscapes' {len(TRAIN_LABELS)} classes, "
+                f"there are {num_classes} here"
             )
         self.num_classes, self.label_ids = num_classes, label_ids
         self.names = sorted(self.files)
@@ -100,31 +115,30 @@ class FolderLabels:
 
 
 class NetworkLabels:
-    """What a network makes of the images of a data set. modes: see `utils.inference.Modes`."""
+    """What a network makes of the images of a data set. checkpoint: its file, for `origin`."""
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        model: nn.Module,
-        dataset: Dataset,
-        *,
-        device: torch.device,
-        modes: dict[str, ModeValue],
-    ) -> None:
-        self.model, self.dataset, self.device, self.modes = model, dataset, device, modes
+    def __init__(self, checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:
+        self.predictor = predictor
+        self.dataset = dataset
         self.records = {record.name: record for record in dataset.records}
         self.names = list(self.records)
-        self.origin = {"checkpoint": str(checkpoint), "sha256": file_hash(checkpoint), **modes}
+        self.origin = {
+            "checkpoint": str(checkpoint),
+            "sha256": file_hash(checkpoint),
+            **asdict(predictor.options),
+        }
 
     def load(self, name: str) -> np.ndarray:
-        image = self.dataset.read_image(self.records[name])
-        return predict_labels(self.model, image, device=self.device, **self.modes)
+        return self.predictor(self.dataset.read_image(self.records[name]))
 
 
 def match_maps(
     truth: LabelMaps, predictions: LabelMaps, *, allow_missing: bool, report: Callable[[str], None]
 ) -> dict[str, str]:
-    """Name in the truth -> name of its prediction. Missing ones are an InputError, or left out if `allow_missing`; extra ones are told."""
+    """Name in the ground truth -> name of its prediction.
+
+    Missing predictions are an InputError, or left out if `allow_missing`; extra ones are reported.
+    """
     matches = match_names(truth.names, predictions.names)
     matches |= _match_beginnings(
         [name for name in truth.names if name not in matches], predictions.names
@@ -136,19 +150,21 @@ def match_maps(
         (extra, "predictions have no truth (not scored)"),
     ):
         if names:
-            report(
-                f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}"
-            )
+            more = ", …" if len(names) > SHOWN else ""
+            report(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}")
     if not matches or (lacking and not allow_missing):
         raise InputError(
-            f"{len(lacking)} of {len(truth.names)} images have no prediction, such as {lacking[0]}; "
-            "complete them, or score the rest with --allow-missing"
+            f"{len(lacking)} of {len(truth.names)} images have no prediction, such as "
+            f"{lacking[0]}; complete them, or score the rest with --allow-missing"
         )
     return matches
 
 
 def _match_beginnings(wanted: Sequence[str], available: Sequence[str]) -> dict[str, str]:
-    """Cityscapes' server's rule: the file of NAME is the only one that begins with NAME, which is <city>_<sequence>_<frame>."""
+    """Matches by the rule of Cityscapes' server: the one file whose name begins with the image's.
+
+    The image's name is <city>_<sequence>_<frame>; other names match nothing.
+    """
     matches = {}
     for name in wanted:
         own = ENDINGS.sub("", name.rsplit("/", 1)[-1])

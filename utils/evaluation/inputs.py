@@ -1,0 +1,34 @@
+"""What both tasks settle before they score: the data set and its classes beside the network's."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data import build_dataset, dataset_class, parse_options
+from data.base import Dataset
+from data.errors import InputError
+from utils.inference.predictor import Predictor
+
+
+def open_dataset(
+    name: str, *, root: Path | None, split: str, options: Sequence[str] = ()
+) -> Dataset:
+    """A split of the data set called `name`. root: None is datasets/NAME. options: NAME=VALUE."""
+    return build_dataset(name, root or f"datasets/{name}", split, **parse_options(options))
+
+
+def declared_classes(dataset: str, num_classes: int | None) -> int | None:
+    """The number of classes of the ground truth as the command says it: None if it does not.
+
+    dataset: its name, or "". num_classes: where there is no data set.
+    """
+    return len(dataset_class(dataset).classes) if dataset else num_classes
+
+
+def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:
+    """InputError unless the network has as many classes as the data set."""
+    found = len(predictor.classes)
+    if found != dataset.num_classes:
+        raise InputError(
+            f"{checkpoint} has {found} classes, {dataset.name} has {dataset.num_classes}; "
+            "choose the --dataset that it was trained on"
+        )
