@@ -345,9 +345,9 @@ def test_the_words_are_the_fields(room: str) -> None:
 
 def test_the_words_of_the_documents() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"`[^`\n]+`", "", path.read_text(encoding="utf-8"))
         for word, instead in DIALECT.items():
-            hit = re.search(rf"(?<![A-Za-z`]){word}(?![A-Za-z`])", text, re.IGNORECASE)
+            hit = re.search(rf"(?<![A-Za-z]){word}(?![A-Za-z])", text, re.IGNORECASE)
             assert not hit, f"{path.name}: {hit[0]!r} -> {instead}"
 
 
