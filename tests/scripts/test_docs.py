@@ -1,8 +1,8 @@
 """Every shell and Python block of README and docs, run at a tiny size; every path that they name.
 
-A command runs in a folder laid out as the documents say, with flags added that make it small. What it
-reads must be there: drawn beforehand, or written by another documented command, which is then run
-first. So each case can also be run alone.
+A command runs in a folder laid out as the documents say, with flags added that make it small. What
+it reads must be there: drawn beforehand, or written by another documented command, which is then
+run first. So each case can also be run alone.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from data.image_io import write_png
 from data.scenes.dataset import Plan, make_scenes
 
 BLOCKS = all_blocks()
-# Commands that are not run, by a part of them; that the script exists and takes the flags is tested.
+# Commands that are not run, by a part of them. That their scripts take their flags is tested.
 NOT_RUN = {
     "make demo": "takes minutes; its commands are run one by one",
     "make test": "would run this test",
@@ -49,6 +49,7 @@ NOT_RUN = {
     "python -m data.download camvid": "downloads",
     "python -m data.download sbd": "downloads",
     "python -m data.download kitti-semantics": "downloads",
+    "--submit": "needs Cityscapes' 1525 test images; tests/utils/test_submission.py runs it",
     "dff_r101_cityscapes.pth.tar": "a published file of half a gigabyte",
     "tests/benchmarks/gtlabel.py": "measures for minutes",
     "tests/benchmarks/edge_eval.py": "measures, and needs recorded predictions",
