@@ -224,7 +224,7 @@ def test_argparse_stands_in_scripts_and_args_only() -> None:
         (("data.errors", "data.files"), {"cv2", "numba", "torch"}),
         (("utils.edge_metrics",), {"torch"}),
         (("utils.seg_metrics",), {"torch"}),
-        (("utils.evaluation.edges.image_counts",), {"torch"}),
+        (("utils.evaluation.edges.workers", "utils.evaluation.edges.image_counts"), {"torch"}),
         (
             ("train", "predict"),
             {"wandb", "dask", "distributed", "matplotlib", "cityscapesscripts", "tensorboard"},
