@@ -256,6 +256,7 @@ def case(block: Block) -> object:
     return pytest.param(block, id=f"{block.name} {'python' if block.python else block.text[:60]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [case(b) for b in BLOCKS if not reason_not_to_run(b)])
 def test_a_documented_command_works(block: Block, world: World) -> None:
     world.run(block)
@@ -297,6 +298,23 @@ def test_paths_that_a_document_names_exist(document: Path) -> None:
     assert not wrong, f"{document.name} names {wrong}, which no folder has and no command makes"
     prose = re.findall(r"`make ([\w-]+)`", document.read_text(encoding="utf-8"))
     assert set(prose) <= make_targets(), document.name
+
+
+def test_flags_that_a_document_names_exist() -> None:
+    """Every `--flag` of the prose is one of some command; those of blocks are run or parsed."""
+    code = [path for path in ROOT.glob("**/*.py") if ".venv" not in path.parts]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in code)
+    known = set(re.findall(r'"(--[a-z][a-z0-9-]*)"', text))
+    known |= {flag.replace("--", "--no-", 1) for flag in known} | {"--help"}
+    for document in DOCUMENTS:
+        prose = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.M | re.S)
+        named = {
+            flag
+            for span in re.findall(r"`([^`\n]+)`", prose)
+            if not span.startswith(("pip ", "ruff "))
+            for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", span)
+        }
+        assert named <= known, f"{document.name}: {sorted(named - known)}"
 
 
 def test_every_reason_is_needed() -> None:
