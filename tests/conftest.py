@@ -23,7 +23,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data beside the checkout; without it, tests that need it are skipped."""
+    """The folder of reference data beside the checkout; tests that need it skip without it."""
     folder = ROOT.parent / "shared"
     if not (folder / "golden").is_dir():
         pytest.skip(f"needs the reference data in {folder}")

@@ -197,8 +197,8 @@ def report_cityscapes(shared: Path, images: int) -> None:
             ]
             print(
                 f"Cityscapes {dataset.records[index].name}, 1024x512, {len(scores)} classes, "
-                f"max_dist {max_dist}: "
-                f"thin {spent[0]:.2f} s + raw {spent[1]:.2f} s = {sum(spent):.2f} s (bar at 0.02: 10)"
+                f"max_dist {max_dist}: thin {spent[0]:.2f} s + raw {spent[1]:.2f} s "
+                f"= {sum(spent):.2f} s (bar at 0.02: 10)"
             )
 
 

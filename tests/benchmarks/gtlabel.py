@@ -85,10 +85,8 @@ def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) 
     print(f"  training label, the rule alone                       {ms['rule']:7.1f}")
     print(f"  training label with files                            {ms['label']:7.1f}")
     print(f"  evaluation thin + raw, inst + cls, the rules alone   {ms['evaluation rules']:7.1f}")
-    print(
-        f"  evaluation thin + raw, inst + cls, with files        {ms['evaluation']:7.1f}  (bar: 1000)"
-    )
-    ratio = ms["label"] / ms["files"]
+    whole, ratio = ms["evaluation"], ms["label"] / ms["files"]
+    print(f"  evaluation thin + raw, inst + cls, with files        {whole:7.1f}  (bar: 1000)")
     print(f"  training label with files / files alone              {ratio:7.2f}x (bar: 1.5x)")
 
 
