@@ -278,7 +278,9 @@ def dotted(path: Path) -> Iterator[str]:
 
 
 def test_no_folder_is_crowded() -> None:
-    counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in CODE)
+    """A package's own file, mostly one line, does not count."""
+    modules = [path for path in CODE if path.name != "__init__.py"]
+    counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in modules)
     crowded = {folder: count for folder, count in counts.items() if count > MAX_MODULES}
     assert not crowded, crowded
 
