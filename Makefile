@@ -1,4 +1,5 @@
-# make demo: install, draw a data set, train, test, predict.  make test: install and run the tests.  Nothing but Python 3.11+ and make is needed.
+# make demo: install, draw a data set, train, test, predict.  make test: install and run the tests.
+# make lint: style and types.  Nothing but Python 3.11+ and make is needed.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -15,7 +16,7 @@ $(VENV)/.installed: requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# cityscapesscripts comes without its dependencies: one of them is a backport of "typing" older than Python's own.
+# cityscapesscripts comes without its dependencies: one of them is an outdated backport of "typing".
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps cityscapesscripts
@@ -24,17 +25,21 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)/run $(DEMO)/scores $(DEMO)/images
 	$(RUN) -m data.scenes --root $(DEMO)/scenes
-	$(RUN) train.py --recipe dff-scenes --data-root $(DEMO)/scenes --run-dir $(DEMO)/run --workers 1
-	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/scenes --split test --workers 2 --out $(DEMO)/scores
-	$(RUN) predict.py $(DEMO)/scenes/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth --out $(DEMO)/images
+	$(RUN) train.py --recipe dff-scenes --data-root $(DEMO)/scenes --run-dir $(DEMO)/run \
+		--workers 1
+	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/scenes --split test \
+		--workers 2 --out $(DEMO)/scores
+	$(RUN) predict.py $(DEMO)/scenes/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth \
+		--out $(DEMO)/images
 	@echo
 	@echo "report:   $(DEMO)/scores/report.html"
 	@echo "curves:   $(DEMO)/run/curves.png"
-	@echo "images: $(DEMO)/images"
+	@echo "images:   $(DEMO)/images"
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
+	$(VENV)/bin/basedpyright --pythonpath $(RUN) --level error
 	$(VENV)/bin/ruff format --check

@@ -1,4 +1,7 @@
-"""Fixtures of all tests: the shared reference data where they exist, and one torch thread (two cores: 5 s against 80 s)."""
+"""Fixtures of all tests: reference data where they exist, and one torch thread.
+
+On a busy machine with two cores, one thread takes 5 s where two take 80 s.
+"""
 
 from pathlib import Path
 
@@ -20,7 +23,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data beside the checkout; tests that need it are skipped where it is absent."""
+    """The folder of reference data beside the checkout; tests that need it skip without it."""
     folder = ROOT.parent / "shared"
     if not (folder / "golden").is_dir():
         pytest.skip(f"needs the reference data in {folder}")
@@ -34,9 +37,10 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in CamVid's layout, small enough to train on in a test: 8 train, 4 val and 3 test images of 64x48.
+    """A data set in CamVid's layout to train on in a test: 8 train, 4 val and 3 test images, 64x48.
 
-    Eleven classes of blobs, each with its own colour, and void; tests that break a file copy the folder first.
+    Eleven classes of blobs, each in a colour of its own, and void. Tests that break a file copy the
+    folder first.
     """
     root = tmp_path_factory.mktemp("tiny_camvid")
     rng = np.random.default_rng(0)

@@ -1,13 +1,12 @@
-"""Two baselines that any edge net must beat, as prediction files for `test.py --task edge --predictions`.
+"""Two baselines that any edge net must beat, as prediction files for `test.py --predictions`.
 
-    python tests/benchmarks/edge_baselines.py --data-root datasets/CamVid --base-size 240 --out baselines
-    python test.py --task edge --predictions baselines/prior --dataset camvid --data-root datasets/CamVid --split test
-    python test.py --task edge --predictions baselines/sobel --dataset camvid --data-root datasets/CamVid --split test
+    python tests/benchmarks/edge_baselines.py --data-root datasets/CamVid --out baselines
 
-prior: where edges of the class lie in the training images, the same prediction for every image: mean of the
-training edge maps (radius 2, at the size of the predictions), divided by its largest value per class.
-sobel: the image's gradient times that prior. The gradient is the length of the Sobel vector (3x3, largest over the
-channels), divided by its 99.5th percentile in the image and cut off at 1, so that no single hard edge sets the scale.
+prior: where edges of the class lie in the training images, the same for every image: the mean of
+the training edge maps (radius 2, at the size of the predictions) over its largest value per class.
+sobel: the image's gradient times that prior. The gradient is the length of the Sobel vector (3x3,
+largest over the channels) over its 99.5th percentile in the image, clipped at 1, so that no single
+hard edge sets the scale. docs/results.md has the commands that score them.
 """
 
 import argparse
@@ -82,7 +81,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
-    """float32 (K, h, w): how often each pixel is an edge of the class; the likeliest pixel of each class has 1.
+    """float32 (K, h, w): how often each pixel is an edge of the class, over the largest per class.
 
     Maps of other sizes than the first are resized to it.
     """
@@ -104,7 +103,7 @@ def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
 
 
 def gradient(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> float32 (H, W) in 0..1: length of the Sobel vector, largest over the channels."""
+    """uint8 (H, W, 3) -> float32 (H, W) in 0..1: the largest Sobel vector over the channels."""
     channels = image.astype(np.float32)
     length = np.hypot(
         cv2.Sobel(channels, cv2.CV_32F, 1, 0), cv2.Sobel(channels, cv2.CV_32F, 0, 1)

@@ -1,9 +1,10 @@
 """How fast edge labels of 2048x1024 Cityscapes frames are made, per image, on one core.
 
-    python tests/benchmarks/gtlabel.py [--root datasets/cityscapes] [--frames 18] [--workers 2] [--repeat 5]
+    python tests/benchmarks/gtlabel.py [--root datasets/cityscapes] [--frames 18] [--workers 2]
 
-Without --root the golden frame of ../shared is used, or, where that is absent, a drawn one. Times are the least of the
-repeats, averaged over the frames. "Files alone" reads the two label PNGs and writes the edge PNG, and computes nothing.
+Without --root a frame of the reference data is used, or, where they are absent, a drawn one. Times
+are the least of --repeat runs, averaged over the frames. "Files alone" reads the two label PNGs and
+writes the edge PNG, and computes nothing.
 """
 
 import argparse
@@ -30,8 +31,11 @@ from data.edges import encode_png, evaluation_edges, label_to_edges  # noqa: E40
 from data.gtlabel.products import COMPRESSION  # noqa: E402
 from data.image_io import read_index, write_png  # noqa: E402
 
-# golden/edges/README.md, section 6: the same work on the same kind of machine.
-PUBLISHED = "label 5.2 s with files and 1.5 s without, evaluation 5.9 s, in Octave; label without files 3.4-10.1 s in pyEdgeEval"
+# The same work on the same kind of machine, as the reference data have it.
+PUBLISHED = (
+    "label 5.2 s with files and 1.5 s without, evaluation 5.9 s, in Octave; "
+    "label without files 3.4-10.1 s in pyEdgeEval"
+)
 
 
 def main() -> None:
@@ -75,19 +79,15 @@ def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) 
             times.setdefault(name, []).append(least(action, repeat))
     ms = {name: 1000 * float(np.mean(one)) for name, one in times.items()}
     height, width = truth[0].shape
-    print(
-        f"{len(frames)} frames of {width}x{height}, one thread, ms per image (published: {PUBLISHED})"
-    )
+    print(f"{len(frames)} frames of {width}x{height}, one thread, ms per image")
+    print(f"published: {PUBLISHED}")
     print(f"  reading two PNGs and writing one, nothing computed   {ms['files']:7.1f}")
     print(f"  training label, the rule alone                       {ms['rule']:7.1f}")
     print(f"  training label with files                            {ms['label']:7.1f}")
     print(f"  evaluation thin + raw, inst + cls, the rules alone   {ms['evaluation rules']:7.1f}")
-    print(
-        f"  evaluation thin + raw, inst + cls, with files        {ms['evaluation']:7.1f}  (bar: 1000)"
-    )
-    print(
-        f"  training label with files / files alone              {ms['label'] / ms['files']:7.2f}x (bar: 1.5x)"
-    )
+    whole, ratio = ms["evaluation"], ms["label"] / ms["files"]
+    print(f"  evaluation thin + raw, inst + cls, with files        {whole:7.1f}  (bar: 1000)")
+    print(f"  training label with files / files alone              {ratio:7.2f}x (bar: 1.5x)")
 
 
 def files_alone(frame: script.Frame, edges: np.ndarray, target: Path) -> None:
@@ -103,7 +103,7 @@ def evaluation_rules(label: np.ndarray, instance: np.ndarray) -> None:
 
 
 def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: int) -> None:
-    """Whole runs of the command, over few and many images: what starting costs, and what each image costs."""
+    """Whole runs of the command over few and many images: the cost of starting, and of an image."""
     few, many = count, 5 * count
     roots = {
         number: copy_frames(frames, folder / f"{number} frames", number) for number in (few, many)
@@ -115,13 +115,14 @@ def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: i
             seconds[number], peak = command(root, folder / f"{number} out {n}", n)
         per_image[n] = (seconds[many] - seconds[few]) / (many - few)
         print(
-            f"  {n} worker(s): {few} frames {seconds[few]:.1f} s, {many} frames {seconds[many]:.1f} s, so "
-            f"{1000 * per_image[n]:.0f} ms per image"
+            f"  {n} worker(s): {few} frames {seconds[few]:.1f} s, {many} frames "
+            f"{seconds[many]:.1f} s, so {1000 * per_image[n]:.0f} ms per image"
             + (f"; peak memory {peak} MB (bar: 500)" if n == 1 else "")
         )
     ratio = per_image[1] / per_image[workers]
     print(
-        f"  {workers} workers make labels {ratio:.2f}x as fast as one (bar: 1.8x with 2; wants {workers} idle cores)"
+        f"  {workers} workers make labels {ratio:.2f}x as fast as one "
+        f"(bar: 1.8x with 2; needs {workers} idle cores)"
     )
 
 
@@ -136,7 +137,7 @@ def copy_frames(frames: list[script.Frame], root: Path, count: int) -> Path:
 
 
 def command(root: Path, out: Path, workers: int) -> tuple[float, int]:
-    """(seconds, MB) of the label script on a folder, evaluation truth included. MB: the peak of the main process."""
+    """(seconds, peak MB of the main process) of the label script on a folder, with --eval."""
     code = (
         "import sys; from data import cityscapes_gtlabel as s; s.main(s.parse_args(sys.argv[1:]));"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
