@@ -27,14 +27,19 @@ from utils.checkpoint import ModelInfo, load_model
 from utils.distributed.environment import Ranks
 from utils.distributed.group import own_device, process_group
 from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
+from utils.evaluation.class_names import class_names
+from utils.evaluation.edges.counter import ImageCounter
+from utils.evaluation.edges.examples import edge_example_loader
 from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, Truth
-from utils.evaluation.edges.image_counts import ImageCounter, fingerprint
+from utils.evaluation.edges.partial import ResumableCounter, fingerprint
 from utils.evaluation.edges.predictions import PredictionFolder
-from utils.evaluation.edges.protocols import Protocol
-from utils.evaluation.edges.report import write_report
-from utils.evaluation.edges.run import count_images, write_results
-from utils.evaluation.edges.scores import format_table, score_modes
-from utils.evaluation.edges.sources import FileSource, NetworkSource, class_names, shower
+from utils.evaluation.edges.protocols import EdgeProtocol
+from utils.evaluation.edges.report import write_edge_report
+from utils.evaluation.edges.run import count_edge_images, write_edge_results
+from utils.evaluation.edges.scores import score_modes
+from utils.evaluation.edges.sources import FileSource, NetworkSource
+from utils.evaluation.edges.tables import format_table
+from utils.evaluation.segmentation.examples import seg_example_loader
 from utils.evaluation.segmentation.label_maps import (
     DatasetLabels,
     FolderLabels,
@@ -42,10 +47,8 @@ from utils.evaluation.segmentation.label_maps import (
     NetworkLabels,
     match_maps,
 )
-from utils.evaluation.segmentation.report import write_report as write_seg_report
-from utils.evaluation.segmentation.run import count_images as count_label_maps
-from utils.evaluation.segmentation.run import shower as label_shower
-from utils.evaluation.segmentation.run import write_results as write_seg_results
+from utils.evaluation.segmentation.report import write_seg_report
+from utils.evaluation.segmentation.run import count_label_maps, write_seg_results
 from utils.evaluation.segmentation.scores import SegProtocol, image_quality, score_images
 from utils.evaluation.segmentation.submission import write_submission
 from utils.evaluation.segmentation.tables import format_scores
@@ -98,34 +101,32 @@ def score_edges(
         truth = open_truth(args, protocol, dataset, info.num_classes)
         modes = chosen_modes(args, info.base_size)
         source = NetworkSource(args.checkpoint, model, dataset, truth, device=device, modes=modes)
-    counter = ImageCounter(
-        truth,
-        protocol,
+    counter = ResumableCounter(
+        ImageCounter(truth, protocol, source.files),
         fingerprint(source.identity, truth.origin),
         args.out / "partial",
-        source.files,
     )
     predict = None if args.predictions else source.scores
-    counts = count_images(counter, source.indices, args.workers, ranks, predict=predict)
+    counts = count_edge_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
         names, palette = class_names(info, name, counts.shape[2])
         scores = score_modes(counts, names, protocol)
         origin = {**source.origin, **truth.origin, "images": len(counts)}
         for mode in scores:
             print(f"\n{mode.mode}\n{format_table(mode)}")
-        write_results(
+        write_edge_results(
             args.out, scores, counts, protocol, origin, [truth.names[i] for i in source.indices]
         )
         if args.report:
-            show = shower(source, truth, dataset)
-            write_report(
+            load_example = edge_example_loader(source, truth, dataset)
+            write_edge_report(
                 args.out,
                 scores,
                 counts,
                 protocol,
                 origin,
                 palette,
-                show=show,
+                load_example=load_example,
                 images=args.pictures,
             )
         counter.forget()
@@ -168,9 +169,15 @@ def score_labels(
         write_seg_results(args.out, scores, source)
         if args.report:
             quality = image_quality(list(counts.values()))
-            show = label_shower(truth, predictions, matches, dataset)
+            load_example = seg_example_loader(truth, predictions, matches, dataset)
             write_seg_report(
-                args.out, scores, quality, source, palette, show=show, images=args.pictures
+                args.out,
+                scores,
+                quality,
+                source,
+                palette,
+                load_example=load_example,
+                images=args.pictures,
             )
         print(f"\nscores: {args.out}")
 
@@ -202,7 +209,7 @@ def open_images(args: argparse.Namespace, name: str) -> Dataset | None:
 
 
 def open_truth(
-    args: argparse.Namespace, protocol: Protocol, dataset: Dataset | None, num_classes: int
+    args: argparse.Namespace, protocol: EdgeProtocol, dataset: Dataset | None, num_classes: int
 ) -> Truth:
     """The true edges: files, or what the data set makes of its labels."""
     return (

@@ -66,7 +66,7 @@ def class_iou(counts: np.ndarray) -> np.ndarray:
 
 def mean_iou(counts: np.ndarray) -> float:
     """The mean of `class_iou` over the classes that are true or predicted somewhere; nan if there are none."""
-    return _mean(class_iou(counts))
+    return mean_of_numbers(class_iou(counts))
 
 
 def class_accuracy(counts: np.ndarray) -> np.ndarray:
@@ -209,10 +209,10 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
-def _mean(values: np.ndarray) -> float:
-    """The mean of the numbers among `values`; nan if there are none."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan
+def mean_of_numbers(values: np.ndarray) -> float:
+    """The mean of the numbers among `values`, such as the classes that have a score; nan if there are none."""
+    numbers = values[np.isfinite(values)]
+    return float(numbers.mean()) if numbers.size else math.nan
 
 
 def _disk(radii: Sequence[float], row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -227,7 +227,7 @@ def test_an_interrupted_run_goes_on(predicted, tiny_camvid, tmp_path, capsys):
     assert len(list((tmp_path / "broken/partial").iterdir())) == 3
     last.write_bytes(whole)
     score(*run)
-    assert "taking up 3 images" in capsys.readouterr().out
+    assert "resuming: 3 images" in capsys.readouterr().out
     assert not (tmp_path / "broken/partial").exists()
     score("--predictions", tmp_path / "prob", *flags, "--out", tmp_path / "unbroken")
     assert same_scores(tmp_path / "broken", tmp_path / "unbroken")

@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,15 +21,20 @@ from data.image_io import write_png
 from data.imresize import resize_bicubic
 from utils.distributed.environment import Ranks
 from utils.edge_metrics import default_thresholds, evaluate_image
-from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, ImageTruth, read_mat
-from utils.evaluation.edges.image_counts import ImageCounter, PredictionFiles, count_image
-from utils.evaluation.edges.predictions import PredictionFolder
+from utils.evaluation.edges.counter import ImageCounter
+from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth
+from utils.evaluation.edges.ground_truth_mat import read_mat
+from utils.evaluation.edges.image_counts import ImageTruth, count_edge_image
+from utils.evaluation.edges.partial import ResumableCounter
+from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
 from utils.evaluation.edges.protocols import PROTOCOLS, find_protocol
-from utils.evaluation.edges.run import count_images, metrics_document, write_results
-from utils.evaluation.edges.scores import format_table, image_scores, score_modes
+from utils.evaluation.edges.run import count_edge_images, metrics_document, write_edge_results
+from utils.evaluation.edges.scores import image_scores, score_modes
 from utils.evaluation.edges.sources import FileSource, match_files
+from utils.evaluation.edges.tables import format_table
 from utils.evaluation.file_names import match_names
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = (30, 40)
 ALONE = Ranks()
 
@@ -52,7 +60,8 @@ def scored(tmp_path, rng):
 def counter_of(folder, protocol, sub="pred"):
     truth = FolderTruth(folder / "gt", protocol, 3)
     source = FileSource(PredictionFolder(folder / sub), truth, allow_missing=False, is_main=True)
-    return ImageCounter(truth, protocol, "test", folder / "partial", source.files), source.indices
+    counter = ImageCounter(truth, protocol, source.files)
+    return ResumableCounter(counter, "test", folder / "partial"), source.indices
 
 
 # Protocols
@@ -309,7 +318,7 @@ def test_several_annotators(tmp_path, rng):
     bits, _ = read_mat(tmp_path / "gt.mat", 1)
     assert np.array_equal(bits, maps)
     score, protocol = rng.random((12, 15)), find_protocol("bsds", thresholds=5)
-    found = count_image([score], ImageTruth({"thin": bits}, None), protocol)[0, 0]
+    found = count_edge_image([score], ImageTruth({"thin": bits}, None), protocol)[0, 0]
     expected = evaluate_image(
         score, maps, thresholds=default_thresholds(5), max_dist=0.0075, thin=True
     )
@@ -344,14 +353,14 @@ def test_sbd2011_skips_absent_classes_and_kills_internal(tmp_path):
     scores = np.zeros((2, 40, 40), np.uint8)
     scores[0] = truth.load(0).edges["thin"] * 255
     scores[0, 20, 20] = scores[0, 2, 2] = scores[1, 5, 5] = 255
-    counts = count_image(scores, truth.load(0), protocol)
+    counts = count_edge_image(scores, truth.load(0), protocol)
     assert counts.shape == (1, 2, 3, 4)
     border = 4 * 23
     kept = border - 4  # thinning takes the corners of a one-pixel square
     assert counts[0, 0].tolist() == [[kept, border, kept, kept + 1]] * 3
     assert not counts[0, 1].any()
     plain = find_protocol("sbd2011", thresholds=3, skip_absent=False, kill_internal=False)
-    counts = count_image(scores, DatasetTruth(OneSquare(tmp_path), plain).load(0), plain)
+    counts = count_edge_image(scores, DatasetTruth(OneSquare(tmp_path), plain).load(0), plain)
     assert counts[0, 0, 0].tolist() == [kept, border, kept, kept + 2]
     assert counts[0, 1, 0].tolist() == [0, 0, 0, 1]
 
@@ -378,7 +387,7 @@ def test_modes_have_the_same_images(scored):
 def test_counts_are_those_of_each_class_alone(scored):
     folder, _, scores, truths = scored
     protocol = find_protocol("dff", thresholds=9, margin=2)
-    counts = count_images(*counter_of(folder, protocol), 0, ALONE)
+    counts = count_edge_images(*counter_of(folder, protocol), 0, ALONE)
     assert counts.shape == (4, 2, 3, 9, 4)
     knobs = {"thresholds": default_thresholds(9), "max_dist": 0.02, "margin": 2}
     for i in range(4):
@@ -391,7 +400,7 @@ def test_counts_are_those_of_each_class_alone(scored):
 def test_a_prediction_of_another_size_is_resized(rng):
     score, edge = (rng.random((60, 80)) * 65535).astype(np.uint16), rng.random(SIZE) < 0.1
     protocol = find_protocol("dff", raw=False, thresholds=9)
-    found = count_image([score], ImageTruth({"thin": edge.astype(np.uint32)}, None), protocol)
+    found = count_edge_image([score], ImageTruth({"thin": edge.astype(np.uint32)}, None), protocol)
     smaller = resize_bicubic(score / 65536, SIZE)
     expected = evaluate_image(
         smaller, edge, thresholds=default_thresholds(9), max_dist=0.02, thin=True
@@ -403,39 +412,68 @@ def test_workers_ranks_and_memory_give_the_same_counts(scored):
     folder, _, scores, _ = scored
     protocol = find_protocol("dff", thresholds=5)
     counter, indices = counter_of(folder, protocol)
-    expected = count_images(counter, indices, 0, ALONE)
+    expected = count_edge_images(counter, indices, 0, ALONE)
     counter.forget()
-    assert np.array_equal(count_images(counter, indices, 2, ALONE), expected)
+    assert np.array_equal(count_edge_images(counter, indices, 2, ALONE), expected)
     counter.forget()
-    memory = ImageCounter(counter.truth, protocol, "test", folder / "partial")
+    in_memory = ImageCounter(counter.counter.ground_truth, protocol)
+    memory = ResumableCounter(in_memory, "test", folder / "partial")
     assert np.array_equal(
-        count_images(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
+        count_edge_images(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
     )
 
 
-def test_a_killed_run_goes_on_where_it_was(scored, monkeypatch):
+class RecordingTruth(FolderTruth):
+    """Notes which images are loaded, which is done once for each image that is counted."""
+
+    def load(self, index):
+        self.loaded = [*getattr(self, "loaded", []), index]
+        return super().load(index)
+
+
+def test_an_interrupted_run_resumes_where_it_was(scored):
     folder, names, scores, _ = scored
-    counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
-    expected = count_images(counter, indices, 0, ALONE)
+
+    def recording(max_dist):
+        protocol = find_protocol("dff", thresholds=5, max_dist=max_dist)
+        truth = RecordingTruth(folder / "gt", protocol, 3)
+        files = PredictionFiles(PredictionFolder(folder / "pred"), dict(enumerate(names)))
+        counter = ImageCounter(truth, protocol, files)
+        return ResumableCounter(counter, "test", folder / "partial"), truth
+
+    counter, truth = recording(0.02)
+    expected = count_edge_images(counter, range(4), 0, ALONE)
     counter.forget()
-    count_images(counter, indices[:2], 0, ALONE)
-    counted = []
-    count = ImageCounter.count
-    monkeypatch.setattr(
-        ImageCounter, "count", lambda self, i, scores: counted.append(i) or count(self, i, scores)
-    )
-    assert np.array_equal(count_images(counter, indices, 0, ALONE), expected)
-    assert counted == [2, 3]
-    write_png(
-        folder / "pred/class_001" / f"{names[1]}.png", scores[2][0]
-    )  # a changed prediction is counted again
-    count_images(counter, indices, 0, ALONE)
-    assert counted == [2, 3, 1]
-    other, _ = counter_of(folder, find_protocol("dff", thresholds=5, max_dist=0.01))
-    count_images(other, indices, 0, ALONE)
-    assert counted == [2, 3, 1, 0, 1, 2, 3]
+    assert not (folder / "partial").exists()
+    count_edge_images(counter, range(2), 0, ALONE)
+    truth.loaded = []
+    assert np.array_equal(count_edge_images(counter, range(4), 0, ALONE), expected)
+    assert truth.loaded == [2, 3]
+    # A changed prediction is counted again,
+    write_png(folder / "pred/class_001" / f"{names[1]}.png", scores[2][0])
+    count_edge_images(counter, range(4), 0, ALONE)
+    assert truth.loaded == [2, 3, 1]
+    # and all are with another protocol.
+    other, truth = recording(0.01)
+    count_edge_images(other, range(4), 0, ALONE)
+    assert truth.loaded == [0, 1, 2, 3]
+    # A torn file of partial results is as good as none.
+    other.forget()
+    count_edge_images(other, range(4), 0, ALONE)
+    truth.loaded = []
     next((folder / "partial").glob("*.npz")).write_bytes(b"torn")
-    assert count_images(other, indices, 0, ALONE).shape == expected.shape
+    assert count_edge_images(other, range(4), 0, ALONE).shape == expected.shape
+    assert len(truth.loaded) == 1
+
+
+def test_counting_works_without_torch():
+    """Worker processes import these modules; torch would cost each of them 0.2 GB and a second."""
+    modules = (
+        "utils.edge_metrics, utils.seg_metrics, utils.evaluation.edges.image_counts, "
+        "utils.evaluation.edges.workers"
+    )
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -445,7 +483,7 @@ def test_a_torn_prediction_stops_the_run_with_its_name(scored, workers):
     path.write_bytes(path.read_bytes()[:200])
     counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
     with pytest.raises(InputError, match=r"class_002/p3\.png: the file is cut off"):
-        count_images(counter, indices, workers, ALONE)
+        count_edge_images(counter, indices, workers, ALONE)
 
 
 @pytest.mark.parametrize("set_name", ["eval_cityscapes", "eval_sbd"])
@@ -470,8 +508,8 @@ def test_golden_counts_from_files(shared, tmp_path, set_name):
             write_png(tmp_path / f"pred/class_{k:03d}/{name}.png", score)
     truth = FolderTruth(tmp_path / "gt", protocol, 19 if street else 20)
     files = PredictionFiles(PredictionFolder(tmp_path / "pred"), dict(enumerate(sorted(names))))
-    counts = count_images(
-        ImageCounter(truth, protocol, "", tmp_path / "partial", files),
+    counts = count_edge_images(
+        ResumableCounter(ImageCounter(truth, protocol, files), "", tmp_path / "partial"),
         range(len(names)),
         0,
         ALONE,
@@ -500,8 +538,9 @@ def test_a_worker_that_dies_is_told_in_one_line(scored):
     protocol = find_protocol("dff", thresholds=5)
     truth = Deadly(scored[0] / "gt", protocol, 3)
     files = PredictionFiles(PredictionFolder(scored[0] / "pred"), {0: "p0"})
+    counter = ResumableCounter(ImageCounter(truth, protocol, files), "", scored[0] / "partial")
     with pytest.raises(InputError, match="fewer --workers"):
-        count_images(ImageCounter(truth, protocol, "", scored[0] / "partial", files), [0], 1, ALONE)
+        count_edge_images(counter, [0], 1, ALONE)
 
 
 # Scores
@@ -518,7 +557,7 @@ def test_perfect_shifted_and_absent(tmp_path):
     )  # tolerance: 0.04 x 50 px
     scores[3], scores[4, 3, 3] = 0, 1
     protocol = find_protocol("dff", raw=False, max_dist=0.04, thresholds=9)
-    counts = count_image(scores, ImageTruth({"thin": pack(truth)}, None), protocol)[None]
+    counts = count_edge_image(scores, ImageTruth({"thin": pack(truth)}, None), protocol)[None]
     (mode,) = score_modes(counts, ["perfect", "near", "far", "unpredicted", "absent"], protocol)
     assert [each.status for each in mode.classes] == ["ok"] * 3 + [
         "no prediction",
@@ -535,7 +574,7 @@ def test_perfect_shifted_and_absent(tmp_path):
     text = format_table(mode)
     assert "no ground truth" in text
     assert "of 4 classes" in text
-    write_results(tmp_path, [mode], counts, protocol, {"images": 1}, ["one"])
+    write_edge_results(tmp_path, [mode], counts, protocol, {"images": 1}, ["one"])
     assert json.loads((tmp_path / "metrics.json").read_text()) == plain
     assert np.array_equal(np.load(tmp_path / "counts.npz")["counts"], counts)
     rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))

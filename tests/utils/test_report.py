@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
+from utils.evaluation.edges.examples import EdgeExample
 from utils.evaluation.edges.protocols import find_protocol
 from utils.evaluation.edges.report import (
-    Shown,
     iso_f_lines,
+    visible_ground_truth,
     visible_score,
-    visible_truth,
-    write_report,
+    write_edge_report,
 )
 from utils.evaluation.edges.scores import score_modes
 from utils.evaluation.html import embed, hex_color, image_row, plot, table, write_page
@@ -44,20 +44,22 @@ def report(tmp_path, rng):
     scores = score_modes(counts, NAMES, protocol)
     asked = []
 
-    def show(row):
+    def load_example(row):
         asked.append(row)
         bits = (rng.random((30, 40)) < 0.1).astype(np.uint32)
         image = rng.integers(0, 256, (60, 80, 3), np.uint8)
-        return Shown(
+        return EdgeExample(
             f"image-{row}",
             image,
             {"thin": bits, "raw": bits},
-            rng.random((3, 30, 40), np.float32),
+            list(rng.random((3, 30, 40), np.float32)),
         )
 
     path = tmp_path / "report.html"
     origin = {"predictions": "a folder", "images": 4}
-    write_report(tmp_path, scores, counts, protocol, origin, PALETTE, show=show, images=1)
+    write_edge_report(
+        tmp_path, scores, counts, protocol, origin, PALETTE, load_example=load_example, images=1
+    )
     return path, asked
 
 
@@ -121,11 +123,13 @@ def test_iso_f_lines_have_that_f():
 def test_what_is_shown_of_a_image():
     thin = np.zeros((9, 9), np.uint32)
     thin[4, 4] = 5
-    drawn = visible_truth({"thin": thin})
+    drawn = visible_ground_truth({"thin": thin})
     assert (drawn[3:6, 3:6] == 5).all()
     assert drawn.sum() == 45
-    assert np.array_equal(visible_truth({"thin": thin, "raw": drawn}), drawn)
-    assert np.array_equal(visible_truth({"raw": np.stack([thin, 2 * thin])}), 15 * (thin > 0))
+    assert np.array_equal(visible_ground_truth({"thin": thin, "raw": drawn}), drawn)
+    assert np.array_equal(
+        visible_ground_truth({"raw": np.stack([thin, 2 * thin])}), 15 * (thin > 0)
+    )
     score = np.array([[0.1, 0.2, 1.0]])
     np.testing.assert_allclose(visible_score(score, (1, 3), 0.2), [[0, 0.5, 1]])
     assert not visible_score(score, (1, 3), float("nan")).any()

@@ -24,9 +24,9 @@ from models import build_model
 from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.segmentation.label_maps import FolderLabels, match_maps
 from utils.evaluation.segmentation.report import confusion_table, draw_boundary_errors, draw_errors
-from utils.evaluation.segmentation.scores import SegProtocol, count_image, score_images
+from utils.evaluation.segmentation.scores import SegProtocol, count_label_map, score_images
 from utils.evaluation.segmentation.submission import label_id_table
-from utils.evaluation.segmentation.tables import bound_rows, format_scores, table_rows
+from utils.evaluation.segmentation.tables import bound_rows, format_scores, seg_table_rows
 from utils.inference.predictor import predict_edges, predict_labels, quantize
 from utils.seg_metrics import boundary_f, class_iou, confusion
 
@@ -70,7 +70,7 @@ def draw_maps(rng, count=3, classes=5, size=(40, 60)) -> list[tuple[np.ndarray, 
 def test_scores_over_images_equal_sums_by_hand(rng):
     pairs = draw_maps(rng)
     protocol = SegProtocol(tuple("abcde"), (3.0, 0.02))
-    scores = score_images([count_image(*pair, protocol) for pair in pairs], protocol)
+    scores = score_images([count_label_map(*pair, protocol) for pair in pairs], protocol)
     total = sum(confusion(*pair, 5) for pair in pairs)
     np.testing.assert_array_equal(scores.confusion[:, :5], total)
     np.testing.assert_allclose(scores.iou, class_iou(total))
@@ -84,7 +84,7 @@ def test_scores_over_images_equal_sums_by_hand(rng):
         sum((truth == k).any() for _, truth in pairs) for k in range(5)
     ]
     assert scores.pixels == ((3, 3), (2, 2))
-    assert table_rows(scores)[0][3] == "F 3 px"
+    assert seg_table_rows(scores)[0][3] == "F 3 px"
     assert bound_rows(scores)[2][:2] == ("0.02 of the diagonal", "2")
     shown = format_scores(scores)
     assert "no ground truth" in shown
@@ -257,7 +257,7 @@ def test_missing_and_extra_predictions(tmp_path, capsys):
         score(*flags, "--out", tmp_path / "out", *FEW)
     told = capsys.readouterr().err
     assert "1 images have no prediction: a" in told
-    assert "1 predictions have no truth (not scored): c" in told
+    assert re.search(r"1 predictions have no (ground )?truth \(not scored\): c", told)
     score(*flags, "--out", tmp_path / "out", "--allow-missing", "--no-report", *FEW)
     assert metrics_of(tmp_path / "out")["source"]["images"] == 1
     assert not (tmp_path / "out/report.html").exists()
@@ -284,7 +284,7 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, tiny_camvid, tmp_path, c
     pred, root = ("--task", "seg", "--predictions"), ("--data-root", tiny_camvid)
     labels = ("--labels", tmp_path / "pred", "--num-classes", 2)
     cases = [
-        ((*pred, tmp_path / "wide", *labels), "a: the prediction is 6x4, the truth 5x4"),
+        ((*pred, tmp_path / "wide", *labels), "a: the prediction is 6x4, the ground truth 5x4"),
         ((*pred, tmp_path / "ids", *labels), "label ids 26 are out of range; expected 0..1 or 255"),
         (
             (*pred, tmp_path / "empty", *labels),
@@ -357,7 +357,7 @@ def test_error_images():
 
 def test_names_are_escaped_in_the_confusion_table(rng):
     protocol = SegProtocol(("<a>", "b & c", "d", "e", "f"))
-    scores = score_images([count_image(*pair, protocol) for pair in draw_maps(rng)], protocol)
+    scores = score_images([count_label_map(*pair, protocol) for pair in draw_maps(rng)], protocol)
     page = confusion_table(scores)
     assert "&lt;a&gt;" in page
     assert "<a>" not in page

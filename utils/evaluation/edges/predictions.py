@@ -11,6 +11,7 @@ Below one folder, for an image NAME (subfolders are allowed where the names have
 import contextlib
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -83,6 +84,22 @@ class PredictionFolder:
             shape = _array_shape(next(iter(self.files.values())))
             return shape[-1] if shape[-1] < shape[0] else shape[0]
         return None if self.layout == "edge images" else 1
+
+
+@dataclass(frozen=True)
+class PredictionFiles:
+    """The files of the images that are scored, by index. keys: index of the image -> name in the folder."""
+
+    folder: PredictionFolder
+    keys: dict[int, str]
+
+    def paths(self, index: int) -> list[Path]:
+        """The files of one image."""
+        return self.folder.paths(self.keys[index])
+
+    def read(self, index: int) -> Iterator[np.ndarray]:
+        """Scores (h, w) of each class in turn."""
+        return self.folder.read(self.keys[index])
 
 
 def _class_folders(root: Path) -> list[Path]:

@@ -8,15 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from data import dataset_class
 from data.base import Dataset
 from data.errors import InputError
-from data.visualize import distinct_colors
-from utils.checkpoint import ModelInfo
 from utils.evaluation.edges.ground_truth import Truth
-from utils.evaluation.edges.image_counts import PredictionFiles
-from utils.evaluation.edges.predictions import PredictionFolder
-from utils.evaluation.edges.report import Shown
+from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
 from utils.evaluation.file_names import file_hash, match_names
 from utils.inference.predictor import ModeValue, predict_edges, quantize
 
@@ -92,20 +87,6 @@ def _nowhere(text: str) -> None:
     """The main rank has said it."""
 
 
-def shower(
-    source: NetworkSource | FileSource, truth: Truth, dataset: Dataset | None
-) -> Callable[[int], Shown]:
-    """What the report shows of the image in a given row of the counts."""
-    where = match_images(truth, dataset) if dataset else {}
-
-    def show(row: int) -> Shown:
-        index = source.indices[row]
-        image = dataset.read_image(dataset.records[where[index]]) if index in where else None
-        return Shown(truth.names[index], image, truth.load(index).edges, list(source.scores(index)))
-
-    return show
-
-
 def match_images(truth: Truth, dataset: Dataset) -> dict[int, int]:
     """Index in the truth -> index in the data set, by name; images without one are left out."""
     where = {record.name: i for i, record in enumerate(dataset.records)}
@@ -117,18 +98,6 @@ def match_images(truth: Truth, dataset: Dataset) -> dict[int, int]:
 
 def _indexed(matches: dict[str, str], names: Sequence[str]) -> dict[int, str]:
     return {i: matches[name] for i, name in enumerate(names) if name in matches}
-
-
-def class_names(
-    info: ModelInfo | None, dataset: str, num_classes: int
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """(names, palette uint8 (K, 3)) as the checkpoint says, else the data set, else numbers and distinct colours."""
-    if info is not None:
-        return info.classes, info.palette
-    if dataset:
-        known = dataset_class(dataset)
-        return tuple(known.classes), np.asarray(known.palette, np.uint8)
-    return tuple(f"class {k + 1}" for k in range(num_classes)), distinct_colors(num_classes)
 
 
 def match_files(
