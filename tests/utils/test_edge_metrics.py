@@ -168,7 +168,7 @@ def test_one_annotator_is_the_usual_protocol() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prob": np.zeros((5, 6))}, "the prediction is 6x5, the truth 8x9"),
+        ({"prob": np.zeros((5, 6))}, "the prediction is 6x5, the ground truth 8x9"),
         ({"prob": np.full((9, 8), np.nan)}, "72 of the predicted scores are not a number"),
         ({"prob": np.zeros((9, 8), np.int64)}, "float, uint16 or uint8, got int64"),
         ({"margin": 4}, "a margin of 4 px leaves nothing of a map of 8x9"),

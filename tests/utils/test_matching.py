@@ -11,15 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from data.thinning import Grid
 from utils.edge_metrics import match
-from utils.edge_metrics.matching import (
-    Scratch,
-    Side,
-    add_pixels,
-    dilate,
-    disk_runs,
-    match_roots,
-    reach,
-)
+from utils.edge_metrics.geometry import disk_runs, reach
+from utils.edge_metrics.matching import Scratch, Side, add_pixels, dilate, match_roots
 
 
 def check(pred: np.ndarray, gt: np.ndarray, max_dist: float) -> None:

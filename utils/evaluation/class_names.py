@@ -10,7 +10,7 @@ from utils.checkpoint import ModelInfo
 def class_names(
     info: ModelInfo | None, dataset: str, num_classes: int
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """(names, palette uint8 (K, 3)): the checkpoint's, else the data set's, else numbers and distinct colours.
+    """(names, palette uint8 (K, 3)) as the checkpoint, else the data set says, else numbers.
 
     Args:
         info: What the checkpoint says of itself; None where files are scored.

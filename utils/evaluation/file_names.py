@@ -1,4 +1,4 @@
-"""Files of images, predictions and labels: which a folder holds, which belong together, their sizes and hashes."""
+"""Files of images, predictions and labels: which belong together, their sizes and hashes."""
 
 import hashlib
 import re
@@ -49,7 +49,10 @@ def _bare(name: str) -> str:
 
 
 def keyed_files(root: Path, *endings: str) -> dict[str, Path]:
-    """Files below `root` with one of the endings, by their path below it without the ending; no hidden ones."""
+    """Files below `root` with one of the endings, by their path below it without the ending.
+
+    Hidden files, such as those that macOS adds to archives, are left out.
+    """
     files = (
         path
         for ending in endings

@@ -1,6 +1,7 @@
-"""A page of results in one file: tables that sort, plots as SVG, images embedded; nothing is fetched from anywhere.
+"""A page of results in one file: tables that sort, plots as SVG, images embedded.
 
-This module knows HTML and no metric; the reports of the two tasks call it.
+The page fetches nothing from anywhere. This module knows HTML and no metric; the reports of the two
+tasks call it.
 """
 
 import base64
@@ -22,7 +23,8 @@ SIDE = 400  # of a plot, in the units of its SVG
 class Line:
     """A curve of a plot.
 
-    key: ties it to table rows. name: its tooltip. points: float (P, 2) of x, y in 0..1. mark: a point to emphasise.
+    key: ties it to table rows. name: its tooltip. points: float (P, 2) of x, y in 0..1. mark: a
+    point to emphasise.
     """
 
     key: str
@@ -44,7 +46,8 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[str]) -> No
     style, script = (
         Path(__file__).with_suffix(ending).read_text(encoding="utf-8") for ending in (".css", ".js")
     )
-    # The policy lets the page load nothing but itself, so that it looks the same on any machine, now and later.
+    # The policy lets the page load nothing but itself, so that it looks the same on any machine,
+    # now and later.
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     )
@@ -203,7 +206,10 @@ def image_row(
 
 
 def embed(image: np.ndarray) -> str:
-    """uint8 (H, W, 3) RGB -> a data URL, LONG_SIDE pixels at most; PNG, or JPEG where that is much smaller."""
+    """uint8 (H, W, 3) RGB -> a data URL of PNG, or JPEG where that is much smaller.
+
+    Images above LONG_SIDE pixels are reduced to it.
+    """
     height, width = image.shape[:2]
     scale = LONG_SIDE / max(height, width)
     if scale < 1:

@@ -17,9 +17,10 @@ def source_section(source: Mapping[str, object], knobs: Mapping[str, object]) ->
 
 
 def best_and_worst(quality: np.ndarray, count: int) -> tuple[list[int], list[int]]:
-    """Indices of the `count` best images, best first, and of as many worst ones, worst first; no image is in both.
+    """Indices of the `count` best images, best first, and of as many worst, worst first.
 
-    quality: (images,), nan for an image that has no score, which is in neither.
+    No image is in both. quality: (images,), nan for an image that has no score, which is in
+    neither.
     """
     order = np.argsort(-quality, kind="stable")
     order = order[np.isfinite(quality[order])]
@@ -39,7 +40,8 @@ def example_sections(
     Args:
         quality: Score of each image, see `best_and_worst`.
         count: Number of images in each section.
-        draw: HTML of an image from its index and its score; called only for the images that are shown.
+        draw: HTML of an image from its index and its score; called only for the images that are
+            shown.
         note: Follows the titles, such as the mode that is ranked.
     """
     sections = []

@@ -1,4 +1,4 @@
-"""Scores as text: tables for the terminal, CSV files, numbers for JSON. Shared by both tasks; it knows no metric."""
+"""Scores as text, for both tasks: tables for the terminal, CSV files, numbers for JSON."""
 
 import csv
 import io
@@ -21,9 +21,11 @@ def number_or_null(value: float) -> float | None:
 
 
 def align_columns(rows: Sequence[Sequence[str]], *, foot: bool = False) -> str:
-    """Lay a table out for the terminal. rows: the header first; with `foot` the last one is set apart by a rule.
+    """Lay a table out for the terminal.
 
-    The first column and the one named "note" are words and stand left, the others are numbers and stand right.
+    rows: the header first; with `foot` the last one is set apart by a rule.
+    The first column and the one named "note" are words and stand left, the others are numbers and
+    stand right.
     """
     header = rows[0]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]

@@ -1,4 +1,4 @@
-"""Counting an image by its index: the ground truth, and predictions that lie in files, are read here.
+"""Counting an image by its index: reads its ground truth, and its predictions if they are files.
 
 Runs in worker processes, so it imports no torch.
 """
@@ -16,7 +16,10 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 
 @dataclass(frozen=True)
 class ImageCounter:
-    """Counts one image by its index in the ground truth. files: None where `count` is given the scores."""
+    """Counts one image by its index in the ground truth.
+
+    files: None where `count` is given the scores.
+    """
 
     ground_truth: EdgeGroundTruth
     protocol: EdgeProtocol

@@ -1,4 +1,4 @@
-"""What the report on semantic edges shows of single images: the image, its ground truth and its scores."""
+"""What the report on semantic edges shows of single images: image, ground truth and scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from utils.evaluation.edges.sources import FileSource, NetworkSource, match_imag
 class EdgeExample:
     """One image as the report shows it.
 
-    image: uint8 (H, W, 3) RGB, or None where there is none. ground_truth: mode -> bits uint32 (h, w), or (A, h, w) of
-    A annotators. scores: K arrays (h, w), one per class, as stored or float.
+    image: uint8 (H, W, 3) RGB, or None where there is none. ground_truth: mode -> bits uint32 (h,
+    w), or (A, h, w) of A annotators. scores: K arrays (h, w), one per class, as stored or float.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The true edges that predictions are scored against: made by a data set from its labels, or read from files.
+"""The true edges that predictions are scored against: from a data set's labels, or from files.
 
 Files lie below one folder as our label scripts and the published ones write them:
 

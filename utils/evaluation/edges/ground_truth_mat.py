@@ -14,10 +14,11 @@ EXPECTED = (
 
 
 def read_mat(path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """(edges uint32 (h, w) or (A, h, w), label uint8 (h, w) or None) of a published ground-truth file.
+    """(edges uint32 (h, w) or (A, h, w), label uint8 (h, w) or None) of a published file.
 
-    It holds one of three structures: `GTcls` (Boundaries per class), `GTinst` (Boundaries per instance, and their
-    Categories) or the `groundTruth` of BSDS500 (Boundaries of A annotators, one class). Only GTcls has a label.
+    It holds one of three structures: `GTcls` (Boundaries per class), `GTinst` (Boundaries per
+    instance, and their Categories) or the `groundTruth` of BSDS500 (Boundaries of A annotators, one
+    class). Only GTcls has a label.
 
     Raises:
         InputError: The file cannot be read, or has a class above `num_classes`.
@@ -57,7 +58,8 @@ def _boundaries(structure: np.void, num_classes: int) -> tuple[np.ndarray, np.nd
         classes = structure["Categories"].ravel()
     if classes.size and classes.max() > num_classes:
         raise InputError(f"holds class {classes.max()}; expected at most {num_classes}")
-    # The published scripts store an absent class as an empty map, at times of another size: it is no edge.
+    # The published scripts store an absent class as an empty map, at times of another size: it is
+    # no edge.
     size = next((edge.shape for edge in maps if edge.any()), segmentation.shape)
     bits = np.zeros(size, np.uint32)
     for number, edge in zip(classes.tolist(), maps, strict=True):
@@ -72,8 +74,8 @@ def _boundaries(structure: np.void, num_classes: int) -> tuple[np.ndarray, np.nd
 def _one_per_region(maps: list[np.ndarray], segmentation: np.ndarray) -> bool:
     """Whether map i surrounds region i of the segmentation, as in SBD's GTinst.
 
-    In Cityscapes' GTinst map i is that of class i. Where there are as many regions as classes, only the maps
-    themselves can tell the two apart.
+    In Cityscapes' GTinst map i is that of class i. Where there are as many regions as classes, only
+    the maps themselves can tell the two apart.
     """
     for number, edge in enumerate(maps, start=1):
         if edge.any() and edge.shape == segmentation.shape:

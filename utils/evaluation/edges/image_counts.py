@@ -1,8 +1,8 @@
 """Counting the matched edge pixels of one image: a function of scores, ground truth and protocol.
 
-It knows no files and no data set: `counter` reads them, `partial` keeps the results, `workers` spreads them over
-processes. Neither this module nor those three import torch, so that a worker process takes 0.2 GB less memory and
-starts a second sooner.
+It knows no files and no data set: `counter` reads them, `partial` keeps the results, `workers`
+spreads them over processes. Neither this module nor those three import torch, so that a worker
+process takes 0.2 GB less memory and starts a second sooner.
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,9 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 class ImageTruth:
     """The ground truth of one image.
 
-    edges: mode -> uint32 (h, w), bit k = edge of class k; or (A, h, w) for A annotators. label: uint8 (h, w), the
-    class of each pixel, other values for none; or None where the files do not contain it.
+    edges: mode -> uint32 (h, w), bit k = edge of class k; or (A, h, w) for A annotators. label:
+    uint8 (h, w), the class of each pixel, other values for none; or None where the files do not
+    contain it.
     """
 
     edges: dict[str, np.ndarray]
@@ -30,12 +31,14 @@ class ImageTruth:
 def count_edge_image(
     scores: Iterable[np.ndarray], ground_truth: ImageTruth, protocol: EdgeProtocol
 ) -> np.ndarray:
-    """Counts of every mode and class of one image: int64 (M, K, T, 4), columns as in `evaluate_image`.
+    """Counts of every mode and class of one image, int64 (M, K, T, 4).
 
-    A class that `protocol.skip_absent` leaves out has only zeros, which count nowhere.
+    The columns are those of `edge_metrics.evaluate_image`. A class that `protocol.skip_absent`
+    leaves out has only zeros, which count nowhere.
 
     Args:
-        scores: (h, w) for each class in turn, of any size with the ground truth's aspect ratio; another size is
+        scores: (h, w) for each class in turn, of any size with the ground truth's aspect ratio;
+        another size is
             resized bicubically. uint8, uint16 or float, see `as_probability`.
         ground_truth: Has edges for each of the protocol's modes.
         protocol: How the two are compared.
@@ -85,7 +88,7 @@ def _fit(score: np.ndarray, edge: np.ndarray) -> np.ndarray:
 
 
 def as_probability(score: np.ndarray) -> np.ndarray:
-    """Stored scores as numbers 0..1: uint16 / 65536 and uint8 / 255 as published, float as it is."""
+    """Stored scores as numbers 0..1: uint16 / 65536 and uint8 / 255 as published; float as is."""
     scale = {np.dtype(np.uint16): 65536, np.dtype(np.uint8): 255}.get(score.dtype)
     return score if scale is None else score / scale
 

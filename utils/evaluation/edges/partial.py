@@ -23,8 +23,8 @@ COUNTS_VERSION = 1
 class ResumableCounter:
     """Counts with `counter` and keeps the counts of each image in `folder` until `forget`.
 
-    origin: fingerprint of what the counts depend on besides the protocol and the files of an image, such as the
-    checkpoint.
+    origin: fingerprint of what the counts depend on besides the protocol and the files of an image,
+    such as the checkpoint.
     """
 
     counter: ImageCounter
@@ -54,7 +54,10 @@ class ResumableCounter:
             self.folder.rmdir()
 
     def _path(self, index: int) -> Path:
-        """The file of an image's counts. Its name is a hash of all that they depend on, so stale counts have no reader."""
+        """The file of an image's counts.
+
+        Its name is a hash of all that they depend on, so that stale counts are never found.
+        """
         state = []
         for path in self.counter.paths(index):
             status = path.stat()

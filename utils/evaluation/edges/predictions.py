@@ -2,10 +2,11 @@
 
 Below one folder, for an image NAME (subfolders are allowed where the names have them):
 
-    class_001/NAME.png ...  published: a grey PNG per class, from 1 on; 8 bits are score * 255, 16 bits score * 65536
-    NAME.npz or NAME.npy    one array (K, H, W) or (H, W, K): float in 0..1, bool, or uint8 or uint16 as in the PNGs
-    NAME.png, RGB           our 24-bit edge image (`data.edges.encode_png`): every edge has score 1
-    NAME.png, grey          of a data set with one class, such as BSDS500; 8 or 16 bits as above
+    class_001/NAME.png ... published: a grey PNG per class, from 1 on; 8 bits are score * 255, 16
+    bits score * 65536 NAME.npz or NAME.npy one array (K, H, W) or (H, W, K): float in 0..1, bool,
+    or uint8 or uint16 as in the PNGs NAME.png, RGB our 24-bit edge image (`data.edges.encode_png`):
+    every edge has score 1 NAME.png, grey of a data set with one class, such as BSDS500; 8 or 16
+    bits as above
 """
 
 import contextlib
@@ -38,11 +39,13 @@ class PredictionFolder:
         self.num_classes = num_classes or found
         if self.num_classes is None:
             raise InputError(
-                f"{self.root}: 24-bit edge images do not say how many classes they hold; add --num-classes"
+                f"{self.root}: 24-bit edge images do not say how many classes they hold; "
+                "add --num-classes"
             )
         if found is not None and found != self.num_classes:
             raise InputError(
-                f"{self.root} has predictions of {found} classes ({self.layout}), the truth has {self.num_classes}"
+                f"{self.root} has predictions of {found} classes ({self.layout}), "
+                f"the ground truth has {self.num_classes}"
             )
 
     @property
@@ -66,7 +69,7 @@ class PredictionFolder:
         return {_png_header(path)[0] for path in self.paths(key)}
 
     def read(self, key: str) -> Iterator[np.ndarray]:
-        """Yield the scores of each class in turn: (h, w), uint8 or uint16 as in the PNG, or float32 in 0..1."""
+        """Yield the scores (h, w) of each class: uint8 or uint16 as in the PNG, or float32."""
         if self.layout == "arrays":
             yield from _read_array(self.files[key], self.num_classes)
         elif self.layout == "edge images":
@@ -88,7 +91,7 @@ class PredictionFolder:
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """The files of the images that are scored, by index. keys: index of the image -> name in the folder."""
+    """The files of the images that are scored. keys: index of an image -> name in the folder."""
 
     folder: PredictionFolder
     keys: dict[int, str]
@@ -126,7 +129,8 @@ def _find_layout(root: Path, class_folders: list[Path]) -> tuple[str, dict[str, 
         layout = "grey images" if _png_header(next(iter(files.values())))[1] == 0 else "edge images"
     if not files:
         raise InputError(
-            f"{root}: found no predictions; expected class_001/NAME.png …, NAME.npz, NAME.npy or NAME.png"
+            f"{root}: found no predictions; expected class_001/NAME.png …, NAME.npz, NAME.npy "
+            "or NAME.png"
         )
     return layout, files
 
@@ -170,7 +174,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                 members = [name for name in archive.namelist() if name.endswith(".npy")]
                 if len(members) != 1:
                     raise InputError(
-                        f"{path}: found {len(members)} arrays; expected one, (classes, height, width)"
+                        f"{path}: found {len(members)} arrays; expected one, "
+                        "(classes, height, width)"
                     )
                 with archive.open(members[0]) as stream:
                     yield stream
@@ -194,6 +199,7 @@ def _read_array(path: Path, num_classes: int) -> Iterator[np.ndarray]:
             score = score.astype(np.float32)
             if not (score.min() >= 0 and score.max() <= 1):  # NaN fails both
                 raise InputError(
-                    f"{path}: scores from {score.min():g} to {score.max():g}; expected probabilities, 0..1"
+                    f"{path}: scores from {score.min():g} to {score.max():g}; "
+                    "expected probabilities, 0..1"
                 )
         yield np.ascontiguousarray(score)

@@ -1,7 +1,7 @@
-"""The published ways to score semantic edges, as data: one table of knobs, any of which a flag overrides.
+"""The published ways to score semantic edges, as a table of knobs that flags override.
 
-A score says nothing without its knobs: the tolerance alone moves it by many points. So an `EdgeProtocol` goes with every
-score to the terminal, `metrics.json` and the report.
+A score says nothing without its knobs: the tolerance alone moves it by many points. So an
+`EdgeProtocol` goes with every score to the terminal, `metrics.json` and the report.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -24,10 +24,12 @@ class EdgeProtocol:
         thin: Score thinned predictions against ground truth one pixel wide.
         raw: Score predictions as they are against thick ground truth.
         instance: The borders between two instances of one class are edges too.
-        skip_absent: An image without a class says nothing about that class; else its false positives count.
-        kill_internal: Predicted pixels inside the class's region, out of reach of any true edge, are removed.
-        ap: Which of several points of equal recall the average precision keeps: "first" as current MATLAB does, or
-            "last".
+        skip_absent: An image without a class says nothing about that class; else its false
+            positives count.
+        kill_internal: Predicted pixels inside the class's region, out of reach of any true edge,
+            are removed.
+        ap: Which of several points of equal recall the average precision keeps: "first" as current
+            MATLAB does, or "last".
     """
 
     name: str
@@ -65,9 +67,9 @@ class EdgeProtocol:
         return f"protocol {self.name}: " + ", ".join([*shown, f"AP of the {self.ap} equal recall"])
 
 
-# The half resolution of the Cityscapes protocols also serves our other street scenes. Sources: the evaluations of SEAL
-# (Yu et al., ECCV 2018), DFF (Hu et al., IJCAI 2019), SBD (Hariharan et al., ICCV 2011) and BSDS500 (Arbelaez et al.,
-# TPAMI 2011).
+# The half resolution of the Cityscapes protocols also serves our other street scenes. Sources: the
+# evaluations of SEAL (Yu et al., ECCV 2018), DFF (Hu et al., IJCAI 2019), SBD (Hariharan et al.,
+# ICCV 2011) and BSDS500 (Arbelaez et al., TPAMI 2011).
 STREET = "street"
 _TABLE = {
     ("dff", STREET): EdgeProtocol("dff", max_dist=0.02, scale=0.5),
@@ -94,8 +96,8 @@ def find_protocol(
 ) -> EdgeProtocol:
     """The protocol of that name for a data set, with the knobs of `changes` that are not None.
 
-    A data set without an entry of its own is taken for street scenes. Raises InputError for an unknown name and for
-    knobs that contradict each other.
+    A data set without an entry of its own is taken for street scenes. Raises InputError for an
+    unknown name and for knobs that contradict each other.
     """
     if name not in PROTOCOLS:
         raise InputError(f"unknown protocol {name!r}; expected one of {', '.join(PROTOCOLS)}")

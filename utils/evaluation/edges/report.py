@@ -1,4 +1,4 @@
-"""The report on semantic edges: curves with lines of equal F, a table per mode, the best and the worst images."""
+"""The report on semantic edges: curves, a table per mode, the best and the worst images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -100,7 +100,7 @@ def _mode_section(mode: ModeScores, palette: np.ndarray) -> str:
 
 
 def iso_f_lines() -> str:
-    """Lines of equal F = 0.1 ... 0.9: precision = F R / (2 R - F), from the right edge to the top."""
+    """Lines of equal F = 0.1 ... 0.9: precision = F R / (2 R - F), from the right to the top."""
     lines = []
     for f in np.arange(1, 10) / 10:
         recall = np.geomspace(f / (2 - f), 1, 60)
@@ -147,7 +147,7 @@ def visible_ground_truth(edges: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def visible_score(score: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
-    """float32 (h, w) at `size`, stretched so that `threshold` becomes VISIBLE; zeros where it is nan."""
+    """float32 (h, w) at `size`, stretched so that `threshold` becomes VISIBLE; nan: zeros."""
     if not np.isfinite(threshold):
         return np.zeros(size, np.float32)
     prob = resize_bicubic(as_probability(score), size).clip(0, 1)

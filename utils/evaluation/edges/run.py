@@ -16,8 +16,9 @@
                           ois {recall, precision, f}, ap, ap_sbd}, ...]
                         a class without ground truth has null for its figures
 
-All figures are fractions, not percent. Beside it lie `scores.csv`, `curves.csv` (recall and precision
-at each threshold) and `counts.npz` (the counts of every image, from which all of it is computed).
+All figures are fractions, not percent. Beside it lie `scores.csv`, `curves.csv` (recall and
+precision at each threshold) and `counts.npz` (the counts of every image, from which all of it is
+computed).
 """
 
 import json
@@ -55,16 +56,16 @@ def count_edge_images(
         indices: The images to count, numbered as in the ground truth.
         workers: Processes of each rank; 0 counts in this one.
         ranks: Each rank counts its share of the images.
-        predict: Scores uint16 (K, h, w) of an image, computed in this process while the workers count; None: the
-            workers read files.
+        predict: Scores uint16 (K, h, w) of an image, computed in this process while the workers
+            count; None: the workers read files.
     """
     mine = list(indices)[ranks.rank :: ranks.world]
     counts = {i: saved for i in mine if (saved := counter.saved(i)) is not None}
     remaining = [i for i in mine if i not in counts]
     if counts and ranks.is_main:
         print(f"resuming: {len(counts)} images were counted by an interrupted run")
-    # smoothing 0: the time left follows from the mean over all images so far, not from the last few. In a log file,
-    # one line a minute.
+    # smoothing 0: the time left follows from the mean over all images so far, not from the last
+    # few. In a log file, one line a minute.
     pace = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60}
     bar = tqdm(
         total=len(mine),

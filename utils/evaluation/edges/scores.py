@@ -1,4 +1,4 @@
-"""From counts to the scores of semantic edges, per class and as a mean, and as plain values for `metrics.json`.
+"""From counts to the scores of semantic edges, per class and as a mean.
 
 The layout of `metrics.json` is described at the top of `utils/evaluation/edges/run.py`.
 """
@@ -25,8 +25,8 @@ FIGURES: dict[str, Callable[[Summary], float]] = {
 class ClassScore:
     """One class in one mode.
 
-    status: "ok", NO_TRUTH or NO_PREDICTION. images: the number of images with true edges of the class. true_pixels: the
-    number of true edge pixels in all of them.
+    status: "ok", NO_TRUTH or NO_PREDICTION. images: the number of images with true edges of the
+    class. true_pixels: the number of true edge pixels in all of them.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ClassScore:
 
     @property
     def counted(self) -> bool:
-        """A class that occurs nowhere has no score; one that was never predicted has the score 0."""
+        """Whether the class occurs and so has a score; if it was never predicted, that is 0."""
         return self.status != NO_TRUTH
 
     def to_plain(self) -> dict[str, object]:
@@ -72,12 +72,12 @@ class ModeScores:
     classes: tuple[ClassScore, ...]
 
     def mean(self, figure: str) -> float:
-        """Mean of one of FIGURES over the classes that occur in the ground truth; nan if none does."""
+        """Mean of one of FIGURES over the classes that occur in the ground truth; nan if none."""
         values = self._values(figure)
         return sum(values) / len(values) if values else float("nan")
 
     def published_mean(self, figure: str) -> float:
-        """Mean over all classes, 0 for those that do not occur, as the published scripts compute it."""
+        """Mean over all classes, 0 for those that do not occur, as the published scripts do."""
         return sum(self._values(figure)) / len(self.classes)
 
     def _values(self, figure: str) -> list[float]:
@@ -98,7 +98,7 @@ class ModeScores:
 def score_modes(
     counts: np.ndarray, classes: Sequence[str], protocol: EdgeProtocol
 ) -> list[ModeScores]:
-    """Score each mode of the protocol from counts int64 (images, M, K, T, 4); classes: the K names."""
+    """Score each mode of the protocol. counts: int64 (images, M, K, T, 4); classes: K names."""
     thresholds = default_thresholds(protocol.thresholds)
     modes = []
     for m, mode in enumerate(protocol.modes):
@@ -122,7 +122,7 @@ def _score_class(name: str, counts: np.ndarray, thresholds: np.ndarray, ap: str)
 
 
 def image_scores(counts: np.ndarray, scores: ModeScores, mode: int) -> np.ndarray:
-    """F of each image at each class's ODS threshold, the mean over the classes in it: float64 (images,).
+    """F of each image at each class's ODS threshold, the mean over its classes: float64 (images,).
 
     nan for an image without a true edge.
 
@@ -134,7 +134,8 @@ def image_scores(counts: np.ndarray, scores: ModeScores, mode: int) -> np.ndarra
     per_class = np.full((len(counts), len(scores.classes)), np.nan)
     for k, each in enumerate(scores.classes):
         if each.counted:
-            # ODS interpolates between thresholds, but counts exist only at those that were computed.
+            # ODS interpolates between thresholds, but counts exist only at those that were
+            # computed.
             nearest = np.abs(each.summary.curve[:, 0] - each.summary.ods.threshold).argmin()
             matched_true, true, matched_predicted, predicted = counts[:, mode, k, nearest].T
             f = f_measure(

@@ -47,7 +47,7 @@ def format_table(scores: ModeScores) -> str:
 
 
 def write_edge_csv(folder: Path, scores: Sequence[ModeScores], protocol: EdgeProtocol) -> None:
-    """Write `scores.csv`, a row per mode and class, and `curves.csv`, a row per mode, class and threshold.
+    """Write `scores.csv` and `curves.csv`: a row per mode and class, and one per threshold of each.
 
     All in fractions, with all digits; empty for a class without ground truth.
     """

@@ -13,7 +13,8 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from data.errors import InputError
 from utils.evaluation.edges.partial import ResumableCounter
 
-# The counter of a worker process, which gets it when it starts, so that it is not sent again with each image.
+# The counter of a worker process, which gets it when it starts, so that it is not sent again with
+# each image.
 _worker_counter: list[ResumableCounter] = []
 
 
@@ -31,7 +32,8 @@ def count_each(
         counter: Sent to each worker once.
         indices: The images to count.
         workers: Number of processes; 0 counts in this one.
-        predict: Scores (K, h, w) of an image, computed in this process; None: they are read from files.
+        predict: Scores (K, h, w) of an image, computed in this process; None: they are read from
+            files.
 
     Raises:
         InputError: A worker died.
@@ -55,8 +57,8 @@ def count_each(
 
 @contextmanager
 def _pool(counter: ResumableCounter, workers: int) -> Iterator[ProcessPoolExecutor]:
-    # loky starts fresh processes (a fork after torch has started its threads can hang), and it does not import the
-    # calling script, so that workers do without torch.
+    # loky starts fresh processes (a fork after torch has started its threads can hang), and it does
+    # not import the calling script, so that workers do without torch.
     pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(counter,))
     try:
         yield pool

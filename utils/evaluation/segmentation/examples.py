@@ -1,4 +1,4 @@
-"""What the report on segmentation shows of single images: the image, its ground truth and its prediction."""
+"""What the report on segmentation shows of single images: image, ground truth, prediction."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from utils.evaluation.segmentation.label_maps import LabelMaps
 class SegExample:
     """One image as the report shows it.
 
-    image: uint8 (H, W, 3) RGB, or None where there is none. ground_truth, prediction: train ids uint8 (H, W).
+    image: uint8 (H, W, 3) RGB, or None where there is none. ground_truth, prediction: train ids
+    uint8 (H, W).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The report on segmentation: scores per class, the confusion matrix, boundary F, the best and the worst images."""
+"""The report on segmentation: scores, the confusion matrix, the best and the worst images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -96,9 +96,10 @@ def _score_section(scores: SegScores, palette: np.ndarray) -> str:
 
 
 def confusion_table(scores: SegScores) -> str:
-    """The confusion matrix as HTML, each row in percent of the class's true pixels, darker where there are more.
+    """The confusion matrix as HTML, each row in percent of the class's true pixels.
 
-    Rows of classes without true pixels are left out, and the column "no class" if it is empty.
+    The more pixels a cell has, the darker it is. Rows of classes without true pixels are left out,
+    and the column "no class" if it is empty.
     """
     names = [*scores.protocol.classes]
     counts = scores.confusion
@@ -155,9 +156,10 @@ def draw_errors(true: np.ndarray, predicted: np.ndarray, palette: np.ndarray) ->
 
 
 def draw_boundary_errors(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """uint8 (H, W, 3): boundaries of any class, two pixels wide, matched or not within BOUNDARY_TOLERANCE.
+    """uint8 (H, W, 3): boundaries of any class, two pixels wide, in colours of their match.
 
-    true, predicted: label maps uint8 (H, W).
+    Green: matched within BOUNDARY_TOLERANCE; red: missed; blue: false. true, predicted: label maps
+    uint8 (H, W).
     """
     # As in boundary F, ignored pixels are no class in both maps.
     ignored = true >= num_classes

@@ -60,11 +60,12 @@ def count_label_maps(
 
     Args:
         ground_truth: Label maps by the names of the images.
-        predictions: Label maps; a network predicts in this thread, files are read where they are counted.
+        predictions: Label maps; a network predicts in this thread, files are read where they are
+            counted.
         matches: Name in the ground truth -> name of its prediction.
         protocol: How the two are compared.
-        workers: Threads that read and count on each rank; 0 does without. Threads are enough here: decoding and counting
-            release Python's global lock.
+        workers: Threads that read and count on each rank; 0 does without. Threads are enough here:
+            decoding and counting release Python's global lock.
         ranks: Each rank counts its share of the images.
     """
     mine = list(matches)[ranks.rank :: ranks.world]

@@ -1,4 +1,4 @@
-"""From label maps to the counts of an image, and from those of all images to the scores of segmentation."""
+"""From label maps to the counts of an image, from those of all images to the scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +30,10 @@ HIGHEST_BOUND = 200  # pixels; beyond, a tolerance is most likely a slip
 
 @dataclass(frozen=True, slots=True)
 class SegProtocol:
-    """What is scored and how. Tolerances below 1 are fractions of the image's diagonal, others pixels.
+    """What is scored and how.
 
-    bounds: tolerances of boundary F. region: width of boundary IoU's regions; the default is that of the authors for
+    Tolerances below 1 are fractions of the image's diagonal, others pixels. bounds: tolerances of
+    boundary F. region: width of boundary IoU's regions; the default is that of the authors for
     Cityscapes, 0.5 % of the diagonal: 12 px at 2048x1024.
     """
 
@@ -59,8 +60,9 @@ class SegProtocol:
 class ImageCounts:
     """All that an image adds to the scores. K classes, B bounds.
 
-    size: (H, W). confusion: int32 (K, K + 1), true class by predicted class, the last column for none.
-    boundary: int32 (B, K, 4), see `boundary_counts`. region: int32 (K, 2), see `boundary_iou_counts`.
+    size: (H, W). confusion: int32 (K, K + 1), true class by predicted class, the last column for
+    none. boundary: int32 (B, K, 4), see `boundary_counts`. region: int32 (K, 2), see
+    `boundary_iou_counts`.
     """
 
     size: tuple[int, int]
@@ -86,10 +88,11 @@ def count_label_map(pred: np.ndarray, label: np.ndarray, protocol: SegProtocol) 
 class SegScores:
     """The scores over all images; fractions, nan where there is nothing to score.
 
-    confusion: int64 (K, K + 1). iou, accuracy, boundary_iou: float64 (K,). f: float64 (B, K), each class's mean F over
-    all images, as published (1 where an image has no boundary of the class). f_present: the same over the images in
-    which the class has a true boundary. images: int64 (K,), the number of images that have the class. pixels:
-    (lowest, highest) tolerance in pixels of each bound.
+    confusion: int64 (K, K + 1). iou, accuracy, boundary_iou: float64 (K,). f: float64 (B, K), each
+    class's mean F over all images, as published (1 where an image has no boundary of the class).
+    f_present: the same over the images in which the class has a true boundary. images: int64 (K,),
+    the number of images that have the class. pixels: (lowest, highest) tolerance in pixels of each
+    bound.
     """
 
     protocol: SegProtocol
@@ -176,7 +179,7 @@ def score_images(counts: Sequence[ImageCounts], protocol: SegProtocol) -> SegSco
 
 
 def image_quality(images: Sequence[ImageCounts]) -> np.ndarray:
-    """The mIoU of each image over the classes that occur in it, true or predicted: float64 (images,)."""
+    """The mIoU of each image over the classes in it, true or predicted: float64 (images,)."""
     return np.array([mean_iou(each.confusion) for each in images])
 
 

@@ -1,8 +1,9 @@
-"""The submission to Cityscapes' server for pixel-level semantic labelling: a zip of label maps in label ids.
+"""The submission to Cityscapes' server for semantic labelling: a zip of label maps in label ids.
 
-Its rules, from `cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling`: for each test image
-<city>_<sequence>_<frame> exactly one file whose name begins so and ends in .png, in any folder; as large as the image;
-each pixel a label id (not a train id). We name the file <city>_<sequence>_<frame>.png.
+The server's rules, from `cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling`: for each
+test image <city>_<sequence>_<frame> exactly one file whose name begins so and ends in .png, in any
+folder; as large as the image; each pixel a label id (not a train id). We name the file
+<city>_<sequence>_<frame>.png.
 """
 
 import zipfile
@@ -35,7 +36,10 @@ def label_id_table() -> np.ndarray:
 
 
 def require_submittable(dataset: Dataset, folder: Path) -> None:
-    """InputError unless `dataset` has Cityscapes' classes, its whole test split, and `folder` is empty."""
+    """Raise InputError unless `dataset` can be submitted and no files would be overwritten.
+
+    It must have Cityscapes' classes, and all images if it is Cityscapes' test split.
+    """
     if not isinstance(dataset, Cityscapes):
         raise InputError(f"--submit is for Cityscapes' server; the data set is {dataset.name}")
     if dataset.name == "cityscapes" and dataset.split == "test" and len(dataset) != TEST_IMAGES:
@@ -50,7 +54,7 @@ def require_submittable(dataset: Dataset, folder: Path) -> None:
 
 
 def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ranks: Ranks) -> Path:
-    """Predict each image of `dataset`, on all ranks; check and zip on the main one. Returns the zip's path.
+    """Predict each image of `dataset` on all ranks; check and zip on the main one; return the zip.
 
     Args:
         dataset: Cityscapes' test split, or another split of a data set with its classes.
@@ -59,7 +63,8 @@ def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ran
         ranks: Each rank predicts its share of the images.
     """
     require_submittable(dataset, folder)
-    # Nobody writes before all have looked: a rank's first file would look like an old submission to a slower rank.
+    # Nobody writes before all have looked: a rank's first file would look like an old submission to
+    # a slower rank.
     gather_objects(None, ranks)
     mine = predictions.names[ranks.rank :: ranks.world]
     for name in tqdm(mine, unit="image", disable=not ranks.is_main):
@@ -85,7 +90,10 @@ def write_label_ids(folder: Path, name: str, train_ids: np.ndarray) -> Path:
 
 
 def check_submission(folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
-    """Raise InputError for what the server would refuse, or score as wrong. sizes: image's name -> (H, W)."""
+    """Raise InputError for what the server would refuse, or score as wrong.
+
+    sizes: image's name -> (H, W).
+    """
     by_name: dict[str, list[Path]] = {name: [] for name in sizes}
     unknown = []
     for path in sorted(folder.rglob("*.png")):

@@ -43,7 +43,8 @@ def seg_table_rows(scores: SegScores) -> list[tuple[str, ...]]:
 def bound_rows(scores: SegScores) -> list[tuple[str, str, str, str]]:
     """Header and a row per tolerance: as given, in pixels, and its mean F.
 
-    The mean stands there twice: as published, and over the images in which a class has a true boundary.
+    The mean stands there twice: as published, and over the images in which a class has a true
+    boundary.
     """
     rows = [("tolerance", "pixels", "mean F as published", "mean F where the class is present")]
     for bound, pixels, f, present in zip(
@@ -66,7 +67,7 @@ def format_scores(scores: SegScores) -> str:
 
 
 def write_seg_csv(folder: Path, scores: SegScores) -> None:
-    """Write `scores.csv`, a row per class, and `confusion.csv`, a row per true class. Fractions and pixels."""
+    """Write `scores.csv` and `confusion.csv`, each a row per class; in fractions and pixels."""
     classes, bounds = scores.protocol.classes, scores.protocol.bounds
     names = [f"boundary_f_{bound:g}" for bound in bounds]
     names += [f"boundary_f_present_{bound:g}" for bound in bounds]
