@@ -73,10 +73,20 @@ def facts(values: Mapping[str, object]) -> str:
     """Names and values, as a list that wraps."""
     pairs = []
     for name, value in values.items():
-        shown = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-        name = name.replace("_", " ")
+        name, shown = name.replace("_", " "), _in_words(value)
         pairs.append(f"<div><dt>{escape(name)}</dt><dd>{escape(shown)}</dd></div>")
     return f"<dl>{''.join(pairs)}</dl>"
+
+
+def _in_words(value: object) -> str:
+    """A plain value as a reader who does not know Python expects it."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", False: "no", True: "yes"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple | list):
+        return " ".join(map(_in_words, value))
+    return str(value)
 
 
 def cards(pairs: Sequence[tuple[str, str]]) -> str:
@@ -129,7 +139,7 @@ def _cell(column: int, text: str, color: str, bar: bool) -> str:
 
 def plain_table(rows: Sequence[Sequence[str]]) -> str:
     """A small table that does not sort; the first row is its header."""
-    head = "".join(f"<td><b>{escape(cell)}</b></td>" for cell in rows[0])
+    head = "".join(f"<th scope=col>{escape(cell)}</th>" for cell in rows[0])
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows[1:]
     )
@@ -196,7 +206,7 @@ def image_row(
         columns: Number of images beside each other; 0 = as many as fit.
     """
     shown = "".join(
-        f'<figure><img alt="{escape(caption)} of {escape(title)}" src="{embed(image)}">'
+        f'<figure><img alt="{escape(title)}; {escape(caption)}" src="{embed(image)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for caption, image in images
         if image is not None
