@@ -61,7 +61,7 @@ def _squared_distance(gt: np.ndarray, grid: Grid) -> np.ndarray:
     """Squared distance to the nearest true pixel, int64 per bit of the grid; 0 if there is none."""
     flat = np.zeros(grid.words * 64, np.int64)
     if gt.any():
-        distance = ndimage.distance_transform_edt(~gt)
+        distance = np.asarray(ndimage.distance_transform_edt(~gt))
         # One word precedes the first row and one follows the last.
         rows = flat[64:-64].reshape(grid.rows, grid.stride)
         inner = rows[grid.pad : grid.pad + grid.height, grid.pad : grid.pad + grid.width]

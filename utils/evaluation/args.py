@@ -15,7 +15,7 @@ from utils.inference.args import add_network_flags
 TASKS = ("edge", "seg")
 
 
-def score_parser(description: str) -> argparse.ArgumentParser:
+def score_parser(description: str | None) -> argparse.ArgumentParser:
     """The flags of `test.py`, in groups."""
     parser = argparse.ArgumentParser(
         prog="test.py",
@@ -132,7 +132,9 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pictures", type=size, default=3, metavar="N", help=text)
 
 
-def parse_score_args(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_score_args(
+    description: str | None, argv: Sequence[str] | None = None
+) -> argparse.Namespace:
     """The command line, with the defaults that follow from other flags.
 
     Flags that contradict each other end the program with status 2, as argparse does it.

@@ -139,7 +139,8 @@ def boundary_iou_counts(
         boundary_region(np.where(ignored, np.uint8(IGNORE), ids), distance) for ids in (pred, label)
     ]
     # "Outside of all regions" becomes class K, so that the confusion matrix counts all pixels.
-    counts = confusion(*(np.minimum(ids, num_classes) for ids in regions), num_classes + 1)
+    pred, label = (np.minimum(ids, num_classes) for ids in regions)
+    counts = confusion(pred, label, num_classes + 1)
     hits = np.diagonal(counts)
     return np.stack([hits, counts.sum(axis=0) + counts.sum(axis=1) - hits], axis=1)[:num_classes]
 

@@ -54,7 +54,9 @@ class DatasetTruth:
     def size(self, index: int) -> tuple[int, int]:
         """(h, w) of the ground truth, from the header of the image or label."""
         record = self.dataset.records[index]
-        height, width = image_size(record.image or record.label)
+        path = record.image or record.label
+        assert path is not None  # every record has a label, see __init__
+        height, width = image_size(path)
         # Rounded up, as the data sets' `edge_truth` does.
         return ceil(height * self.protocol.scale), ceil(width * self.protocol.scale)
 

@@ -23,33 +23,38 @@ from data.errors import InputError
 from data.image_io import read_image, read_index
 from utils.evaluation.file_names import keyed_files
 
+PNG_GREY = 0  # the colour type in a PNG's header
+
 
 class PredictionFolder:
-    """The predictions below `root`. `num_classes` None: as many as the files have."""
+    """The predictions below `root`. num_classes: K; None: as many as the files have."""
+
+    num_classes: int
 
     def __init__(self, root: str | Path, num_classes: int | None = None) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise FileNotFoundError(f"no such folder of predictions: {self.root}")
-        if (self.root / "prob").is_dir():  # the folder that predict.py was told to write to
+        if (self.root / "prob").is_dir():  # the --out of a predict.py --save-prob
             self.root = self.root / "prob"
         self.class_folders = _class_folders(self.root)
         self.layout, self.files = _find_layout(self.root, self.class_folders)
         found = self._count_classes()
-        self.num_classes = num_classes or found
-        if self.num_classes is None:
+        if num_classes is None and found is None:
             raise InputError(
                 f"{self.root}: 24-bit edge images do not say how many classes they hold; "
                 "add --num-classes"
             )
-        if found is not None and found != self.num_classes:
+        if None not in (num_classes, found) and num_classes != found:
             raise InputError(
                 f"{self.root} has predictions of {found} classes ({self.layout}), "
-                f"the ground truth has {self.num_classes}"
+                f"the ground truth has {num_classes}"
             )
+        self.num_classes = num_classes or found or 0
 
     @property
     def names(self) -> list[str]:
+        """The names of all predictions, by which `paths`, `sizes` and `read` find them."""
         return sorted(self.files)
 
     def paths(self, key: str) -> list[Path]:
@@ -59,13 +64,14 @@ class PredictionFolder:
         return [self.files[key]]
 
     def missing(self, key: str) -> list[Path]:
+        """The files of one prediction that are not there."""
         return [path for path in self.paths(key) if not path.is_file()]
 
     def sizes(self, key: str) -> set[tuple[int, int]]:
         """The sizes (h, w) of a prediction's files, from their headers."""
         if self.layout == "arrays":
-            shape = _array_shape(self.files[key])
-            return {shape[1:] if shape[0] == self.num_classes else shape[:2]}
+            first, second, third = _array_shape(self.files[key])
+            return {(second, third) if first == self.num_classes else (first, second)}
         return {_png_header(path)[0] for path in self.paths(key)}
 
     def read(self, key: str) -> Iterator[np.ndarray]:
@@ -120,13 +126,16 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _find_layout(root: Path, class_folders: list[Path]) -> tuple[str, dict[str, Path]]:
+    """(name of the layout, a file of each prediction by name); see the head of this module."""
     if class_folders:
         keyed = [keyed_files(folder, ".png") for folder in class_folders]
         layout, files = "class folders", {key: path for each in keyed for key, path in each.items()}
-    elif files := keyed_files(root, ".npz", ".npy"):
-        layout = "arrays"
-    elif files := keyed_files(root, ".png"):
-        layout = "grey images" if _png_header(next(iter(files.values())))[1] == 0 else "edge images"
+    elif arrays := keyed_files(root, ".npz", ".npy"):
+        layout, files = "arrays", arrays
+    else:
+        files = keyed_files(root, ".png")
+        is_grey = bool(files) and _png_header(next(iter(files.values())))[1] == PNG_GREY
+        layout = "grey images" if is_grey else "edge images"
     if not files:
         raise InputError(
             f"{root}: found no predictions; expected class_001/NAME.png …, NAME.npz, NAME.npy "
@@ -145,8 +154,8 @@ def _png_header(path: Path) -> tuple[tuple[int, int], int]:
     return (height, width), header[25]
 
 
-def _array_shape(path: Path) -> tuple[int, ...]:
-    """The shape of the array in an .npy or .npz file, from its header."""
+def _array_shape(path: Path) -> tuple[int, int, int]:
+    """The shape of the array in an .npy or .npz file, from its header, without reading the rest."""
     with _opened(path) as array_file:
         version = np.lib.format.read_magic(array_file)
         read_header = (
@@ -159,7 +168,8 @@ def _array_shape(path: Path) -> tuple[int, ...]:
         raise InputError(
             f"{path}: found an array of shape {shape}; expected (classes, height, width)"
         )
-    return shape
+    first, second, third = shape
+    return first, second, third
 
 
 @contextlib.contextmanager

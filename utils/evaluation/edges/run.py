@@ -22,12 +22,10 @@ computed).
 """
 
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from data.files import write_aside
 from utils.distributed.environment import Ranks
@@ -37,6 +35,7 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 from utils.evaluation.edges.scores import ModeScores
 from utils.evaluation.edges.tables import write_edge_csv
 from utils.evaluation.edges.workers import count_each
+from utils.evaluation.progress import progress
 
 
 def count_edge_images(
@@ -64,27 +63,15 @@ def count_edge_images(
     remaining = [i for i in mine if i not in counts]
     if counts and ranks.is_main:
         print(f"resuming: {len(counts)} images were counted by an interrupted run")
-    # smoothing 0: the time left follows from the mean over all images so far, not from the last
-    # few. In a log file, one line a minute.
-    pace = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60}
-    bar = tqdm(
-        total=len(mine),
-        initial=len(counts),
-        unit="image",
-        smoothing=0,
-        disable=not ranks.is_main,
-        **pace,
-    )
-    with bar:
-        for index, counted in count_each(counter, remaining, workers, predict):
-            counts[index] = counted
-            bar.update()
+    results = count_each(counter, remaining, workers, predict)
+    shown = progress(results, total=len(mine), initial=len(counts), show=ranks.is_main)
+    counts |= dict(shown)
     everyone = {i: c for part in gather_objects(counts, ranks) for i, c in part.items()}
     return np.stack([everyone[i] for i in indices])
 
 
 def metrics_document(
-    scores: Sequence[ModeScores], protocol: EdgeProtocol, source: dict[str, object]
+    scores: Sequence[ModeScores], protocol: EdgeProtocol, source: Mapping[str, object]
 ) -> dict[str, object]:
     """The contents of `metrics.json`."""
     return {
@@ -100,7 +87,7 @@ def write_edge_results(
     scores: Sequence[ModeScores],
     counts: np.ndarray,
     protocol: EdgeProtocol,
-    origin: dict[str, object],
+    origin: Mapping[str, object],
     names: Sequence[str],
 ) -> None:
     """Write `metrics.json`, the CSV files and `counts.npz`, each whole or not at all.

@@ -63,6 +63,7 @@ def write_edge_csv(folder: Path, scores: Sequence[ModeScores], protocol: EdgePro
             shown = [repr(float(v)) if each.counted else "" for v in figures]
             rest = (each.images, each.true_pixels, each.status, protocol.describe())
             rows.append([mode.mode, each.name, *shown, *rest])
-            points += [[mode.mode, each.name, *map(float, point)] for point in summary.curve]
+            for point in summary.curve:
+                points.append([mode.mode, each.name, *map(float, point)])
     write_csv_rows(folder / "scores.csv", [SCORE_COLUMNS, *rows])
     write_csv_rows(folder / "curves.csv", [CURVE_COLUMNS, *points])

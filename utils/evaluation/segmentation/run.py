@@ -24,19 +24,18 @@ All figures are fractions, not percent; null where there is nothing to score. Be
 """
 
 import json
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from data.errors import InputError
 from data.files import write_aside
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
+from utils.evaluation.progress import progress
 from utils.evaluation.segmentation.label_maps import LabelMaps, NetworkLabels
 from utils.evaluation.segmentation.scores import (
     ImageCounts,
@@ -81,11 +80,7 @@ def count_label_maps(
             else:
                 yield lambda name=name: count(name, lambda: predictions.load(matches[name]))
 
-    # In a log file, one line a minute.
-    pace = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60}
-    results = tqdm(
-        _run(jobs(), workers), total=len(mine), unit="image", disable=not ranks.is_main, **pace
-    )
+    results = progress(_run(jobs(), workers), total=len(mine), show=ranks.is_main)
     counted = dict(zip(mine, results, strict=True))
     everyone = {
         name: counts for part in gather_objects(counted, ranks) for name, counts in part.items()

@@ -158,8 +158,9 @@ class SegScores:
 
 def score_images(counts: Sequence[ImageCounts], protocol: SegProtocol) -> SegScores:
     """The scores from the counts of all images, at least one."""
-    total = np.sum([each.confusion for each in counts], axis=0, dtype=np.int64)
-    region = np.sum([each.region for each in counts], axis=0, dtype=np.int64)
+    confusions = np.stack([each.confusion for each in counts])  # (images, K, K + 1)
+    total = confusions.sum(axis=0, dtype=np.int64)
+    region = np.stack([each.region for each in counts]).sum(axis=0, dtype=np.int64)
     boundary = np.stack([each.boundary for each in counts])  # (images, B, K, 4)
     f = boundary_f_measure(boundary)
     present = boundary[..., TRUE] > 0
@@ -173,7 +174,7 @@ def score_images(counts: Sequence[ImageCounts], protocol: SegProtocol) -> SegSco
         boundary_iou=np.where(region[:, 1] > 0, region[:, 0] / np.maximum(region[:, 1], 1), np.nan),
         f=f.mean(axis=0),
         f_present=np.where(found > 0, (f * present).sum(axis=0) / np.maximum(found, 1), np.nan),
-        images=np.sum([each.confusion.sum(axis=1) > 0 for each in counts], axis=0, dtype=np.int64),
+        images=confusions.any(axis=2).sum(axis=0),
         pixels=tuple((float(min(each)), float(max(each))) for each in pixels),
     )
 

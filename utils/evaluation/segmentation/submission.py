@@ -71,8 +71,8 @@ def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ran
         write_label_ids(folder, name, predictions.load(name))
     gather_objects(None, ranks)
     if ranks.is_main:
-        sizes = {record.name: image_size(record.image) for record in dataset.records}
-        check_submission(folder, sizes)
+        images = {record.name: record.image for record in dataset.records}
+        check_submission(folder, {name: image_size(path) for name, path in images.items() if path})
         zip_submission(folder, predictions.names)
     return zip_path(folder)
 

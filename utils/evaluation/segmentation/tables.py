@@ -30,7 +30,8 @@ def seg_table_rows(scores: SegScores) -> list[tuple[str, ...]]:
     """Header, a row per class and the means, as text; figures in percent."""
     shown = shown_bounds(scores)
     names = [f"F {bound_name(scores.protocol.bounds[i], scores.pixels[i])}" for i in shown]
-    rows = [("class", "IoU", "accuracy", *names, "boundary IoU", "images", "note")]
+    header = ("class", "IoU", "accuracy", *names, "boundary IoU", "images", "note")
+    rows: list[tuple[str, ...]] = [header]
     for k, name in enumerate(scores.protocol.classes):
         figures = (scores.iou[k], scores.accuracy[k], *scores.f[shown, k], scores.boundary_iou[k])
         note = "" if scores.confusion[k].any() else NO_TRUTH
