@@ -59,7 +59,7 @@ def loop_boundary(mask: np.ndarray) -> np.ndarray:
 
 
 def count_near(edge: np.ndarray, others: np.ndarray, radius: float) -> int:
-    """The number of pixels of `edge` with one of `others`, which are not empty, within the radius."""
+    """The number of pixels of `edge` with one of `others` within the radius; neither is empty."""
     return np.count_nonzero(distance_transform_edt(~others)[edge] <= radius)
 
 
