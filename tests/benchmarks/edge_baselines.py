@@ -1,13 +1,12 @@
-"""Two baselines that any edge net must beat, as prediction files for `test.py --task edge --predictions`.
+"""Two baselines that any edge net must beat, as prediction files for `test.py --predictions`.
 
-    python tests/benchmarks/edge_baselines.py --data-root datasets/CamVid --base-size 240 --out baselines
-    python test.py --task edge --predictions baselines/prior --dataset camvid --data-root datasets/CamVid --split test
-    python test.py --task edge --predictions baselines/sobel --dataset camvid --data-root datasets/CamVid --split test
+    data="--data-root datasets/CamVid"
+    python tests/benchmarks/edge_baselines.py $data --base-size 240 --out baselines
+    python test.py --predictions baselines/prior --dataset camvid $data --split test
+    python test.py --predictions baselines/sobel --dataset camvid $data --split test
 
-prior: where edges of the class lie in the training images, the same prediction for every image: mean of the
-training edge maps (radius 2, at the size of the predictions), divided by its largest value per class.
-sobel: the image's gradient times that prior. The gradient is the length of the Sobel vector (3x3, largest over the
-channels), divided by its 99.5th percentile in the image and cut off at 1, so that no single hard edge sets the scale.
+prior: where edges of the class lie in the training images, the same prediction for every image.
+sobel: the image's gradient times that prior.
 """
 
 import argparse
@@ -19,9 +18,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[2])
-)  # the repository is run from its root, never installed
+# The repository is run from its root, never installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data import DATASETS, build_dataset
 from data.base import Dataset
@@ -82,9 +80,13 @@ def main(args: argparse.Namespace) -> None:
 
 
 def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
-    """float32 (K, h, w): how often each pixel is an edge of the class; the likeliest pixel of each class has 1.
+    """float32 (K, h, w): how often each pixel is an edge of the class; the largest value is 1.
 
-    Maps of other sizes than the first are resized to it.
+    The edges are those for training (radius 2). Maps of another size than the first are resized.
+
+    Args:
+        dataset: The training images.
+        base_size: Long side of the labels, and so of the predictions; 0: as on disk.
     """
     total, size = None, None
     for record in tqdm(dataset.records, unit="label", disable=None):
@@ -104,7 +106,11 @@ def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
 
 
 def gradient(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> float32 (H, W) in 0..1: length of the Sobel vector, largest over the channels."""
+    """uint8 (H, W, 3) -> float32 (H, W) in 0..1: length of the 3x3 Sobel vector.
+
+    The largest over the channels, divided by its 99.5th percentile in the image and limited to 1,
+    so that no single hard edge sets the scale.
+    """
     channels = image.astype(np.float32)
     length = np.hypot(
         cv2.Sobel(channels, cv2.CV_32F, 1, 0), cv2.Sobel(channels, cv2.CV_32F, 0, 1)
