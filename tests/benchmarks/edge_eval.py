@@ -9,10 +9,6 @@ disturbs them less than the clock. scikit-image is timed in the same run, "publi
 are the figures of golden/edges/README.md, section 6.
 """
 
-# The published figures were measured once on a machine of the same kind by whoever made the golden
-# data: pyEdgeEval's thinning plus the published C++ matcher. Which ten thresholds "raw 0.02" had is
-# not on record; ours are 1/11 to 10/11.
-
 import argparse
 import resource
 import sys
@@ -36,6 +32,9 @@ from utils.edge_metrics import default_thresholds, evaluate_both, evaluate_image
 
 BIG = "golden/edges/eval_big"
 NAME = "0016E5_08005_1024x512"
+# The published figures were measured once on a machine of the same kind by whoever made the golden
+# data: pyEdgeEval's thinning plus the published C++ matcher. Which ten thresholds "raw 0.02" had is
+# not on record; ours are 1/11 to 10/11.
 PUBLISHED = {  # (class, mode, max_dist): seconds of thinning, of matching, thresholds
     (1, "thin", "0.0035"): (2.65, 5.1, 99),
     (1, "thin", "0.02"): (2.58, 11.9, 99),

@@ -158,7 +158,7 @@ def test_several_annotators(tmp_path, rng):
 
 
 class OneSquare(Dataset):
-    """One image of 40x40 with a square of class 0; the truth is the square's border."""
+    """One image of 40x40 with a square of class 0; its ground truth is the border."""
 
     name, classes, palette = "square", ("square", "nothing"), np.zeros((2, 3), np.uint8)
 

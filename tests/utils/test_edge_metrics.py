@@ -381,8 +381,8 @@ def read_case(
     )
 
 
-# The matcher behind the published figures is random. These are the largest effects of exact matching
-# on them by golden/edges/README.md, unrounded.
+# The matcher behind the published figures is random. These are the largest effects of exact
+# matching on them by golden/edges/README.md, unrounded.
 NOISE = {"ODS_F": 0.00225, "OIS_F": 0.00295, "AP": 0.01275}
 
 

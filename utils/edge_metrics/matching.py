@@ -10,6 +10,12 @@ function's own file, and it does not notice another order of a named tuple's fie
 functions that call each other, and the tuples that they take, stay together.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+
+from data.thinning import WORD, Grid, compiled
+
 # Both maps are bits packed by `data.thinning.Grid`, padded by the radius. The graph is never built:
 # the neighbours of a pixel are a few words of the other map. From each unmatched pixel (root) a
 # breadth-first search looks for an augmenting path: to a neighbour, from there to its partner, and
@@ -22,12 +28,6 @@ functions that call each other, and the tuples that they take, stay together.
 # - Nearly all paths are short. Once the successful searches have seen PATIENCE times as many pixels
 #   as there are, the roots that are left ("hard") are matched together in phases, many paths per
 #   search (after Hopcroft & Karp 1973, but measured from the far end).
-
-from typing import NamedTuple
-
-import numpy as np
-
-from data.thinning import WORD, Grid, compiled
 
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 ONE = np.uint64(1)

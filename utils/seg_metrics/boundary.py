@@ -7,15 +7,6 @@ segmentation", CVPR 2016; per class as in Takikawa et al., "Gated-SCNN", ICCV 20
 Boundary IoU: Cheng et al., CVPR 2021.
 """
 
-# Boundary F. A pixel is on the boundary of class k if it differs in "is k" from its right, lower or
-# lower right neighbour. A boundary pixel is matched if the other map has a boundary pixel of the
-# class within the tolerance; many may share one. As published:
-# - ignored pixels are no class in both maps, so that both have the same boundary round them;
-# - F is 1 where both maps lack a boundary of the class, which raises the mean of rare classes;
-# - the score of a class is the mean of F over images. Boundary IoU. The IoU of the pixels of each
-#   class that lie within `distance` of its contour (chessboard distance, as in the authors' code)
-#   or of the image's border, counted over the data set.
-
 import math
 from collections.abc import Sequence
 
@@ -26,6 +17,16 @@ from numba import njit
 from data.image_io import IGNORE
 from utils.seg_metrics.iou import confusion
 from utils.seg_metrics.maps import as_pair
+
+# Boundary F. A pixel is on the boundary of class k if it differs in "is k" from its right, lower or
+# lower right neighbour. A boundary pixel is matched if the other map has a boundary pixel of the
+# class within the tolerance; many may share one. As published:
+# - ignored pixels are no class in both maps, so that both have the same boundary around them;
+# - F is 1 where both maps lack a boundary of the class, which raises the mean of rare classes;
+# - the score of a class is the mean of F over images.
+#
+# Boundary IoU. The IoU of the pixels of each class that are within `distance` of its contour or of
+# the image's border (chessboard distance, as in the authors' code), counted over the data set.
 
 # Fractions of the diagonal; 2, 5, 9 and 12 px at 2048x1024.
 PUBLISHED_BOUNDS = (0.0005, 0.001875, 0.00375, 0.005)

@@ -37,9 +37,8 @@ def count_edge_image(
     leaves out has only zeros, which count nowhere.
 
     Args:
-        scores: (h, w) for each class in turn, of any size with the ground truth's aspect ratio;
-        another size is
-            resized bicubically. uint8, uint16 or float, see `as_probability`.
+        scores: (h, w) for each class in turn, uint8, uint16 or float, see `as_probability`. Of any
+            size with the ground truth's aspect ratio: another size is resized bicubically.
         ground_truth: Has edges for each of the protocol's modes.
         protocol: How the two are compared.
     """
