@@ -25,15 +25,20 @@ from data.errors import InputError, run
 from utils.distributed.environment import Ranks
 from utils.distributed.group import own_device, process_group
 from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
-from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, Truth
-from utils.evaluation.edges.image_counts import ImageCounter, fingerprint
+from utils.evaluation.class_names import class_names
+from utils.evaluation.edges.counter import ImageCounter
+from utils.evaluation.edges.examples import edge_example_loader
+from utils.evaluation.edges.ground_truth import DatasetTruth, EdgeGroundTruth, FolderTruth
+from utils.evaluation.edges.partial import ResumableCounter, fingerprint
 from utils.evaluation.edges.predictions import PredictionFolder
-from utils.evaluation.edges.protocols import Protocol
-from utils.evaluation.edges.report import write_report
-from utils.evaluation.edges.run import count_images, write_results
-from utils.evaluation.edges.scores import format_table, score_modes
-from utils.evaluation.edges.sources import FileSource, NetworkSource, class_names, shower
+from utils.evaluation.edges.protocols import EdgeProtocol
+from utils.evaluation.edges.report import write_edge_report
+from utils.evaluation.edges.run import count_edge_images, write_edge_results
+from utils.evaluation.edges.scores import score_modes
+from utils.evaluation.edges.sources import FileSource, NetworkSource
+from utils.evaluation.edges.tables import format_table
 from utils.evaluation.inputs import declared_classes, open_dataset, require_same_classes
+from utils.evaluation.segmentation.examples import seg_example_loader
 from utils.evaluation.segmentation.label_maps import (
     DatasetLabels,
     FolderLabels,
@@ -41,10 +46,8 @@ from utils.evaluation.segmentation.label_maps import (
     NetworkLabels,
     match_maps,
 )
-from utils.evaluation.segmentation.report import write_report as write_seg_report
-from utils.evaluation.segmentation.run import count_images as count_label_maps
-from utils.evaluation.segmentation.run import shower as label_shower
-from utils.evaluation.segmentation.run import write_results as write_seg_results
+from utils.evaluation.segmentation.report import write_seg_report
+from utils.evaluation.segmentation.run import count_label_maps, write_seg_results
 from utils.evaluation.segmentation.scores import SegProtocol, image_quality, score_images
 from utils.evaluation.segmentation.submission import write_submission
 from utils.evaluation.segmentation.tables import format_scores
@@ -82,34 +85,32 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
         print(protocol.describe())
     dataset = open_images(args, name)
     source, truth = open_edges(args, predictor, dataset, name, protocol, ranks)
-    counter = ImageCounter(
-        truth,
-        protocol,
+    counter = ResumableCounter(
+        ImageCounter(truth, protocol, source.files),
         fingerprint(source.identity, truth.origin),
         args.out / "partial",
-        source.files,
     )
     predict = source.scores if isinstance(source, NetworkSource) else None
-    counts = count_images(counter, source.indices, args.workers, ranks, predict=predict)
+    counts = count_edge_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
         names, palette = class_names(info, name, counts.shape[2])
         scores = score_modes(counts, names, protocol)
         origin: dict[str, object] = {**source.origin, **truth.origin, "images": len(counts)}
         for mode in scores:
             print(f"\n{mode.mode}\n{format_table(mode)}")
-        write_results(
+        write_edge_results(
             args.out, scores, counts, protocol, origin, [truth.names[i] for i in source.indices]
         )
         if args.report:
-            show = shower(source, truth, dataset)
-            write_report(
+            load_example = edge_example_loader(source, truth, dataset)
+            write_edge_report(
                 args.out,
                 scores,
                 counts,
                 protocol,
                 origin,
                 palette,
-                show=show,
+                load_example=load_example,
                 images=args.pictures,
             )
         counter.forget()
@@ -141,9 +142,15 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
         write_seg_results(args.out, scores, source)
         if args.report:
             quality = image_quality(list(counts.values()))
-            show = label_shower(truth, predictions, matches, dataset)
+            load_example = seg_example_loader(truth, predictions, matches, dataset)
             write_seg_report(
-                args.out, scores, quality, source, palette, show=show, images=args.pictures
+                args.out,
+                scores,
+                quality,
+                source,
+                palette,
+                load_example=load_example,
+                images=args.pictures,
             )
         print(f"\nscores: {args.out}")
 
@@ -181,9 +188,9 @@ def open_edges(
     predictor: Predictor | None,
     dataset: Dataset | None,
     name: str,
-    protocol: Protocol,
+    protocol: EdgeProtocol,
     ranks: Ranks,
-) -> tuple[NetworkSource | FileSource, Truth]:
+) -> tuple[NetworkSource | FileSource, EdgeGroundTruth]:
     """The scores of edges, from the network or from files, and the ground truth.
 
     name: of the data set, "" if there is none.
@@ -200,8 +207,8 @@ def open_edges(
 
 
 def open_truth(
-    args: argparse.Namespace, dataset: Dataset | None, protocol: Protocol, num_classes: int
-) -> Truth:
+    args: argparse.Namespace, dataset: Dataset | None, protocol: EdgeProtocol, num_classes: int
+) -> EdgeGroundTruth:
     """The true edges: files, or what the data set makes of its labels."""
     if args.labels:
         return FolderTruth(args.labels, protocol, num_classes)

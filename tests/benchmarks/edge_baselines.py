@@ -1,12 +1,12 @@
 """Two baselines that any edge net must beat, as prediction files for `test.py --predictions`.
 
-    python tests/benchmarks/edge_baselines.py --data-root datasets/CamVid --out baselines
+    data="--data-root datasets/CamVid"
+    python tests/benchmarks/edge_baselines.py $data --base-size 240 --out baselines
+    python test.py --predictions baselines/prior --dataset camvid $data --split test
+    python test.py --predictions baselines/sobel --dataset camvid $data --split test
 
-prior: where edges of the class lie in the training images, the same for every image: the mean of
-the training edge maps (radius 2, at the size of the predictions) over its largest value per class.
-sobel: the image's gradient times that prior. The gradient is the length of the Sobel vector (3x3,
-largest over the channels) over its 99.5th percentile in the image, clipped at 1, so that no single
-hard edge sets the scale. docs/results.md has the commands that score them.
+prior: where edges of the class lie in the training images, the same prediction for every image.
+sobel: the image's gradient times that prior.
 """
 
 import argparse
@@ -18,16 +18,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[2])
-)  # the repository is run from its root, never installed
+# The repository is run from its root, never installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data import DATASETS, build_dataset
 from data.base import Dataset
 from data.edges import label_to_edges, resize_nearest, unpack
 from data.errors import run
 from data.image_io import write_png
-from utils.inference.predictor import quantize, resize_long_side
+from data.samples.transforms import resize_long_side
+from utils.inference.scores import quantize
 
 STRONGEST = 99.5  # percentile of the gradient that becomes 1
 
@@ -81,9 +81,13 @@ def main(args: argparse.Namespace) -> None:
 
 
 def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
-    """float32 (K, h, w): how often each pixel is an edge of the class, over the largest per class.
+    """float32 (K, h, w): how often each pixel is an edge of the class; the largest value is 1.
 
-    Maps of other sizes than the first are resized to it.
+    The edges are those for training (radius 2). Maps of another size than the first are resized.
+
+    Args:
+        dataset: The training images.
+        base_size: Long side of the labels, and so of the predictions; 0: as on disk.
     """
     total, size = None, None
     for record in tqdm(dataset.records, unit="label", disable=None):
@@ -103,7 +107,11 @@ def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
 
 
 def gradient(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> float32 (H, W) in 0..1: the largest Sobel vector over the channels."""
+    """uint8 (H, W, 3) -> float32 (H, W) in 0..1: length of the 3x3 Sobel vector.
+
+    The largest over the channels, divided by its 99.5th percentile in the image and limited to 1,
+    so that no single hard edge sets the scale.
+    """
     channels = image.astype(np.float32)
     length = np.hypot(
         cv2.Sobel(channels, cv2.CV_32F, 1, 0), cv2.Sobel(channels, cv2.CV_32F, 0, 1)

@@ -1,13 +1,12 @@
-"""How long the edge evaluation takes on one thread, beside the published matcher and scikit-image.
+"""Time of the edge evaluation on one thread, beside the published matcher and scikit-image.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/edge_eval.py --shared REFERENCE_DATA
-    OMP_NUM_THREADS=1 python tests/benchmarks/edge_eval.py --images 3 --hard   # more, harder maps
+    export OMP_NUM_THREADS=1
+    python tests/benchmarks/edge_eval.py                      # needs ../shared
+    python tests/benchmarks/edge_eval.py --images 3 --hard    # more images, hard maps
 
 Times are processor seconds of this process, the best of `--repeat` runs: other work on the machine
-disturbs them less than the clock. "published" are the figures in the reference data, section 6 of
-their README: pyEdgeEval's thinning plus the published C++ matcher, timed once on a machine of the
-same kind. They were NOT timed in this run; scikit-image's are. (Which ten thresholds "raw 0.02" had
-is not on record; ours are 1/11 to 10/11.)
+disturbs them less than the clock. scikit-image is timed in the same run, "published" is NOT: these
+are the figures of golden/edges/README.md, section 6.
 """
 
 import argparse
@@ -21,18 +20,21 @@ import cv2
 import numpy as np
 from skimage.morphology import thin as skimage_thin
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[2])
-)  # the repository is run from its root, never installed
+# The repository is run from its root, never installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data import build_dataset
-from data.edges import unpack
+from data.edges import decode_png, unpack
 from data.errors import InputError, run
+from data.image_io import read_image, read_index
 from data.thinning import thin
 from utils.edge_metrics import default_thresholds, evaluate_both, evaluate_image
 
 BIG = "golden/edges/eval_big"
 NAME = "0016E5_08005_1024x512"
+# The published figures were measured once on a machine of the same kind by whoever made the golden
+# data: pyEdgeEval's thinning plus the published C++ matcher. Which ten thresholds "raw 0.02" had is
+# not on record; ours are 1/11 to 10/11.
 PUBLISHED = {  # (class, mode, max_dist): seconds of thinning, of matching, thresholds
     (1, "thin", "0.0035"): (2.65, 5.1, 99),
     (1, "thin", "0.02"): (2.58, 11.9, 99),
@@ -69,6 +71,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    """Print all tables."""
     if not (args.shared / BIG).is_dir():
         raise InputError(
             f"{args.shared / BIG} is not there; point --shared at the folder of the reference data"
@@ -100,21 +103,17 @@ def seconds(work: Callable[[], object], repeat: int = 1) -> float:
 
 def read_truth(path: Path, class_number: int) -> np.ndarray:
     """One class (from 1) of a 24-bit edge PNG."""
-    return (
-        cv2.imread(str(path))[:, :, (class_number - 1) // 8] >> ((class_number - 1) % 8) & 1
-    ).astype(bool)
+    return decode_png(read_image(path)) >> np.uint32(class_number - 1) & np.uint32(1) != 0
 
 
 def read_big(shared: Path, number: int) -> np.ndarray:
-    return cv2.imread(
-        str(shared / BIG / f"{NAME}_pred_class{number:03d}.png"), cv2.IMREAD_UNCHANGED
-    )
+    """The stored scores of one class (from 1), uint16 (H, W)."""
+    return read_index(shared / BIG / f"{NAME}_pred_class{number:03d}.png")
 
 
 def report_thinning(shared: Path, repeat: int) -> None:
-    print(
-        "\nThinning, class 1 of eval_big, 1024x512\n threshold  pixels   ours ms  skimage ms  ratio"
-    )
+    print("\nThinning, class 1 of eval_big, 1024x512")
+    print(" threshold  pixels   ours ms  skimage ms  ratio")
     for threshold in (0.01, 0.05, 0.1, 0.3):
         mask = read_big(shared, 1) / 65536 >= threshold
         ours, theirs = (
@@ -127,10 +126,8 @@ def report_thinning(shared: Path, repeat: int) -> None:
 
 
 def report_big(shared: Path, repeat: int) -> None:
-    print(
-        "\neval_big, 1024x512, thinning and matching, seconds\n"
-        "class mode max_dist thresholds    ours  published  ratio"
-    )
+    print("\neval_big, 1024x512, thinning and matching, seconds")
+    print("class mode max_dist thresholds    ours  published  ratio")
     for (number, mode, max_dist), (thinning, matching, n) in PUBLISHED.items():
         score = read_big(shared, number)
         truth = read_truth(shared / BIG / f"{NAME}_eval_{mode}_inst.png", number)
@@ -148,15 +145,14 @@ def report_big(shared: Path, repeat: int) -> None:
 
 
 def report_sbd(shared: Path, repeat: int) -> None:
-    """The four classes with golden predictions, one of them absent.
+    """The four classes with golden predictions, of which class 7 is absent.
 
-    The other 16 of SBD's 20 are taken to cost what the absent one does.
+    The other 16 of SBD's 20 classes are taken to cost what the absent one does.
     """
-    folder, spent = shared / "golden/edges", {}
+    folder = shared / "golden/edges"
+    spent = {}
     for number in (5, 7, 9, 15):
-        score = cv2.imread(
-            str(folder / f"eval_sbd/2008_000051_pred_class{number:03d}.png"), cv2.IMREAD_UNCHANGED
-        )
+        score = read_index(folder / f"eval_sbd/2008_000051_pred_class{number:03d}.png")
         truths = [
             read_truth(folder / f"sbd_gt/2008_000051_eval_{mode}_inst.png", number)
             for mode in ("thin", "raw")
@@ -167,8 +163,8 @@ def report_sbd(shared: Path, repeat: int) -> None:
         )
     total = sum(spent.values()) + 16 * spent[7]
     print(
-        "\nSBD 2008_000051, thin and raw, max_dist 0.02: "
-        f"{sum(spent.values()):.3f} s for 4 classes, {total:.2f} s for 20 (bar: 1.5)"
+        f"\nSBD 2008_000051, thin and raw, max_dist 0.02: {sum(spent.values()):.3f} s for 4 "
+        f"classes, {total:.2f} s for 20 (bar: 1.5)"
     )
 
 
@@ -197,8 +193,8 @@ def report_cityscapes(shared: Path, images: int) -> None:
             ]
             print(
                 f"Cityscapes {dataset.records[index].name}, 1024x512, {len(scores)} classes, "
-                f"max_dist {max_dist}: thin {spent[0]:.2f} s + raw {spent[1]:.2f} s "
-                f"= {sum(spent):.2f} s (bar at 0.02: 10)"
+                f"max_dist {max_dist}: thin {spent[0]:.2f} s + raw {spent[1]:.2f} s = "
+                f"{sum(spent):.2f} s (bar at 0.02: 10)"
             )
 
 
@@ -228,15 +224,15 @@ def smooth_field(shape: tuple[int, int], sigma: float, rng: np.random.Generator)
 
 
 def report_hard() -> None:
-    """Far denser truth and far worse predictions than any data set has: nothing may blow up."""
+    """Far denser ground truth and far worse predictions than any data set has: no time explodes."""
     rng, shape = np.random.default_rng(0), (512, 1024)
     region = smooth_field(shape, 12, rng) > 0.5
     border = (region ^ np.roll(region, 1, axis=0)) | (region ^ np.roll(region, 1, axis=1))
     truth = cv2.dilate(border.astype(np.uint8), np.ones((3, 3))) > 0
     print(
-        f"\nHard maps, 1024x512, {truth.sum()} true pixels, 99 thresholds, max_dist 0.02, seconds\n"
-        "prediction          thin     raw"
+        f"\nHard maps, 1024x512, {truth.sum()} true pixels, 99 thresholds, max_dist 0.02, seconds"
     )
+    print("prediction          thin     raw")
     scores = {
         "white noise": rng.random(shape),
         "smooth noise": smooth_field(shape, 2, rng),

@@ -33,7 +33,7 @@ from data.image_io import read_index, write_png
 from data.scenes.layout import draw_scene
 from models import build_model
 from utils.checkpoint import ModelInfo
-from utils.evaluation.segmentation.scores import ImageCounts, SegProtocol, count_image
+from utils.evaluation.segmentation.scores import ImageCounts, SegProtocol, count_label_map
 from utils.inference.device import pick_device
 from utils.inference.options import InferenceOptions
 from utils.inference.predictor import Predictor
@@ -138,7 +138,7 @@ def report_scores(repeat: int) -> None:
 
 
 def count_files(pred: Path, truth: Path, protocol: SegProtocol) -> ImageCounts:
-    return count_image(read_index(pred), read_index(truth), protocol)
+    return count_label_map(read_index(pred), read_index(truth), protocol)
 
 
 def report_files(pairs: Sequence[tuple[np.ndarray, np.ndarray]], repeat: int) -> None:

@@ -1,83 +1,53 @@
 """test.py from the command line to the files, with a network of random weights on tiny images."""
 
-import json
-import os
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from helpers.evaluation import (
+    ROOT,
+    metrics_of,
+    save_random_network,
+    score,
+    score_command,
+    status_of_score,
+    write_predictions,
+)
 
-import predict
 from data import build_dataset
 from data.camvid import CamVid
 from data.edges import encode_png, evaluation_edges
 from data.image_io import read_index, write_png
-from models import build_model
-from utils.checkpoint import ModelInfo, save_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = runpy.run_path(str(ROOT / "test.py"))  # by path: `import test` is the standard library's
 FEW = ("--thresholds", 9, "--workers", 0, "--pictures", 1)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    return save_network(tmp_path_factory.mktemp("run") / "best.pth", 11)
+    return save_network(tmp_path_factory.mktemp("run") / "best.pth")
 
 
-def save_network(path: Path, num_classes: int) -> Path:
-    torch.manual_seed(0)
-    model = build_model("casenet", num_classes=num_classes, backbone="resnet18")
-    palette = CamVid.palette[:num_classes]
-    info = ModelInfo(
+def save_network(path: Path, num_classes: int | None = None) -> Path:
+    """CASENet for CamVid, or for its first classes."""
+    return save_random_network(
+        path,
         "casenet",
-        "resnet18",
-        num_classes,
         "edge",
-        CamVid.classes[:num_classes],
-        palette,
-        48,
-        "camvid",
+        CamVid,
+        trained_on="camvid",
+        num_classes=num_classes,
+        base_size=48,
     )
-    save_checkpoint(path, {"model": info.to_plain(), "weights": model.state_dict()})
-    return path
 
 
 @pytest.fixture(scope="module")
 def predicted(checkpoint, tiny_camvid, tmp_path_factory) -> Path:
     """The folder that predict.py --save-prob writes."""
     out = tmp_path_factory.mktemp("predicted")
-    flags = [
-        tiny_camvid / "val",
-        "--checkpoint",
-        checkpoint,
-        "--out",
-        out,
-        "--save-prob",
-        "--device",
-        "cpu",
-    ]
-    predict.main(predict.parse_args([str(flag) for flag in flags]))
+    write_predictions(tiny_camvid / "val", "--checkpoint", checkpoint, "--out", out, "--save-prob")
     return out
-
-
-def score(*flags: object) -> None:
-    SCRIPT["main"](SCRIPT["parse_args"]([str(flag) for flag in flags]))
-
-
-def command(
-    *flags: object, launcher: tuple[str, ...] = (sys.executable,)
-) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    line = [*launcher, str(ROOT / "test.py"), *(str(flag) for flag in flags)]
-    return subprocess.run(
-        line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
 
 
 def same_scores(first: Path, second: Path) -> bool:
@@ -89,37 +59,17 @@ def same_scores(first: Path, second: Path) -> bool:
 
 
 def test_a_network_is_scored(checkpoint, tiny_camvid, tmp_path, capsys):
-    score(
-        "--checkpoint",
-        checkpoint,
-        "--data-root",
-        tiny_camvid,
-        "--out",
-        tmp_path,
-        "--device",
-        "cpu",
-        *FEW,
-    )
+    network = ("--checkpoint", checkpoint, "--device", "cpu")
+    score(*network, "--data-root", tiny_camvid, "--out", tmp_path, *FEW)
     files = ["counts.npz", "curves.csv", "metrics.json", "report.html", "scores.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["protocol"]["modes"] == ["thin", "raw"]
-    assert (
-        metrics["protocol"]["max_dist"],
-        metrics["protocol"]["scale"],
-        metrics["protocol"]["thresholds"],
-    ) == (
-        0.02,
-        0.5,
-        9,
-    )
-    source = metrics["source"]
-    assert (source["dataset"], source["split"], source["images"], source["base_size"]) == (
-        "camvid",
-        "val",
-        4,
-        48,
-    )
+    metrics = metrics_of(tmp_path)
+    protocol, source = metrics["protocol"], metrics["source"]
+    assert protocol["modes"] == ["thin", "raw"]
+    knobs = (protocol["max_dist"], protocol["scale"], protocol["thresholds"])
+    assert knobs == (0.02, 0.5, 9)
+    assert (source["dataset"], source["split"], source["images"]) == ("camvid", "val", 4)
+    assert source["base_size"] == 48
     for mode in ("thin", "raw"):
         scores = metrics["scores"][mode]
         assert [each["name"] for each in scores["classes"]] == list(CamVid.classes)
@@ -135,18 +85,9 @@ def test_a_network_is_scored(checkpoint, tiny_camvid, tmp_path, capsys):
 
 
 def test_memory_files_and_labels_give_the_same_digits(checkpoint, tiny_camvid, predicted, tmp_path):
-    """The same predictions from the network and from predict.py's files; the same truth from the data set and from files."""
-    score(
-        "--checkpoint",
-        checkpoint,
-        "--data-root",
-        tiny_camvid,
-        "--out",
-        tmp_path / "a",
-        "--device",
-        "cpu",
-        *FEW,
-    )
+    """Predictions from the network or files, ground truth from the data set or files."""
+    network = ("--checkpoint", checkpoint, "--device", "cpu")
+    score(*network, "--data-root", tiny_camvid, "--out", tmp_path / "a", *FEW)
     truth = ("--dataset", "camvid", "--data-root", tiny_camvid)
     score("--task", "edge", "--predictions", predicted, *truth, "--out", tmp_path / "b", *FEW)
     dataset = build_dataset("camvid", tiny_camvid, "val")
@@ -155,15 +96,8 @@ def test_memory_files_and_labels_give_the_same_digits(checkpoint, tiny_camvid, p
         for mode in ("thin", "raw"):
             bits = evaluation_edges(label, num_classes=11, thin=mode == "thin")
             write_png(tmp_path / f"gt/gt_{mode}/inst/{record.name}.png", encode_png(bits))
-    score(
-        "--predictions",
-        predicted / "prob",
-        "--labels",
-        tmp_path / "gt",
-        "--out",
-        tmp_path / "c",
-        *FEW,
-    )
+    files = ("--predictions", predicted / "prob", "--labels", tmp_path / "gt")
+    score(*files, "--out", tmp_path / "c", *FEW)
     assert same_scores(tmp_path / "a", tmp_path / "b")
     counts = [np.load(tmp_path / run / "counts.npz")["counts"] for run in "ac"]
     assert np.array_equal(*counts)
@@ -173,29 +107,11 @@ def test_memory_files_and_labels_give_the_same_digits(checkpoint, tiny_camvid, p
 def test_flags_override_the_protocol(predicted, tiny_camvid, tmp_path):
     truth = ("--dataset", "camvid", "--data-root", tiny_camvid, "--no-report", "--workers", 0)
     knobs = (
-        "--protocol",
-        "seal",
-        "--thresholds",
-        5,
-        "--eval-scale",
-        1,
-        "--margin",
-        3,
-        "--no-raw",
-        "--skip-absent",
+        *("--protocol", "seal", "--thresholds", 5, "--eval-scale", 1, "--margin", 3),
+        *("--no-raw", "--skip-absent", "--ap", "last", "--no-instance"),
     )
-    score(
-        "--predictions",
-        predicted,
-        *truth,
-        *knobs,
-        "--out",
-        tmp_path,
-        "--ap",
-        "last",
-        "--no-instance",
-    )
-    protocol = json.loads((tmp_path / "metrics.json").read_text())["protocol"]
+    score("--predictions", predicted, *truth, *knobs, "--out", tmp_path)
+    protocol = metrics_of(tmp_path)["protocol"]
     assert protocol == {
         "name": "seal",
         "max_dist": 0.0035,
@@ -213,21 +129,21 @@ def test_flags_override_the_protocol(predicted, tiny_camvid, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_an_interrupted_run_goes_on(predicted, tiny_camvid, tmp_path, capsys):
-    """A torn file stops the run: status 2, one line. Mended, the run takes up what is counted and ends as an unbroken one."""
+def test_an_interrupted_run_resumes(predicted, tiny_camvid, tmp_path, capsys):
+    """A torn file stops the run: status 2, one line. Mended, the run ends as an unbroken one."""
     shutil.copytree(predicted / "prob", tmp_path / "prob")
     last = sorted((tmp_path / "prob/class_011").iterdir())[-1]
     whole = last.read_bytes()
     last.write_bytes(whole[:60])
     flags = ("--dataset", "camvid", "--data-root", tiny_camvid, *FEW)
     run = ("--predictions", tmp_path / "prob", *flags, "--out", tmp_path / "broken")
-    done = command(*run)
+    done = score_command(*run)
     assert done.returncode == 2
     assert done.stderr == f"error: {last}: the file is cut off; replace it\n"
     assert len(list((tmp_path / "broken/partial").iterdir())) == 3
     last.write_bytes(whole)
     score(*run)
-    assert "taking up 3 images" in capsys.readouterr().out
+    assert "resuming: 3 images" in capsys.readouterr().out
     assert not (tmp_path / "broken/partial").exists()
     score("--predictions", tmp_path / "prob", *flags, "--out", tmp_path / "unbroken")
     assert same_scores(tmp_path / "broken", tmp_path / "unbroken")
@@ -238,17 +154,10 @@ def test_allow_missing_says_so(predicted, tiny_camvid, tmp_path, capsys):
     name = sorted((tmp_path / "prob/class_001").iterdir())[0].name
     for folder in (tmp_path / "prob").iterdir():
         (folder / name).unlink()
-    flags = (
-        "--predictions",
-        tmp_path / "prob",
-        "--dataset",
-        "camvid",
-        "--data-root",
-        tiny_camvid,
-        *FEW,
-    )
+    truth = ("--dataset", "camvid", "--data-root", tiny_camvid)
+    flags = ("--predictions", tmp_path / "prob", *truth, *FEW)
     score(*flags, "--out", tmp_path / "out", "--allow-missing")
-    source = json.loads((tmp_path / "out/metrics.json").read_text())["source"]
+    source = metrics_of(tmp_path / "out")["source"]
     assert (source["images"], source["without_prediction"]) == (3, 1)
     assert "1 missing" in capsys.readouterr().err
 
@@ -275,10 +184,10 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, predicted, tiny_camvid, 
         ),
     ]
     for flags, words in cases:
-        assert SCRIPT["run"](lambda flags=flags: score(*flags)) == 2
-        told = capsys.readouterr().err.splitlines()
-        assert told[-1].startswith("error: ")
-        assert words in told[-1]
+        assert status_of_score(*flags) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("error: ")
+        assert words in last
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit) as stop:
         score("--predictions", predicted)
@@ -287,50 +196,23 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, predicted, tiny_camvid, 
 
 @pytest.mark.slow
 def test_two_ranks_score_what_one_does(checkpoint, tiny_camvid, tmp_path):
-    flags = (
-        "--checkpoint",
-        checkpoint,
-        "--data-root",
-        tiny_camvid,
-        "--device",
-        "cpu",
-        "--thresholds",
-        9,
-        "--pictures",
-        1,
-    )
+    network = ("--checkpoint", checkpoint, "--device", "cpu")
+    flags = (*network, "--data-root", tiny_camvid, "--thresholds", 9, "--pictures", 1)
     score(*flags, "--workers", 0, "--out", tmp_path / "one")
-    torchrun = (
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-    )
-    done = command(*flags, "--workers", 1, "--out", tmp_path / "two", launcher=torchrun)
+    done = score_command(*flags, "--workers", 1, "--out", tmp_path / "two", ranks=2)
     assert done.returncode == 0, done.stderr
     assert same_scores(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow
 def test_baselines_are_scored(tiny_camvid, tmp_path):
-    """The prior is 1 where the class's edge is likeliest; both baselines are files that test.py reads."""
+    """The prior is 1 where the class's edge is likeliest; test.py reads both baselines' files."""
     baselines = runpy.run_path(str(ROOT / "tests/benchmarks/edge_baselines.py"))
     flags = ["--data-root", tiny_camvid, "--base-size", 32, "--out", tmp_path]
     baselines["main"](baselines["parse_args"]([str(flag) for flag in flags]))
+    truth = ("--dataset", "camvid", "--data-root", tiny_camvid, "--split", "test")
     for name in ("prior", "sobel"):
-        score(
-            "--predictions",
-            tmp_path / name,
-            "--dataset",
-            "camvid",
-            "--data-root",
-            tiny_camvid,
-            "--split",
-            "test",
-            *FEW,
-        )
+        score("--predictions", tmp_path / name, *truth, *FEW)
         assert (tmp_path / f"{name}-scores/metrics.json").is_file()
     prior = [read_index(path) for path in sorted((tmp_path / "prior").rglob("test_000.png"))]
     sobel = [read_index(path) for path in sorted((tmp_path / "sobel").rglob("test_000.png"))]

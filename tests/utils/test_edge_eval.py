@@ -1,58 +1,52 @@
-"""The driver of the edge evaluation: protocols, files, resizing, counting over images, scores."""
+"""The edge evaluation: protocols, resizing, counting over images, scores."""
 
 import csv
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import scipy.io
-from scipy.sparse import csc_array
+from helpers.edge_files import SIZE, write_edge_files
 
 from data.base import Dataset, Record
-from data.edges import encode_png, label_to_edges, pack
+from data.edges import pack
 from data.errors import InputError
-from data.gtlabel.mat import write_gt_inst
 from data.image_io import write_png
 from data.imresize import resize_bicubic
 from utils.distributed.environment import Ranks
 from utils.edge_metrics import default_thresholds, evaluate_image
-from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth, ImageTruth, read_mat
-from utils.evaluation.edges.image_counts import ImageCounter, PredictionFiles, count_image
-from utils.evaluation.edges.predictions import PredictionFolder
+from utils.evaluation.edges.counter import ImageCounter
+from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth
+from utils.evaluation.edges.ground_truth_mat import read_mat
+from utils.evaluation.edges.image_counts import ImageTruth, count_edge_image
+from utils.evaluation.edges.partial import ResumableCounter
+from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
 from utils.evaluation.edges.protocols import PROTOCOLS, find_protocol
-from utils.evaluation.edges.run import count_images, metrics_document, write_results
-from utils.evaluation.edges.scores import format_table, image_scores, score_modes
-from utils.evaluation.edges.sources import FileSource, match_files
-from utils.evaluation.file_names import match_names
+from utils.evaluation.edges.run import count_edge_images, metrics_document, write_edge_results
+from utils.evaluation.edges.scores import image_scores, score_modes
+from utils.evaluation.edges.sources import FileSource
+from utils.evaluation.edges.tables import format_table
 
-SIZE = (30, 40)
+ROOT = Path(__file__).resolve().parents[2]
 ALONE = Ranks()
 
 
 @pytest.fixture
 def scored(tmp_path, rng):
-    """Four images of three classes as files: predictions in class folders, truth thin and raw. Class 2 has no truth."""
-    names, scores, truths = [f"p{i}" for i in range(4)], [], []
-    for name in names:
-        bits = pack(
-            np.stack([rng.random(SIZE) < 0.05, rng.random(SIZE) < 0.03, np.zeros(SIZE, bool)])
-        )
-        prob = (rng.random((3, *SIZE)) * 65535).astype(np.uint16)
-        for k in range(3):
-            write_png(tmp_path / "pred" / f"class_{k + 1:03d}" / f"{name}.png", prob[k])
-        for mode in ("thin", "raw"):
-            write_png(tmp_path / "gt" / f"gt_{mode}" / "inst" / f"{name}.png", encode_png(bits))
-        scores.append(prob)
-        truths.append(bits)
-    return tmp_path, names, scores, truths
+    """(folder, names, scores, true bits) of four images as files; see `write_edge_files`."""
+    return tmp_path, *write_edge_files(tmp_path, rng)
 
 
 def counter_of(folder, protocol, sub="pred"):
     truth = FolderTruth(folder / "gt", protocol, 3)
     source = FileSource(PredictionFolder(folder / sub), truth, allow_missing=False, is_main=True)
-    return ImageCounter(truth, protocol, "test", folder / "partial", source.files), source.indices
+    counter = ImageCounter(truth, protocol, source.files)
+    return ResumableCounter(counter, "test", folder / "partial"), source.indices
 
 
 # Protocols
@@ -112,7 +106,7 @@ def cubic(x):
 
 
 def resize_row_slowly(row, m):
-    """The definition, sample by sample: weights of the kernel, stretched when shrinking, over the mirrored row."""
+    """By definition: the kernel, stretched when shrinking, over the mirrored row."""
     n, stretch = len(row), min(1.0, m / len(row))
     out = []
     for i in range(m):
@@ -133,7 +127,7 @@ def test_bicubic_is_its_definition(rng, size):
 
 
 def test_bicubic_gives_the_published_counts_of_a_resized_prediction(shared):
-    """An absent class's truth is stored at full size, so the published evaluation resized the prediction to it first."""
+    """The published evaluation resized the prediction to the full size of an absent class."""
     golden = shared / "golden/edges/eval_cityscapes"
     counts = np.load(golden / "counts.npz")
     for i, name in enumerate(counts["images"]):
@@ -143,161 +137,7 @@ def test_bicubic_gives_the_published_counts_of_a_resized_prediction(shared):
         assert found == counts["c015_raw_md0.02__official_run1"][i, :, 3].tolist()
 
 
-# Files of predictions
-
-
-def test_layouts_hold_the_same_scores(tmp_path, rng):
-    prob = (rng.random((3, *SIZE)) * 65535).astype(np.uint16)
-    (tmp_path / "npz").mkdir()
-    (tmp_path / "npy").mkdir()
-    (tmp_path / "last").mkdir()
-    for k in range(3):
-        write_png(tmp_path / "prob" / f"class_{k + 1:03d}" / "town/p.png", prob[k])
-    np.savez_compressed(tmp_path / "npz/p.npz", prob)
-    np.save(tmp_path / "npy/p.npy", (prob / 65536).astype(np.float64))
-    np.savez(tmp_path / "last/p.npz", scores=np.moveaxis(prob, 0, -1))
-    for root, key in (
-        (tmp_path, "town/p"),
-        (tmp_path / "npz", "p"),
-        (tmp_path / "npy", "p"),
-        (tmp_path / "last", "p"),
-    ):
-        folder = PredictionFolder(root, 3)
-        assert folder.sizes(folder.names[0]) == {SIZE}
-        assert folder.names == [key]
-        assert folder.num_classes == PredictionFolder(root).num_classes == 3
-        found = [np.asarray(score, float) for score in folder.read(key)]
-        scale = 1 if root.name == "npy" else 65536
-        np.testing.assert_allclose(np.stack(found) / scale, prob / 65536, rtol=1e-6)
-
-
-def test_edge_images_and_one_class(tmp_path, rng):
-    edges = rng.random((3, *SIZE)) < 0.2
-    write_png(tmp_path / "bits/p.png", encode_png(pack(edges)))
-    assert np.array_equal(
-        np.stack(list(PredictionFolder(tmp_path / "bits", 3).read("p"))), edges.astype(np.float32)
-    )
-    with pytest.raises(InputError, match="--num-classes"):
-        PredictionFolder(tmp_path / "bits")
-    grey = (rng.random(SIZE) * 255).astype(np.uint8)
-    write_png(tmp_path / "grey/p.png", grey)
-    folder = PredictionFolder(tmp_path / "grey")
-    assert folder.num_classes == 1
-    assert np.array_equal(next(folder.read("p")), grey)
-
-
-@pytest.mark.parametrize(
-    ("array", "words"),
-    [
-        (np.zeros((2, 5)), "shape"),
-        (np.full((3, 5, 6), 1.5), "expected probabilities"),
-        (np.full((3, 5, 6), np.nan), "expected probabilities"),
-        (np.zeros((4, 5, 6)), "4 classes"),
-    ],
-)
-def test_bad_arrays(tmp_path, array, words):
-    np.save(tmp_path / "p.npy", array)
-    with pytest.raises(InputError, match=words):
-        list(PredictionFolder(tmp_path, 3).read("p"))
-
-
-def test_bad_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder"):
-        PredictionFolder(tmp_path / "none")
-    with pytest.raises(InputError, match="found no predictions"):
-        PredictionFolder(tmp_path)
-    write_png(tmp_path / "class_001/p.png", np.zeros(SIZE, np.uint8))
-    with pytest.raises(InputError, match=r"1 classes .* has 3"):
-        PredictionFolder(tmp_path, 3)
-    write_png(tmp_path / "class_003/p.png", np.zeros(SIZE, np.uint8))
-    with pytest.raises(InputError, match="without a gap"):
-        PredictionFolder(tmp_path)
-    (tmp_path / "torn").mkdir()
-    (tmp_path / "torn/p.npz").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(InputError, match="cannot be read"):
-        PredictionFolder(tmp_path / "torn")
-
-
-def test_names_match_with_and_without_folders_and_endings():
-    wanted = ["aachen_1", "b", "c/x"]
-    found = match_names(wanted, ["aachen/aachen_1_leftImg8bit", "c/x", "d/b", "other"])
-    assert found == {"aachen_1": "aachen/aachen_1_leftImg8bit", "b": "d/b", "c/x": "c/x"}
-    assert match_names(["gtFine/val/x_gtFine_edge"], ["x"]) == {"gtFine/val/x_gtFine_edge": "x"}
-    with pytest.raises(InputError, match="both d/b and e/b"):
-        match_names(["b"], ["d/b", "e/b"])
-
-
-def test_missing_extra_and_mis_sized_files_are_listed_first(scored):
-    folder, _, scores, _ = scored
-    truth = FolderTruth(folder / "gt", find_protocol("dff"), 3)
-    (folder / "pred/class_002/p0.png").unlink()
-    write_png(folder / "pred/class_001/p1.png", scores[0][0][:20])
-    for k in (1, 2, 3):
-        write_png(folder / f"pred/class_00{k}/unknown.png", scores[0][0])
-    told = []
-    with pytest.raises(InputError, match=r"1 files are missing and 1 mis-sized"):
-        match_files(
-            truth, PredictionFolder(folder / "pred"), allow_missing=True, report=told.append
-        )
-    assert [line.split(":")[0] for line in told] == [
-        "1 missing",
-        "1 extra (not scored)",
-        "1 mis-sized",
-    ]
-    assert "class_002/p0.png" in told[0]
-    assert "unknown" in told[1]
-    assert "p1: 40x20, the truth is 40x30" in told[2]
-    write_png(folder / "pred/class_001/p1.png", scores[1][0])
-    with pytest.raises(InputError, match="--allow-missing"):
-        match_files(
-            truth, PredictionFolder(folder / "pred"), allow_missing=False, report=told.append
-        )
-    found = match_files(
-        truth, PredictionFolder(folder / "pred"), allow_missing=True, report=told.append
-    )
-    assert found == {1: "p1", 2: "p2", 3: "p3"}
-
-
-# Files of truth
-
-
-def test_published_mat_files(shared, tmp_path):
-    """GTcls: a boundary per class. GTinst: a boundary per instance, joined by class."""
-    folder = shared / "samples/sbd/dataset"
-    bits, label = read_mat(folder / "cls/2008_000051.mat", 20)
-    stored = scipy.io.loadmat(folder / "cls/2008_000051.mat")["GTcls"][0, 0]
-    for k in range(20):
-        assert np.array_equal(bits >> k & 1, stored["Boundaries"][k, 0].toarray())
-        assert np.array_equal(label == k, stored["Segmentation"] == k + 1)
-    bits, label = read_mat(folder / "inst/2008_000051.mat", 20)
-    stored = scipy.io.loadmat(folder / "inst/2008_000051.mat")["GTinst"][0, 0]
-    expected = np.zeros_like(bits)
-    for number, boundary in zip(
-        stored["Categories"].ravel(), stored["Boundaries"].ravel(), strict=True
-    ):
-        expected |= boundary.toarray().astype(np.uint32) << np.uint32(number - 1)
-    assert np.array_equal(bits, expected)
-    assert label is None
-    with pytest.raises(InputError, match="holds class"):
-        read_mat(folder / "cls/2008_000051.mat", 4)
-    (tmp_path / "x.mat").write_bytes(b"no mat file at all")
-    with pytest.raises(InputError, match=r"x\.mat: cannot be read"):
-        read_mat(tmp_path / "x.mat", 4)
-
-
-def test_absent_classes_of_another_size_are_empty(tmp_path):
-    cells = np.empty((2, 1), object)
-    cells[0, 0], cells[1, 0] = (
-        csc_array(np.eye(3, dtype=np.uint8)),
-        csc_array((6, 6), dtype=np.uint8),
-    )
-    scipy.io.savemat(
-        tmp_path / "p.mat",
-        {"GTcls": {"Boundaries": cells, "Segmentation": np.ones((6, 6), np.uint8)}},
-    )
-    bits, label = read_mat(tmp_path / "p.mat", 2)
-    assert np.array_equal(bits, np.eye(3))
-    assert label is None  # the segmentation has another size
+# One image
 
 
 def test_several_annotators(tmp_path, rng):
@@ -309,7 +149,7 @@ def test_several_annotators(tmp_path, rng):
     bits, _ = read_mat(tmp_path / "gt.mat", 1)
     assert np.array_equal(bits, maps)
     score, protocol = rng.random((12, 15)), find_protocol("bsds", thresholds=5)
-    found = count_image([score], ImageTruth({"thin": bits}, None), protocol)[0, 0]
+    found = count_edge_image([score], ImageTruth({"thin": bits}, None), protocol)[0, 0]
     expected = evaluate_image(
         score, maps, thresholds=default_thresholds(5), max_dist=0.0075, thin=True
     )
@@ -318,7 +158,7 @@ def test_several_annotators(tmp_path, rng):
 
 
 class OneSquare(Dataset):
-    """One image of 40x40 with a square of class 0; the truth is the square's border."""
+    """One image of 40x40 with a square of class 0; its ground truth is the border."""
 
     name, classes, palette = "square", ("square", "nothing"), np.zeros((2, 3), np.uint8)
 
@@ -337,39 +177,23 @@ class OneSquare(Dataset):
 
 
 def test_sbd2011_skips_absent_classes_and_kills_internal(tmp_path):
-    """Predicted: the border, a dot in the middle of the square and one outside; and a dot of a class that is not there."""
+    """Predicted: the border, a dot inside the square and one outside; a dot of an absent class."""
     protocol = find_protocol("sbd2011", thresholds=3)
     truth = DatasetTruth(OneSquare(tmp_path), protocol)
     assert truth.size(0) == (40, 40)
     scores = np.zeros((2, 40, 40), np.uint8)
     scores[0] = truth.load(0).edges["thin"] * 255
     scores[0, 20, 20] = scores[0, 2, 2] = scores[1, 5, 5] = 255
-    counts = count_image(scores, truth.load(0), protocol)
+    counts = count_edge_image(scores, truth.load(0), protocol)
     assert counts.shape == (1, 2, 3, 4)
     border = 4 * 23
     kept = border - 4  # thinning takes the corners of a one-pixel square
     assert counts[0, 0].tolist() == [[kept, border, kept, kept + 1]] * 3
     assert not counts[0, 1].any()
     plain = find_protocol("sbd2011", thresholds=3, skip_absent=False, kill_internal=False)
-    counts = count_image(scores, DatasetTruth(OneSquare(tmp_path), plain).load(0), plain)
+    counts = count_edge_image(scores, DatasetTruth(OneSquare(tmp_path), plain).load(0), plain)
     assert counts[0, 0, 0].tolist() == [kept, border, kept, kept + 2]
     assert counts[0, 1, 0].tolist() == [0, 0, 0, 1]
-
-
-def test_kill_internal_wants_to_know_the_inside(scored):
-    truth = FolderTruth(scored[0] / "gt", find_protocol("sbd2011"), 3)
-    with pytest.raises(InputError, match="needs the class of each pixel"):
-        truth.load(0)
-
-
-def test_modes_have_the_same_images(scored):
-    (scored[0] / "gt/gt_raw/inst/p2.png").unlink()
-    with pytest.raises(InputError, match=r"p2 \(1 in all\)"):
-        FolderTruth(scored[0] / "gt", find_protocol("dff"), 3)
-    assert len(FolderTruth(scored[0] / "gt", find_protocol("dff", raw=False), 3).names) == 4
-    flat = FolderTruth(scored[0] / "gt/gt_thin/inst", find_protocol("dff"), 3)
-    assert "same files" in flat.origin["note"]
-    assert flat.names == ["p0", "p1", "p2", "p3"]
 
 
 # Counting
@@ -378,7 +202,7 @@ def test_modes_have_the_same_images(scored):
 def test_counts_are_those_of_each_class_alone(scored):
     folder, _, scores, truths = scored
     protocol = find_protocol("dff", thresholds=9, margin=2)
-    counts = count_images(*counter_of(folder, protocol), 0, ALONE)
+    counts = count_edge_images(*counter_of(folder, protocol), 0, ALONE)
     assert counts.shape == (4, 2, 3, 9, 4)
     knobs = {"thresholds": default_thresholds(9), "max_dist": 0.02, "margin": 2}
     for i in range(4):
@@ -391,7 +215,7 @@ def test_counts_are_those_of_each_class_alone(scored):
 def test_a_prediction_of_another_size_is_resized(rng):
     score, edge = (rng.random((60, 80)) * 65535).astype(np.uint16), rng.random(SIZE) < 0.1
     protocol = find_protocol("dff", raw=False, thresholds=9)
-    found = count_image([score], ImageTruth({"thin": edge.astype(np.uint32)}, None), protocol)
+    found = count_edge_image([score], ImageTruth({"thin": edge.astype(np.uint32)}, None), protocol)
     smaller = resize_bicubic(score / 65536, SIZE)
     expected = evaluate_image(
         smaller, edge, thresholds=default_thresholds(9), max_dist=0.02, thin=True
@@ -403,39 +227,68 @@ def test_workers_ranks_and_memory_give_the_same_counts(scored):
     folder, _, scores, _ = scored
     protocol = find_protocol("dff", thresholds=5)
     counter, indices = counter_of(folder, protocol)
-    expected = count_images(counter, indices, 0, ALONE)
+    expected = count_edge_images(counter, indices, 0, ALONE)
     counter.forget()
-    assert np.array_equal(count_images(counter, indices, 2, ALONE), expected)
+    assert np.array_equal(count_edge_images(counter, indices, 2, ALONE), expected)
     counter.forget()
-    memory = ImageCounter(counter.truth, protocol, "test", folder / "partial")
+    in_memory = ImageCounter(counter.counter.ground_truth, protocol)
+    memory = ResumableCounter(in_memory, "test", folder / "partial")
     assert np.array_equal(
-        count_images(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
+        count_edge_images(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
     )
 
 
-def test_a_killed_run_goes_on_where_it_was(scored, monkeypatch):
+class RecordingTruth(FolderTruth):
+    """Notes which images are loaded, which is done once for each image that is counted."""
+
+    def load(self, index):
+        self.loaded = [*getattr(self, "loaded", []), index]
+        return super().load(index)
+
+
+def test_an_interrupted_run_resumes_where_it_was(scored):
     folder, names, scores, _ = scored
-    counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
-    expected = count_images(counter, indices, 0, ALONE)
+
+    def recording(max_dist):
+        protocol = find_protocol("dff", thresholds=5, max_dist=max_dist)
+        truth = RecordingTruth(folder / "gt", protocol, 3)
+        files = PredictionFiles(PredictionFolder(folder / "pred"), dict(enumerate(names)))
+        counter = ImageCounter(truth, protocol, files)
+        return ResumableCounter(counter, "test", folder / "partial"), truth
+
+    counter, truth = recording(0.02)
+    expected = count_edge_images(counter, range(4), 0, ALONE)
     counter.forget()
-    count_images(counter, indices[:2], 0, ALONE)
-    counted = []
-    count = ImageCounter.count
-    monkeypatch.setattr(
-        ImageCounter, "count", lambda self, i, scores: counted.append(i) or count(self, i, scores)
-    )
-    assert np.array_equal(count_images(counter, indices, 0, ALONE), expected)
-    assert counted == [2, 3]
-    write_png(
-        folder / "pred/class_001" / f"{names[1]}.png", scores[2][0]
-    )  # a changed prediction is counted again
-    count_images(counter, indices, 0, ALONE)
-    assert counted == [2, 3, 1]
-    other, _ = counter_of(folder, find_protocol("dff", thresholds=5, max_dist=0.01))
-    count_images(other, indices, 0, ALONE)
-    assert counted == [2, 3, 1, 0, 1, 2, 3]
+    assert not (folder / "partial").exists()
+    count_edge_images(counter, range(2), 0, ALONE)
+    truth.loaded = []
+    assert np.array_equal(count_edge_images(counter, range(4), 0, ALONE), expected)
+    assert truth.loaded == [2, 3]
+    # A changed prediction is counted again,
+    write_png(folder / "pred/class_001" / f"{names[1]}.png", scores[2][0])
+    count_edge_images(counter, range(4), 0, ALONE)
+    assert truth.loaded == [2, 3, 1]
+    # and all are with another protocol.
+    other, truth = recording(0.01)
+    count_edge_images(other, range(4), 0, ALONE)
+    assert truth.loaded == [0, 1, 2, 3]
+    # A torn file of partial results is as good as none.
+    other.forget()
+    count_edge_images(other, range(4), 0, ALONE)
+    truth.loaded = []
     next((folder / "partial").glob("*.npz")).write_bytes(b"torn")
-    assert count_images(other, indices, 0, ALONE).shape == expected.shape
+    assert count_edge_images(other, range(4), 0, ALONE).shape == expected.shape
+    assert len(truth.loaded) == 1
+
+
+def test_counting_works_without_torch():
+    """Worker processes import these modules; torch would cost each of them 0.2 GB and a second."""
+    modules = (
+        "utils.edge_metrics, utils.seg_metrics, utils.evaluation.edges.image_counts, "
+        "utils.evaluation.edges.workers"
+    )
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -445,7 +298,7 @@ def test_a_torn_prediction_stops_the_run_with_its_name(scored, workers):
     path.write_bytes(path.read_bytes()[:200])
     counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
     with pytest.raises(InputError, match=r"class_002/p3\.png: the file is cut off"):
-        count_images(counter, indices, workers, ALONE)
+        count_edge_images(counter, indices, workers, ALONE)
 
 
 @pytest.mark.parametrize("set_name", ["eval_cityscapes", "eval_sbd"])
@@ -470,8 +323,8 @@ def test_golden_counts_from_files(shared, tmp_path, set_name):
             write_png(tmp_path / f"pred/class_{k:03d}/{name}.png", score)
     truth = FolderTruth(tmp_path / "gt", protocol, 19 if street else 20)
     files = PredictionFiles(PredictionFolder(tmp_path / "pred"), dict(enumerate(sorted(names))))
-    counts = count_images(
-        ImageCounter(truth, protocol, "", tmp_path / "partial", files),
+    counts = count_edge_images(
+        ResumableCounter(ImageCounter(truth, protocol, files), "", tmp_path / "partial"),
         range(len(names)),
         0,
         ALONE,
@@ -496,19 +349,20 @@ class Deadly(FolderTruth):
         os._exit(1)
 
 
-def test_a_worker_that_dies_is_told_in_one_line(scored):
+def test_a_worker_that_dies_is_reported_in_one_line(scored):
     protocol = find_protocol("dff", thresholds=5)
     truth = Deadly(scored[0] / "gt", protocol, 3)
     files = PredictionFiles(PredictionFolder(scored[0] / "pred"), {0: "p0"})
+    counter = ResumableCounter(ImageCounter(truth, protocol, files), "", scored[0] / "partial")
     with pytest.raises(InputError, match="fewer --workers"):
-        count_images(ImageCounter(truth, protocol, "", scored[0] / "partial", files), [0], 1, ALONE)
+        count_edge_images(counter, [0], 1, ALONE)
 
 
 # Scores
 
 
 def test_perfect_shifted_and_absent(tmp_path):
-    """Perfect: 1. A shift inside the tolerance: 1; outside: 0. Absent in truth or prediction: said, never a silent 0."""
+    """Perfect: 1. A shift inside the tolerance: 1; outside: 0. An absent class is named as such."""
     truth = np.zeros((5, *SIZE), bool)
     truth[0, 10, 5:35] = truth[1, 10, 5:35] = truth[2, 10, 5:35] = truth[3, 10, 5:35] = True
     scores = truth.astype(np.float32)
@@ -518,7 +372,7 @@ def test_perfect_shifted_and_absent(tmp_path):
     )  # tolerance: 0.04 x 50 px
     scores[3], scores[4, 3, 3] = 0, 1
     protocol = find_protocol("dff", raw=False, max_dist=0.04, thresholds=9)
-    counts = count_image(scores, ImageTruth({"thin": pack(truth)}, None), protocol)[None]
+    counts = count_edge_image(scores, ImageTruth({"thin": pack(truth)}, None), protocol)[None]
     (mode,) = score_modes(counts, ["perfect", "near", "far", "unpredicted", "absent"], protocol)
     assert [each.status for each in mode.classes] == ["ok"] * 3 + [
         "no prediction",
@@ -535,7 +389,7 @@ def test_perfect_shifted_and_absent(tmp_path):
     text = format_table(mode)
     assert "no ground truth" in text
     assert "of 4 classes" in text
-    write_results(tmp_path, [mode], counts, protocol, {"images": 1}, ["one"])
+    write_edge_results(tmp_path, [mode], counts, protocol, {"images": 1}, ["one"])
     assert json.loads((tmp_path / "metrics.json").read_text()) == plain
     assert np.array_equal(np.load(tmp_path / "counts.npz")["counts"], counts)
     rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))
@@ -546,7 +400,7 @@ def test_perfect_shifted_and_absent(tmp_path):
 
 
 def test_scores_of_images():
-    """The mean over an image's classes of F at the class's threshold; an image without true edges has none."""
+    """The mean over an image's classes of F at the class's threshold; without true edges, nan."""
     counts = np.zeros((3, 1, 2, 1, 4), np.int64)
     counts[0, 0, 0, 0] = [5, 10, 5, 5]  # recall 0.5, precision 1
     counts[0, 0, 1, 0] = [4, 4, 4, 4]
@@ -554,27 +408,3 @@ def test_scores_of_images():
     counts[2, 0, 0, 0] = [0, 0, 0, 7]
     (mode,) = score_modes(counts, ["a", "b"], find_protocol("dff", raw=False, thresholds=1))
     np.testing.assert_allclose(image_scores(counts, mode, 0), [(2 / 3 + 1) / 2, 0, np.nan])
-
-
-def test_a_class_cell_with_as_many_regions_as_classes_is_not_taken_for_an_instance_cell(tmp_path):
-    """Our GTinst has a map per class, SBD's one per instance; with three of each only the maps tell them apart."""
-    label = np.full((20, 30), 255, np.uint8)
-    instance = np.zeros((20, 30), np.int32)
-    for number, (left, k) in enumerate(((2, 1), (11, 1), (20, 2)), start=1):
-        label[5:15, left : left + 7], instance[5:15, left : left + 7] = k, number
-    bits = label_to_edges(label, instance, num_classes=3)
-    write_gt_inst(tmp_path / "classes.mat", bits, label, instance, 3)
-    np.testing.assert_array_equal(read_mat(tmp_path / "classes.mat", 3)[0], bits)
-
-    cells = np.empty((3, 1), object)
-    for number in (1, 2, 3):
-        cells[number - 1, 0] = (
-            label_to_edges((instance != number).astype(np.uint8), num_classes=1) != 0
-        )
-    truth = {
-        "Boundaries": cells,
-        "Segmentation": instance.astype(np.uint8),
-        "Categories": np.array([[2], [2], [3]]),
-    }
-    scipy.io.savemat(tmp_path / "instances.mat", {"GTinst": truth})
-    np.testing.assert_array_equal(read_mat(tmp_path / "instances.mat", 3)[0], bits)

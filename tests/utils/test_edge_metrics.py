@@ -1,4 +1,4 @@
-"""Counts against separate plain matchings, summaries against plain loops, both against the reference numbers."""
+"""Counts against plain matchings, summaries against plain loops, both against reference numbers."""
 
 import json
 import math
@@ -92,13 +92,13 @@ def test_pixels_inside_objects_are_not_counted(seed: int) -> None:
     assert (found[:, 3] <= evaluate_image(prob, gt, thin=True, **options)[:, 3]).all()
 
 
-def test_margin_is_cut_off_everything() -> None:
+def test_margin_is_cropped_off_everything() -> None:
     prob, gt = scene(3, 30, 40)
     options = {"thresholds": default_thresholds(5), "max_dist": 0.05, "thin": True}
     inside = slice(4, -4)
-    cut = evaluate_image(prob[inside, inside], gt[inside, inside], **options)
-    assert (evaluate_image(prob, gt, margin=4, **options) == cut).all()
-    assert (cut != evaluate_image(prob, gt, **options)).any()
+    cropped = evaluate_image(prob[inside, inside], gt[inside, inside], **options)
+    assert (evaluate_image(prob, gt, margin=4, **options) == cropped).all()
+    assert (cropped != evaluate_image(prob, gt, **options)).any()
 
 
 def test_both_protocols_in_one_call() -> None:
@@ -135,7 +135,7 @@ def test_counts_do_not_depend_on_threads() -> None:
 
 
 def plain_annotators(pred: np.ndarray, gts: np.ndarray, radius: float) -> tuple[int, int, int, int]:
-    """The predicted pixels in order of their distance to the annotator's; each is a hit if the matching can grow by it."""
+    """The predicted pixels by distance to the annotator's; a hit if the matching can grow by it."""
     matched, hit = 0, np.zeros(pred.shape, bool)
     for gt in gts:
         true, used = np.argwhere(gt), np.zeros(pred.shape, bool)
@@ -168,7 +168,7 @@ def test_one_annotator_is_the_usual_protocol() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prob": np.zeros((5, 6))}, "the prediction is 6x5, the truth 8x9"),
+        ({"prob": np.zeros((5, 6))}, "the prediction is 6x5, the ground truth 8x9"),
         ({"prob": np.full((9, 8), np.nan)}, "72 of the predicted scores are not a number"),
         ({"prob": np.zeros((9, 8), np.int64)}, "float, uint16 or uint8, got int64"),
         ({"margin": 4}, "a margin of 4 px leaves nothing of a map of 8x9"),
@@ -214,14 +214,15 @@ def plain_summary(counts: np.ndarray, thresholds: np.ndarray) -> dict[str, float
     for image in counts:
         values = [f(*rates(row)) for row in image]
         total += image[values.index(max(values))]
-    area, known = 0.0, {}
+    area, precision_at = 0.0, {}
     for _, r, p in points:
-        known.setdefault(r, p)
-    recalls = sorted(known)
+        precision_at.setdefault(r, p)
+    recalls = sorted(precision_at)
     for i in range(101):
         for r0, r1 in pairwise(recalls):
             if r0 <= i / 100 <= r1:
-                area += 0.01 * (known[r0] + (known[r1] - known[r0]) * (i / 100 - r0) / (r1 - r0))
+                p0, p1 = precision_at[r0], precision_at[r1]
+                area += 0.01 * (p0 + (p1 - p0) * (i / 100 - r0) / (r1 - r0))
                 break
     sbd = sum(max((p for _, r, p in points if r >= i / 100), default=0) for i in range(100)) / 101
     return {
@@ -263,7 +264,7 @@ def test_perfect_shifted_and_out_of_reach() -> None:
     assert [s.ods.f for s in scores] == [s.ois.f for s in scores] == [1, 1, 0]
 
 
-def test_a_class_without_truth_has_no_score() -> None:
+def test_a_class_without_ground_truth_has_no_score() -> None:
     counts = evaluate_image(
         scene(0, 9, 9)[0], np.zeros((9, 9), bool), thresholds=T99, max_dist=0.1, thin=True
     )
@@ -282,7 +283,10 @@ def test_a_class_without_prediction_scores_zero() -> None:
 
 
 def test_equal_recalls_first_or_last() -> None:
-    """Recall 0.5 twice, with precision 0.2 at the lower and 0.6 at the higher threshold: the area from recall 0 to 0.5."""
+    """Recall 0.5 twice, with precision 0.2 at the lower and 0.6 at the higher threshold.
+
+    The area is that from recall 0 to 0.5.
+    """
     counts = np.array([[[5, 10, 5, 25], [5, 10, 3, 5], [0, 10, 0, 1]]])
     thresholds = default_thresholds(3)
     line = np.arange(51) / 50
@@ -339,12 +343,13 @@ def read_truth(path: Path, class_number: int) -> np.ndarray:
 def read_case(
     shared: Path, folder: str, key: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
-    """(counts (images, T, 4), thresholds, exact pairs (images, T), published counts (images, T, 4), published summary)."""
+    """(counts, thresholds, exact pairs (images, T), published counts, published summary).
+
+    Counts are (images, T, 4).
+    """
     edges = shared / "golden/edges"
-    golden, summary = (
-        np.load(edges / folder / "counts.npz"),
-        json.loads((edges / folder / "summary.json").read_text()),
-    )
+    golden = np.load(edges / folder / "counts.npz")
+    summary = json.loads((edges / folder / "summary.json").read_text())
     words = key.removeprefix("sbd_").split("_")
     number, mode, max_dist = int(words[0][1:]), words[1], float(words[-1][2:])
     sbd = folder == "eval_sbd"
@@ -376,7 +381,8 @@ def read_case(
     )
 
 
-# The matcher behind the published figures is random. The largest effect of exact matching on them by golden/edges/README.md, unrounded:
+# The matcher behind the published figures is random. These are the largest effects of exact
+# matching on them by golden/edges/README.md, unrounded.
 NOISE = {"ODS_F": 0.00225, "OIS_F": 0.00295, "AP": 0.01275}
 
 
@@ -387,9 +393,8 @@ def test_all_reference_numbers(shared: Path, folder: str) -> None:
         counts, thresholds, pairs, official, published = read_case(shared, folder, key)
         assert (counts[:, :, 0] == pairs).all() and (counts[:, :, 2] == pairs).all(), key
         assert (counts[:, :, 1] == official[:, :, 1]).all(), key
-        if (
-            "c015_raw" not in key or folder != "eval_cityscapes"
-        ):  # there the published evaluator doubled the prediction's size
+        # In one case the published evaluator doubled the prediction's size.
+        if "c015_raw" not in key or folder != "eval_cityscapes":
             assert (counts[:, :, 3] == official[:, :, 3]).all(), key
         summary = summarize(counts, thresholds)
         if not summary.has_truth:

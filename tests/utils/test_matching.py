@@ -11,15 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from data.thinning import Grid
 from utils.edge_metrics import match
-from utils.edge_metrics.matching import (
-    Scratch,
-    Side,
-    add_pixels,
-    dilate,
-    disk_runs,
-    match_roots,
-    reach,
-)
+from utils.edge_metrics.geometry import disk_runs, reach
+from utils.edge_metrics.matching import Scratch, Side, add_pixels, dilate, match_roots
 
 
 def check(pred: np.ndarray, gt: np.ndarray, max_dist: float) -> None:
@@ -51,7 +44,10 @@ def test_one_row(pred: np.ndarray, gt: np.ndarray, radius: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_lines_that_shift_by_about_the_radius(seed: int) -> None:
-    """Long augmenting paths: two strokes, one denser than the other, at the limit of the tolerance; wider than one word."""
+    """Long augmenting paths: two strokes of unequal density, at the limit of the tolerance.
+
+    They are longer than a word has bits.
+    """
     rng = np.random.default_rng(seed)
     pred, gt = np.zeros((2, 24, 150), bool)
     gt[10] = rng.random(150) < 0.8
@@ -134,7 +130,7 @@ def test_a_matching_grown_pixel_by_pixel_stays_maximum(seed: int) -> None:
 @pytest.mark.parametrize("patience", [0, 1])
 @pytest.mark.parametrize("seed", range(10))
 def test_hard_roots(seed: int, patience: int) -> None:
-    """With no patience every root without a free neighbour goes through the phases; either side may hold the roots."""
+    """With no patience each root without a free neighbour goes through the phases."""
     rng = np.random.default_rng(seed)
     shape, radius = (16, 40), rng.uniform(1, 5)
     pred, gt = rng.random(shape) < rng.uniform(0.1, 0.9), rng.random(shape) < rng.uniform(0.1, 0.5)

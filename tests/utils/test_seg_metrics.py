@@ -4,6 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.label_maps import (
+    loop_boundary,
+    loop_boundary_regions,
+    loop_confusion,
+    plain_boundary_f,
+    plain_iou,
+    random_maps,
+)
 
 from data.image_io import read_index
 from utils.seg_metrics import (
@@ -13,6 +21,7 @@ from utils.seg_metrics import (
     boundary_f_measure,
     boundary_iou_counts,
     boundary_region,
+    class_accuracy,
     class_iou,
     confusion,
     frequency_weighted_iou,
@@ -25,68 +34,17 @@ from utils.seg_metrics import (
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def random_maps(rng, size=(24, 31), classes=4, *, block=5):
-    """(prediction, truth): blocks of random classes, some of the truth ignored, the prediction partly redrawn."""
-    coarse = rng.integers(0, classes + 1, (-(-size[0] // block), -(-size[1] // block)))
-    truth = np.kron(coarse, np.ones((block, block), int))[: size[0], : size[1]].astype(np.uint8)
-    pred = np.roll(truth, 1, axis=1) % classes
-    pred[3:9, 4:12] = rng.integers(0, classes)
-    truth[truth == classes] = 255
-    return pred.astype(np.uint8), truth
-
-
-def loop_confusion(pred, truth, classes):
-    counts = np.zeros((classes, classes), np.int64)
-    for p, t in zip(pred.ravel().tolist(), truth.ravel().tolist(), strict=True):
-        if t < classes:
-            counts[t, p] += 1
-    return counts
-
-
-def loop_boundary(mask):
-    height, width = mask.shape
-    edge = np.zeros_like(mask)
-    for y in range(height):
-        for x in range(width):
-            for dy, dx in ((0, 1), (1, 0), (1, 1)):
-                if y + dy < height and x + dx < width and mask[y, x] != mask[y + dy, x + dx]:
-                    edge[y, x] = True
-    return edge
-
-
-def loop_near(edge, others, radius):
-    """The pixels of `edge` with one of `others` within the radius."""
-    points = np.argwhere(others)
-    return sum(any((p - q) @ (p - q) <= radius**2 for q in points) for p in np.argwhere(edge))
-
-
-def loop_boundary_f(pred, truth, k, radius):
-    maps = [loop_boundary((ids == k) & (truth != 255)) for ids in (pred, truth)]
-    if not maps[0].any() and not maps[1].any():
-        return 1.0
-    if not maps[0].any() or not maps[1].any():
-        return 0.0
-    precision = loop_near(maps[0], maps[1], radius) / maps[0].sum()
-    recall = loop_near(maps[1], maps[0], radius) / maps[1].sum()
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
 def test_confusion_and_its_scores_equal_loops(rng):
     pred, truth = random_maps(rng)
     counts = confusion(pred, truth, 4)
     expected = loop_confusion(pred, truth, 4)
     assert counts.dtype == np.int64
     assert np.array_equal(counts, expected)
-    ious = []
-    for k in range(4):
-        valid = truth != 255
-        inside, union = (
-            (valid & (pred == k) & (truth == k)).sum(),
-            (valid & ((pred == k) | (truth == k))).sum(),
-        )
-        ious.append(inside / union)
+    ious = [plain_iou([(pred, truth)], k, 4) for k in range(4)]
     np.testing.assert_allclose(class_iou(counts), ious, rtol=1e-15)
     assert mean_iou(counts) == pytest.approx(np.mean(ious), abs=1e-15)
+    right = [(pred == k)[truth == k].mean() for k in range(4)]
+    np.testing.assert_allclose(class_accuracy(counts), right, rtol=1e-15)
     share = [(truth == k).sum() / (truth != 255).sum() for k in range(4)]
     assert frequency_weighted_iou(counts) == pytest.approx(np.dot(share, ious), abs=1e-12)
     assert pixel_accuracy(counts) == pytest.approx((pred == truth)[truth != 255].mean(), abs=1e-15)
@@ -95,15 +53,14 @@ def test_confusion_and_its_scores_equal_loops(rng):
 def test_absent_classes_are_left_out_of_the_mean():
     truth = np.array([[0, 0, 1, 255]], np.uint8)
     counts = confusion(np.array([[0, 1, 1, 2]], np.uint8), truth, 4)
-    assert np.isnan(
-        class_iou(counts)[2:]
-    ).all()  # class 2 is predicted, but only where nothing counts
+    # Class 2 is predicted, but only where nothing counts.
+    assert np.isnan(class_iou(counts)[2:]).all()
+    assert np.isnan(class_accuracy(counts)[2:]).all()
     assert mean_iou(counts) == 0.5
     assert np.isnan(mean_iou(np.zeros((3, 3))))
     assert np.isnan(pixel_accuracy(np.zeros((3, 3))))
-    assert (
-        class_iou(confusion(np.array([[2]]), np.array([[0]]), 3))[2] == 0
-    )  # falsely predicted: counts as 0
+    # A class that is only falsely predicted counts as 0.
+    assert class_iou(confusion(np.array([[2]]), np.array([[0]]), 3))[2] == 0
 
 
 def test_predictions_of_no_class_are_missed_pixels():
@@ -117,11 +74,11 @@ def test_predictions_of_no_class_are_missed_pixels():
 
 
 @pytest.mark.parametrize("bound", [1, 2, 2.5, 4, 0.02, 0.09])
-def test_boundary_f_equals_a_loop(rng, bound):
+def test_boundary_f_equals_its_definition(rng, bound):
     pred, truth = random_maps(rng)
     radius = bound if bound >= 1 else np.ceil(bound * np.hypot(*truth.shape))
     sums, counts = boundary_f(pred, truth, 5, bound)  # class 4 is absent from both
-    expected = [loop_boundary_f(pred, truth, k, radius) for k in range(5)]
+    expected = [plain_boundary_f(pred, truth, k, radius) for k in range(5)]
     np.testing.assert_allclose(sums, expected, atol=1e-12)
     assert sums[4] == 1
     assert counts.tolist() == [1] * 5
@@ -205,25 +162,12 @@ def test_boundary_f_equals_all_published_numbers(shared):
 
 @pytest.mark.parametrize("distance", [1, 2, 4])
 def test_boundary_regions_equal_erosion(rng, distance):
-    """A class's region is its mask without the mask eroded `distance` times by a 3x3 square, zeros outside (Cheng et al.)."""
     pred, truth = random_maps(rng)
-    pred[truth == 255] = 255
-    expected = []
-    for k in range(4):
-        regions = []
-        for ids in (pred, truth):
-            mask = np.pad(ids == k, distance)
-            kept = mask.copy()
-            for y in range(distance, mask.shape[0] - distance):
-                for x in range(distance, mask.shape[1] - distance):
-                    square = mask[y - distance : y + distance + 1, x - distance : x + distance + 1]
-                    kept[y, x] = square.all()
-            regions.append((mask & ~kept)[distance:-distance, distance:-distance])
-        expected.append([(regions[0] & regions[1]).sum(), (regions[0] | regions[1]).sum()])
+    expected = [list(loop_boundary_regions(pred, truth, k, distance)) for k in range(4)]
     assert boundary_iou_counts(pred, truth, 4, distance).tolist() == expected
 
 
-def test_boundary_region_of_a_image_smaller_than_its_width():
+def test_boundary_region_of_an_image_smaller_than_its_width():
     ids = np.ones((3, 4), np.uint8)
     assert np.array_equal(boundary_region(ids, 5), ids)
 
@@ -234,7 +178,7 @@ def test_boundaries_of_any_class(rng):
     assert np.array_equal(label_boundaries(truth), np.logical_or.reduce(edges))
 
 
-def test_mistakes_are_told(rng):
+def test_mistakes_are_named(rng):
     pred, truth = random_maps(rng)
     with pytest.raises(ValueError, match=r"the prediction is \(23, 31\)"):
         confusion(pred[1:], truth, 4)

@@ -2,7 +2,7 @@
 
 import json
 import os
-import runpy
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from helpers.evaluation import save_random_network, status_of_score
 
 from data import build_dataset
 from data.cityscapes import LABELS, Cityscapes, to_train_ids
 from data.errors import InputError
 from data.image_io import read_index, write_png
 from data.scenes.dataset import Plan, make_scenes
-from models import build_model
-from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.segmentation.submission import (
     check_submission,
     label_id_table,
@@ -26,11 +24,8 @@ from utils.evaluation.segmentation.submission import (
     write_label_ids,
     zip_submission,
 )
-from utils.inference.predictor import predict_labels
+from utils.inference.predictor import load
 from utils.seg_metrics import class_iou, confusion
-
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = runpy.run_path(str(ROOT / "test.py"))
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +37,8 @@ def scenes(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("run") / "best.pth"
-    model = build_model("fcn", num_classes=19, backbone="resnet18")
-    info = ModelInfo(
-        "fcn", "resnet18", 19, "seg", Cityscapes.classes, Cityscapes.palette, 0, "scenes"
-    )
-    save_checkpoint(path, {"model": info.to_plain(), "weights": model.state_dict()})
-    return path
-
-
-def run(*flags: object) -> int:
-    return SCRIPT["run"](
-        lambda: SCRIPT["main"](SCRIPT["parse_args"]([str(flag) for flag in flags]))
-    )
+    return save_random_network(path, "fcn", "seg", Cityscapes, trained_on="scenes")
 
 
 def test_label_ids_are_the_inverse_of_train_ids():
@@ -66,17 +49,9 @@ def test_label_ids_are_the_inverse_of_train_ids():
 
 
 def test_a_submission_is_written_checked_and_zipped(checkpoint, scenes, tmp_path, capsys):
-    flags = (
-        "--checkpoint",
-        checkpoint,
-        "--data-root",
-        scenes,
-        "--submit",
-        tmp_path / "sub",
-        "--device",
-        "cpu",
-    )
-    assert run(*flags) == 0
+    source = ("--checkpoint", checkpoint, "--data-root", scenes)
+    flags = (*source, "--submit", tmp_path / "sub", "--device", "cpu")
+    assert status_of_score(*flags) == 0
     assert "3 label maps, valid by the server's rules" in capsys.readouterr().out
     dataset = build_dataset("scenes", scenes, "test")
     names = sorted(f"{record.name}.png" for record in dataset.records)
@@ -85,16 +60,15 @@ def test_a_submission_is_written_checked_and_zipped(checkpoint, scenes, tmp_path
         assert sorted(archive.namelist()) == names
         assert archive.testzip() is None
         assert archive.read(names[0]) == (tmp_path / "sub" / names[0]).read_bytes()
-    model, _ = load_model(checkpoint)
-    expected = predict_labels(model, dataset[0].image)
+    expected = load(checkpoint, "cpu")(dataset[0].image)
     found = read_index(tmp_path / f"sub/{dataset.records[0].name}.png")
     assert np.array_equal(to_train_ids(found, "x"), expected)
     assert not (tmp_path / "best-scores").exists()
-    assert run(*flags) == 2
+    assert status_of_score(*flags) == 2
     assert "is not empty; give another folder" in capsys.readouterr().err
 
 
-def test_what_the_server_would_refuse_is_told(tmp_path):
+def test_what_the_server_would_refuse_is_named(tmp_path):
     sizes = {f"ulm_000000_00000{i}": (4, 6) for i in range(4)}
     folder = tmp_path / "sub"
     for name in sizes:
@@ -132,10 +106,9 @@ def test_only_whole_splits_of_cityscapes_are_submitted(scenes, tmp_path, tiny_ca
     (tmp_path / "cityscapes").mkdir()
     for kind in ("leftImg8bit", "gtFine"):
         (tmp_path / "cityscapes" / kind).symlink_to(scenes / kind)
+    part = build_dataset("cityscapes", tmp_path / "cityscapes", "test")
     with pytest.raises(InputError, match="has 3 test images, the server expects 1525"):
-        require_submittable(
-            build_dataset("cityscapes", tmp_path / "cityscapes", "test"), tmp_path / "sub"
-        )
+        require_submittable(part, tmp_path / "sub")
     with pytest.raises(InputError, match="the data set is camvid"):
         require_submittable(build_dataset("camvid", tiny_camvid, "test"), tmp_path / "sub")
     (tmp_path / "sub.zip").write_bytes(b"")
@@ -144,41 +117,29 @@ def test_only_whole_splits_of_cityscapes_are_submitted(scenes, tmp_path, tiny_ca
 
 
 def test_edges_are_not_submitted(scenes, tmp_path, capsys):
-    model = build_model("casenet", num_classes=19, backbone="resnet18")
-    info = ModelInfo(
-        "casenet", "resnet18", 19, "edge", Cityscapes.classes, Cityscapes.palette, 0, "scenes"
-    )
-    save_checkpoint(
-        tmp_path / "edge.pth", {"model": info.to_plain(), "weights": model.state_dict()}
-    )
-    assert (
-        run(
-            "--checkpoint",
-            tmp_path / "edge.pth",
-            "--data-root",
-            scenes,
-            "--submit",
-            tmp_path / "sub",
-        )
-        == 2
-    )
-    assert "a network for edges; --submit wants label maps" in capsys.readouterr().err
+    edge = tmp_path / "edge.pth"
+    save_random_network(edge, "casenet", "edge", Cityscapes, trained_on="scenes")
+    flags = ("--checkpoint", edge, "--data-root", scenes, "--submit", tmp_path / "sub")
+    assert status_of_score(*flags) == 2
+    assert re.search(r"network for edges; --submit \w+ label maps", capsys.readouterr().err)
 
 
 OFFICIAL = """
 import glob, json, sys
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 args = official.args
-args.evalInstLevelScore, args.evalPixelAccuracy, args.quiet, args.JSONOutput = False, False, True, False
+args.evalInstLevelScore = args.evalPixelAccuracy = args.JSONOutput = False
+args.quiet = True
 args.predictionPath, args.predictionWalk = sys.argv[2], None
 truths = sorted(glob.glob(sys.argv[1] + "/*/*_gtFine_labelIds.png"))
-results = official.evaluateImgLists([official.getPrediction(args, truth) for truth in truths], truths, args)
+predictions = [official.getPrediction(args, truth) for truth in truths]
+results = official.evaluateImgLists(predictions, truths, args)
 print(json.dumps([results["classScores"], results["averageScoreClasses"]]))
 """
 
 
 def test_scores_agree_with_the_official_script(rng, scenes, tmp_path):
-    """On drawn frames and predictions in the server's format, one of them partly of a class that is not scored."""
+    """On drawn frames and predictions in the server's format, some of no scored class."""
     pytest.importorskip(
         "cityscapesscripts", reason="an extra of the tests: pip install cityscapesscripts"
     )

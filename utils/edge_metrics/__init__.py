@@ -1,4 +1,7 @@
-"""Precision and recall of edge maps, by exact matching: `match`, `evaluate_image` and `summarize` are the contract."""
+"""Precision and recall of edge maps, by exact matching.
+
+`match`, `evaluate_image` and `summarize` are the contract.
+"""
 
 from utils.edge_metrics.evaluate import evaluate_both, evaluate_image, match
 from utils.edge_metrics.summary import (

@@ -1,39 +1,48 @@
-"""Maximum-cardinality matching of predicted with true edge pixels, one to one and at most a radius apart.
+"""Maximum-cardinality matching of predicted with true edge pixels, at most a radius apart.
 
-Definition: Martin, Fowlkes & Malik, "Learning to detect natural image boundaries using local brightness, color, and texture
-cues", TPAMI 2004. Their benchmark solves a minimum-cost assignment with an outlier cost so large that the number of pairs comes
-first; that number is what we count, exactly.
+Definition: Martin, Fowlkes & Malik, "Learning to detect natural image boundaries using local
+brightness, color, and texture cues", TPAMI 2004. Their benchmark solves a minimum-cost assignment
+with an outlier cost so large that the number of pairs comes first; that number is what we count,
+exactly.
 
-Both maps are bits packed by `data.thinning.Grid`, padded by the radius. The graph is never built: the neighbours of a pixel are a
-few words of the other map. From each unmatched pixel (root) a breadth-first search looks for an augmenting path: to a neighbour,
-from there to its partner, and so on to an unmatched pixel of the other side. What keeps that fast:
-- While all roots are on one side, a root from which no such path leads will never have one, however many other roots are matched
-  meanwhile or join the graph (Berge 1957, Kuhn 1955). So each root is searched from once.
-- The pixels that a failed search has seen lead nowhere, so later searches pass them by ("dead").
-- Nearly all paths are short. Once the searches that found one have seen PATIENCE times as many pixels as there are, the roots that
-  are left ("hard") are matched together in phases, many paths per search (after Hopcroft & Karp 1973, from the far end).
-
-All compiled functions that call each other are in this one file: numba's cache on disk sees a change only in a function's own file.
+This file is longer than others for a reason: numba's cache on disk notices a change only in a
+function's own file, and it does not notice another order of a named tuple's fields. So the compiled
+functions that call each other, and the tuples that they take, stay together.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from data.thinning import WORD, Grid, compiled
 
+# Both maps are bits packed by `data.thinning.Grid`, padded by the radius. The graph is never built:
+# the neighbours of a pixel are a few words of the other map. From each unmatched pixel (root) a
+# breadth-first search looks for an augmenting path: to a neighbour, from there to its partner, and
+# so on to an unmatched pixel of the other side. What makes it fast:
+# - While all roots are on one side, a root from which no such path leads will never have one,
+#   however many other roots are matched meanwhile or join the graph (Berge 1957, Kuhn 1955). So
+#   each root is searched from once.
+# - The pixels that a failed search has seen lead nowhere, so later searches leave them out
+#   ("dead").
+# - Nearly all paths are short. Once the successful searches have seen PATIENCE times as many pixels
+#   as there are, the roots that are left ("hard") are matched together in phases, many paths per
+#   search (after Hopcroft & Karp 1973, but measured from the far end).
+
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 ONE = np.uint64(1)
 NONE = 0  # in place of a pixel
-PATIENCE = 3  # 1 to 10 are equally fast, 0 and endless patience are not
-ENDLESS = 1 << 32
+PATIENCE = 3  # 1 to 10 are equally fast, 0 and endless patience are slower
+ENDLESS = 1 << 32  # a patience that never runs out: no root is hard
 
 
 class Side(NamedTuple):
-    """The pixels of one of the two maps. A pixel is its bit's number in the grid; 0, which is never a pixel, stands for none.
+    """The pixels of one of the two maps.
 
-    free: bits uint64, the unmatched pixels. taken: bits, the matched ones that are not dead. mate: int32 per bit, the partner.
+    A pixel is the number of its bit in the grid; 0 is never a pixel and stands for none.
+
+    free: bits uint64, the unmatched pixels. taken: bits, the matched ones that are not dead. mate:
+    int32 per bit, the partner.
     """
 
     free: np.ndarray
@@ -42,13 +51,15 @@ class Side(NamedTuple):
 
     @classmethod
     def of(cls, bits: np.ndarray) -> "Side":
+        """All pixels of `bits`, unmatched."""
         return cls(bits.copy(), np.zeros_like(bits), np.zeros(bits.size * WORD, np.int32))
 
 
 class Scratch(NamedTuple):
-    """Room for searches, int32 per bit.
+    """Memory for searches, int32 per bit, allocated once for all thresholds.
 
-    parent: the pixel of the roots' side from which a pixel was reached. steps, first_steps: see `_measure`. The rest are lists.
+    parent: the pixel of the roots' side from which a pixel was reached. steps, first_steps: see
+    `_measure`. queue, seen, hard: lists of pixels.
     """
 
     parent: np.ndarray
@@ -60,28 +71,8 @@ class Scratch(NamedTuple):
 
     @classmethod
     def on(cls, grid: Grid) -> "Scratch":
+        """For maps of one size; the contents are undefined."""
         return cls(*(np.empty(grid.words * WORD, np.int32) for _ in cls._fields))
-
-
-def reach(radius: float) -> int:
-    """The largest whole number of pixels within `radius`."""
-    return math.isqrt(math.floor(radius * radius))
-
-
-def disk_runs(grid: Grid, radius: float) -> np.ndarray:
-    """The pixels with dx^2 + dy^2 <= radius^2 as runs of bits: int64 (rows, 2) of the first and the last, counted from the centre.
-
-    Nearer rows come first. The grid must be padded by `reach(radius)`.
-    """
-    limit = math.floor(radius * radius)
-    rows = sorted(range(-reach(radius), reach(radius) + 1), key=abs)
-    halves = [math.isqrt(limit - dy * dy) for dy in rows]
-    return np.array(
-        [
-            (dy * grid.stride - half, dy * grid.stride + half)
-            for dy, half in zip(rows, halves, strict=True)
-        ]
-    )
 
 
 @compiled
@@ -131,7 +122,7 @@ def set_bits(bits, positions):  # pragma: no cover - compiled
 
 @compiled
 def window(word, first, last):  # pragma: no cover - compiled
-    """A mask of the bits of word number `word` that lie in the run from bit `first` to bit `last`."""
+    """A mask of the bits of word number `word` that lie between bits `first` and `last`."""
     mask = ALL
     if word == first >> 6:
         mask &= ALL << np.uint64(first & 63)
@@ -158,7 +149,7 @@ def dilate(bits, runs):  # pragma: no cover - compiled
 
 @compiled
 def near(bits, centre, runs):  # pragma: no cover - compiled
-    """A pixel of `bits` in the disk around bit `centre`, in the nearest row that has one; 0 if there is none."""
+    """A pixel of `bits` in the disk around `centre`, in the nearest row that has one; 0: none."""
     for k in range(len(runs)):
         first, last = centre + runs[k, 0], centre + runs[k, 1]
         for word in range(first >> 6, (last >> 6) + 1):
@@ -171,7 +162,7 @@ def near(bits, centre, runs):  # pragma: no cover - compiled
 
 @compiled
 def match_smaller(runs, one, two, scratch):  # pragma: no cover - compiled
-    """Make any matching maximum, searching from the side that has fewer free pixels; return how many pairs that adds."""
+    """Make any matching maximum, from the side with fewer free pixels; return the pairs added."""
     if count(one.free) > count(two.free):
         one, two = two, one
     roots = np.empty(count(one.free), np.int32)
@@ -187,7 +178,10 @@ def match_smaller(runs, one, two, scratch):  # pragma: no cover - compiled
 
 @compiled
 def add_pixels(pixels, reachable, runs, mine, theirs, scratch):  # pragma: no cover - compiled
-    """Take those of `pixels` that are in `reachable` (bits) into the graph, on the side `mine`; return how many pairs the maximum gains."""
+    """Add those of `pixels` that are in `reachable` (bits) to the graph, on the side `mine`.
+
+    Returns how many pairs the maximum gains.
+    """
     roots = np.empty(pixels.size, np.int32)
     n_roots = 0
     for at in pixels:
@@ -200,7 +194,13 @@ def add_pixels(pixels, reachable, runs, mine, theirs, scratch):  # pragma: no co
 
 @compiled
 def replace_pixels(before, after, runs, mine, theirs, scratch):  # pragma: no cover - compiled
-    """Change the pixels of `mine` from the bits `before` to `after`; return by how many pairs the maximum changes."""
+    """Change the pixels of `mine` from the bits `before` to `after`.
+
+    Returns by how many pairs the maximum changes.
+
+    Pairs of pixels that stay are kept. Both sides may then have free pixels that could be matched,
+    so the search starts from the smaller one.
+    """
     lost = 0
     for word in range(before.size):
         gone = before[word] & ~after[word]
@@ -224,14 +224,18 @@ def replace_pixels(before, after, runs, mine, theirs, scratch):  # pragma: no co
 def match_roots(
     roots, runs, mine, theirs, scratch, keep_dead, patience=PATIENCE
 ):  # pragma: no cover - compiled
-    """Match `roots` (pixels of `mine`, passed over if matched) as far as possible; return how many pairs that adds.
+    """Match `roots` (pixels of `mine`, skipped if matched) as far as possible.
 
-    The matching is then maximum, if no augmenting path leads from the other free pixels of `mine`. keep_dead: leave the dead
-    pixels out of `theirs.taken`; right as long as no pixel leaves the graph and none joins on their side. With ENDLESS patience
-    a root is matched if and only if it can be matched together with all those before it that were.
+    Returns how many pairs that adds.
+
+    The matching is then maximum, if no augmenting path leads from the other free pixels of `mine`.
+    keep_dead: leave the dead pixels out of `theirs.taken`; right as long as no pixel leaves the
+    graph and none joins on their side. With ENDLESS patience a root is matched if and only if it
+    can be matched together with all those before it that were.
     """
     gained, n_dead, n_hard = 0, 0, 0
-    spent, enough = 0, patience * (count(theirs.free) + count(theirs.taken))
+    spent = 0
+    enough = patience * (count(theirs.free) + count(theirs.taken))
     for root in roots:
         if mine.mate[root]:
             continue
@@ -243,7 +247,9 @@ def match_roots(
         if end == NONE:
             tip, end, n_seen = _search(root, runs, theirs, scratch, n_dead)
         if end == NONE:
-            n_dead = n_seen
+            n_dead = (
+                n_seen  # all that a failed search has seen is dead and stays out of `theirs.taken`
+            )
             continue
         for i in range(n_dead, n_seen):
             flip(theirs.taken, scratch.seen[i])
@@ -263,9 +269,11 @@ def match_roots(
 
 @compiled
 def _search(root, runs, theirs, scratch, n_seen):  # pragma: no cover - compiled
-    """Find the shortest augmenting path from `root`, breadth first: (its last pixel but one, its last, number of `seen`).
+    """Find the shortest augmenting path from `root`, breadth first.
 
-    The last is NONE if there is no path. A pixel of the other side that is reached is taken out of `theirs.taken` and listed in `seen`.
+    Returns (its last pixel but one, its last, number of `seen`). The last is NONE if there is no
+    path. A pixel of the other side that is reached is removed from `theirs.taken`, so that it is
+    reached once, and listed in `seen`.
     """
     scratch.queue[0] = root
     head, tail = 0, 1
@@ -296,7 +304,11 @@ def _search(root, runs, theirs, scratch, n_seen):  # pragma: no cover - compiled
 
 @compiled
 def _flip_path(root, tip, end, mine, theirs, scratch):  # pragma: no cover - compiled
-    """Back from the free pixel `end` to the root, each pixel takes the one ahead of it and gives up the one behind."""
+    """Match along an augmenting path, back from its free pixel `end` to the root.
+
+    Each pixel of `mine` is paired with the one ahead of it and gives up its partner behind, so
+    there is one pair more.
+    """
     flip(theirs.free, end)
     flip(theirs.taken, end)
     flip(mine.free, root)
@@ -311,15 +323,15 @@ def _flip_path(root, tip, end, mine, theirs, scratch):  # pragma: no cover - com
 
 @compiled
 def _measure(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cover - compiled
-    """Breadth first from the free pixels of `theirs`, back to the hard roots: how many steps is each pixel away from a free one?
+    """Measure how many steps each pixel is from a free one.
 
-    Fills `steps` of the taken pixels of `theirs`, and `first_steps` of the roots; 0 for those that no path leads from (or, once all
-    roots are reached, that were not looked at). If a root is not reached, such pixels are dead. Returns the number of dead in `seen`.
+    Breadth first from the free pixels of `theirs` to the roots. Fills `steps` of the taken pixels
+    of `theirs`, and `first_steps` of the roots; 0 for those that no path leads from (or, once all
+    roots are reached, that were not visited). If a root is not reached, such pixels are dead.
+    Returns the number of dead in `seen`.
     """
     for i in range(n_hard):
-        flip(
-            mine.taken, scratch.hard[i]
-        )  # for the while of this search, roots are found like matched pixels
+        flip(mine.taken, scratch.hard[i])  # during this search, roots are found like matched pixels
         scratch.first_steps[scratch.hard[i]] = 0
     n_free = 0
     for word in range(theirs.free.size):
@@ -353,6 +365,8 @@ def _measure(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cover -
                     else:
                         scratch.first_steps[tip] = scratch.steps[at] + 1
                         n_reached += 1
+    # What the search removed goes back, the roots that were reached apart: they are free, not
+    # taken.
     for i in range(n_free, tail):
         flip(mine.taken, theirs.mate[scratch.queue[i]])
     if n_reached == n_hard:
@@ -374,7 +388,11 @@ def _measure(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cover -
 
 @compiled
 def _descend_all(n_hard, runs, mine, theirs, scratch, n_dead):  # pragma: no cover - compiled
-    """Lead each hard root down the `steps` to a free pixel, no pixel being on two paths: (paths flipped, roots to try again)."""
+    """Match each hard root along a path of falling `steps` to a free pixel; no two paths meet.
+
+    Returns (number of paths matched, number of roots to try again). A root that no path leads from
+    is dropped.
+    """
     gained, left, n_seen = 0, 0, n_dead
     for i in range(n_hard):
         root = scratch.hard[i]
@@ -420,7 +438,7 @@ def _descend(root, runs, theirs, scratch, n_seen):  # pragma: no cover - compile
 
 @compiled
 def _near_at(steps, bits, centre, runs, scratch):  # pragma: no cover - compiled
-    """As `near`, but only pixels that were measured to be this number of steps away from a free one."""
+    """`near` among the pixels that were measured to be `steps` away from a free one."""
     for k in range(len(runs)):
         first, last = centre + runs[k, 0], centre + runs[k, 1]
         for word in range(first >> 6, (last >> 6) + 1):

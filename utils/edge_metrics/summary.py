@@ -1,7 +1,8 @@
-"""From counts of matched pixels to the published figures: ODS, OIS and AP of one class over images.
+"""From counts of matched pixels to the published figures: ODS, OIS and AP of one class.
 
-Definitions: Martin, Fowlkes & Malik, TPAMI 2004; Arbelaez et al., "Contour detection and hierarchical image segmentation", TPAMI
-2011. The details of interpolation are those of the published evaluation of SBD, SEAL and DFF.
+Definitions: Martin, Fowlkes & Malik, TPAMI 2004; Arbelaez et al., "Contour detection and
+hierarchical image segmentation", TPAMI 2011. The details of interpolation are those of the
+published evaluation of SBD, SEAL and DFF.
 """
 
 import math
@@ -24,12 +25,18 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Scores of one class over images; nan, and `has_truth` false, if the class has no true pixel in any image.
+    """Scores of one class over images; nan if the class has no true pixel in any image.
 
-    ods: at the one threshold that is best for all images. ois: each image at its own best threshold, then pooled. ap: area under
-    the curve. ap_sbd: the interpolated mean precision that SBD's benchmark prints last. curve: float64 (T, 4) of threshold, recall,
-    precision, F, pooled over images; recall and F are nan without truth. images: how many were given. has_prediction: is any
-    pixel predicted at any threshold?
+    Args:
+        ods: At the one threshold that is best for all images ("optimal data set scale").
+        ois: Each image at its own best threshold, then pooled ("optimal image scale").
+        ap: Average precision, the area under the curve.
+        ap_sbd: The interpolated mean precision that SBD's benchmark prints last.
+        curve: float64 (T, 4) of threshold, recall, precision and F, pooled over images; recall and
+            F are nan without ground truth.
+        images: Number of images.
+        has_truth: The class has a true pixel in some image.
+        has_prediction: Some pixel is predicted at some threshold.
     """
 
     ods: Point
@@ -50,9 +57,12 @@ def default_thresholds(n: int = 99) -> np.ndarray:
 def summarize(
     counts: np.ndarray, thresholds: np.ndarray | None = None, *, ap: str = "first"
 ) -> Summary:
-    """Summarise int64 (images, T, 4), the counts of `evaluate_image` for one class.
+    """The scores of one class from the counts of all images.
 
-    thresholds: float64 (T,), ascending; None: `default_thresholds(T)`. ap: see `average_precision`.
+    Args:
+        counts: int64 (images, T, 4), as `evaluate_image` returns them for each image.
+        thresholds: float64 (T,), ascending; None: `default_thresholds(T)`.
+        ap: Which of several points of equal recall counts, see `average_precision`.
     """
     counts = np.asarray(counts)
     if thresholds is None and counts.ndim == 3:
@@ -63,22 +73,19 @@ def summarize(
     pooled = counts.sum(axis=0)
     recall, precision = _rates(pooled)
     curve = np.stack([thresholds, recall, precision, f_measure(recall, precision)], axis=1)
-    has_truth, has_prediction = bool(pooled[:, TRUE].any()), bool(pooled[:, PREDICTED].any())
+    has_truth = bool(pooled[:, TRUE].any())
+    nowhere = Point(math.nan, math.nan, math.nan, math.nan)
     if not has_truth:
-        nowhere = Point(*[math.nan] * 4)
         curve[:, [1, 3]] = math.nan
-        return Summary(
-            nowhere, nowhere, math.nan, math.nan, curve, len(counts), has_truth, has_prediction
-        )
     return Summary(
-        _best_threshold(curve),
-        _best_per_image(counts),
-        average_precision(recall, precision, keep=ap),
-        interpolated_precision(recall, precision),
-        curve,
-        len(counts),
-        has_truth,
-        has_prediction,
+        ods=_best_threshold(curve) if has_truth else nowhere,
+        ois=_best_per_image(counts) if has_truth else nowhere,
+        ap=average_precision(recall, precision, keep=ap) if has_truth else math.nan,
+        ap_sbd=interpolated_precision(recall, precision) if has_truth else math.nan,
+        curve=curve,
+        images=len(counts),
+        has_truth=has_truth,
+        has_prediction=bool(pooled[:, PREDICTED].any()),
     )
 
 
@@ -89,10 +96,16 @@ def f_measure(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
 
 
 def average_precision(recall: np.ndarray, precision: np.ndarray, *, keep: str = "first") -> float:
-    """0.01 x the sum of the precision at the recalls 0, 0.01, ..., 1, linear between the points of the curve, 0 outside them.
+    """The area under the curve of precision over recall, as published.
 
-    keep: which of several points with the same recall counts: the "first" (lowest threshold), as current MATLAB's `unique` has it,
-    or the "last", as it was until 2012. A curve of one recall only has no area: 0, as published.
+    0.01 x the sum of the precision at the recalls 0, 0.01, ..., 1, linear between the points of the
+    curve, 0 outside them. A curve with a single recall has no area: 0.
+
+    Args:
+        recall: float64 (T,), in the order of the thresholds.
+        precision: float64 (T,).
+        keep: Which of several points with the same recall counts: the "first" (lowest threshold),
+            as current MATLAB's `unique` returns it, or the "last", as it did until 2012.
     """
     if keep not in ("first", "last"):
         raise ValueError(f'keep must be "first" or "last", got {keep!r}')
@@ -100,14 +113,16 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, *, keep: str = 
     recalls, where = np.unique(recall[::step], return_index=True)
     if len(recalls) == 1:
         return 0.0
-    return float(
-        np.interp(np.arange(101) / 100, recalls, precision[::step][where], left=0, right=0).sum()
-        * 0.01
-    )
+    precisions = precision[::step][where]
+    at_recalls = np.interp(np.arange(101) / 100, recalls, precisions, left=0, right=0)
+    return float(at_recalls.sum() * 0.01)
 
 
 def interpolated_precision(recall: np.ndarray, precision: np.ndarray) -> float:
-    """The sum over t = 0, 0.01, ..., 0.99 of the best precision at a recall of t or more, divided by 101 (so published)."""
+    """The mean over t = 0, 0.01, ..., 0.99 of the best precision at a recall of t or more.
+
+    These are 100 values, but their sum is divided by 101, as published.
+    """
     best = [precision[recall >= t].max(initial=0) for t in np.arange(100) / 100]
     return float(np.sum(best) / 101)
 
@@ -119,7 +134,10 @@ def _rates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best_threshold(curve: np.ndarray) -> Point:
-    """The first maximum of F on 100 points from each threshold to the next, both ends included, with recall and precision linear."""
+    """The first maximum of F on 100 points from each threshold to the next, both ends included.
+
+    Recall and precision are linear between thresholds, F is computed from them.
+    """
     if len(curve) == 1:
         return Point(*curve[0].tolist())
     share = np.linspace(0, 1, 100)[:, None]
@@ -132,7 +150,7 @@ def _best_threshold(curve: np.ndarray) -> Point:
 
 
 def _best_per_image(counts: np.ndarray) -> Point:
-    """Each image at the first of its best thresholds, without interpolation; the counts are then added up."""
+    """Each image at the first of its best thresholds, without interpolation, then pooled."""
     best = f_measure(*_rates(counts)).argmax(axis=1)
     recall, precision = _rates(counts[np.arange(len(counts)), best].sum(axis=0))
     return Point(math.nan, float(recall), float(precision), float(f_measure(recall, precision)))

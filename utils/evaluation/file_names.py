@@ -1,9 +1,11 @@
-"""Which files a folder holds, and which belong together."""
+"""Files of images, predictions and labels: which belong together, their sizes and hashes."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
 
 from data.errors import InputError
 
@@ -12,9 +14,12 @@ ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)$")
 
 
 def match_names(wanted: Sequence[str], available: Iterable[str]) -> dict[str, str]:
-    """wanted name -> available name: equal, or else equal without folders, or else also without the ENDINGS.
+    """Find the available name of each wanted name; wanted names that nothing matches are left out.
 
-    Wanted names that nothing matches are left out. Two files that could both be meant are an InputError.
+    Names match if they are equal, or else equal without folders, or else also without the ENDINGS.
+
+    Raises:
+        InputError: Two available names could both be meant.
     """
     available = list(available)
     matches: dict[str, str] = {}
@@ -33,8 +38,21 @@ def match_names(wanted: Sequence[str], available: Iterable[str]) -> dict[str, st
     return matches
 
 
+def _base(name: str) -> str:
+    """A name without its folders."""
+    return name.rsplit("/", 1)[-1]
+
+
+def _bare(name: str) -> str:
+    """A name without its folders and its ending."""
+    return ENDINGS.sub("", _base(name))
+
+
 def keyed_files(root: Path, *endings: str) -> dict[str, Path]:
-    """Files below `root` with one of the endings, by their path below it without the ending; no hidden ones."""
+    """Files below `root` with one of the endings, by their path below it without the ending.
+
+    Hidden files, such as those that macOS adds to archives, are left out.
+    """
     files = (
         path
         for ending in endings
@@ -44,15 +62,16 @@ def keyed_files(root: Path, *endings: str) -> dict[str, Path]:
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in files}
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image file, from its header; InputError if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, SyntaxError, OSError) as error:
+        raise InputError(f"{path}: the file cannot be read ({error}); replace it") from error
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, which names a checkpoint wherever it lies."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _base(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
-
-
-def _bare(name: str) -> str:
-    return ENDINGS.sub("", _base(name))

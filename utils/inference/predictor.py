@@ -26,9 +26,7 @@ from utils.inference.device import memory_errors, pick_device
 from utils.inference.image_files import read_input_image
 from utils.inference.options import MIN_SIDE, InferenceOptions
 from utils.inference.outputs import draw_result
-from utils.inference.scores import quantize, resize_by_class
-
-__all__ = ["Predictor", "load", "quantize"]  # quantize: for a benchmark, as below
+from utils.inference.scores import resize_by_class
 
 ImageLike = str | Path | np.ndarray  # a file, or uint8 (H, W, 3), RGB
 
@@ -196,17 +194,3 @@ def pad_to_min_side(image: np.ndarray) -> np.ndarray:
     if below or right:
         return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
     return np.ascontiguousarray(image)
-
-
-# Two test files of another room still call these; see the report of this branch.
-def predict_edges(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
-    return _predictor(model, "edge", options)(image)
-
-
-def predict_labels(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:
-    return _predictor(model, "seg", options)(image)
-
-
-def _predictor(model: nn.Module, task: str, options: dict[str, Any]) -> Predictor:
-    info = ModelInfo("", "", 0, task, (), np.zeros((0, 3), np.uint8), 0, "")
-    return Predictor(model, info, device=torch.device("cpu"), options=InferenceOptions(**options))

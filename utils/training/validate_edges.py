@@ -22,8 +22,8 @@ from utils.distributed.group import gather_objects
 from utils.distributed.preemption import leave_process_group
 from utils.edge_metrics import default_thresholds, summarize
 from utils.evaluation.edges.ground_truth import DatasetTruth, ImageTruth
-from utils.evaluation.edges.image_counts import count_image
-from utils.evaluation.edges.protocols import Protocol, find_protocol
+from utils.evaluation.edges.image_counts import count_edge_image
+from utils.evaluation.edges.protocols import EdgeProtocol, find_protocol
 from utils.inference.scores import quantize, resize_scores
 from utils.training.scores import Scores, spread
 
@@ -55,7 +55,7 @@ class EdgeValidation:
         self.workers, self.weights = workers, weights
 
     @property
-    def protocol(self) -> Protocol:
+    def protocol(self) -> EdgeProtocol:
         """The knobs of the scores."""
         return self.truth.protocol
 
@@ -121,9 +121,9 @@ class EdgeValidation:
 
     def _count(self, scores: np.ndarray, truth: ImageTruth) -> Future:
         if self.workers:
-            return self._pool.submit(count_image, scores, truth, self.protocol)
+            return self._pool.submit(count_edge_image, scores, truth, self.protocol)
         future: Future = Future()
-        future.set_result(count_image(scores, truth, self.protocol))
+        future.set_result(count_edge_image(scores, truth, self.protocol))
         return future
 
 

@@ -1,153 +1,92 @@
-"""Counting the matched edge pixels of one image: the long part of the evaluation, as it runs in worker processes.
+"""Counting the matched edge pixels of one image: a function of scores, ground truth and protocol.
 
-This module imports no torch, so that a worker costs 0.2 GB less and starts a second sooner.
+It knows no files and no data set: `counter` reads them, `partial` keeps the results, `workers`
+spreads them over processes. Neither this module nor those three import torch, so that a worker
+process takes 0.2 GB less memory and starts a second sooner.
 """
 
-import contextlib
-import hashlib
-import json
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from data.files import write_aside
 from data.imresize import resize_bicubic
 from utils.edge_metrics import default_thresholds, evaluate_both, evaluate_image
-from utils.evaluation.edges.ground_truth import ImageTruth, Truth
-from utils.evaluation.edges.predictions import PredictionFolder
-from utils.evaluation.edges.protocols import Protocol
-
-COUNTS_VERSION = (
-    1  # goes up when the counting changes, so that partial results of older code are not taken up
-)
+from utils.evaluation.edges.protocols import EdgeProtocol
 
 
-def count_image(scores: Iterable[np.ndarray], truth: ImageTruth, protocol: Protocol) -> np.ndarray:
-    """Counts of every mode and class of one image: int64 (M, K, T, 4), columns as in `edge_metrics.evaluate_image`.
+@dataclass(frozen=True, slots=True)
+class ImageTruth:
+    """The ground truth of one image.
 
-    scores: (h, w) per class, of any size with the truth's aspect ratio; another size is resized bicubically. A class
-    that `protocol.skip_absent` leaves out has only zeros, which count nowhere.
+    edges: mode -> uint32 (h, w), bit k = edge of class k; or (A, h, w) for A annotators. label:
+    uint8 (h, w), the class of each pixel, other values for none; or None where the files do not
+    contain it.
+    """
+
+    edges: dict[str, np.ndarray]
+    label: np.ndarray | None
+
+
+def count_edge_image(
+    scores: Iterable[np.ndarray], ground_truth: ImageTruth, protocol: EdgeProtocol
+) -> np.ndarray:
+    """Counts of every mode and class of one image, int64 (M, K, T, 4).
+
+    The columns are those of `edge_metrics.evaluate_image`. A class that `protocol.skip_absent`
+    leaves out has only zeros, which count nowhere.
+
+    Args:
+        scores: (h, w) for each class in turn, uint8, uint16 or float, see `as_probability`. Of any
+            size with the ground truth's aspect ratio: another size is resized bicubically.
+        ground_truth: Has edges for each of the protocol's modes.
+        protocol: How the two are compared.
     """
     return np.stack(
-        [_count_class(k, score, truth, protocol) for k, score in enumerate(scores)], axis=1
+        [_count_class(k, score, ground_truth, protocol) for k, score in enumerate(scores)], axis=1
     )
 
 
-def _count_class(k: int, score: np.ndarray, truth: ImageTruth, protocol: Protocol) -> np.ndarray:
+def _count_class(
+    k: int, score: np.ndarray, ground_truth: ImageTruth, protocol: EdgeProtocol
+) -> np.ndarray:
     """int64 (M, T, 4)."""
-    edges = [truth.edges[mode] >> np.uint32(k) & np.uint32(1) != 0 for mode in protocol.modes]
-    inside = None if truth.label is None else truth.label == k
-    knobs = {
-        "thresholds": default_thresholds(protocol.thresholds),
-        "max_dist": protocol.max_dist,
-        "margin": protocol.margin,
-    }
+    edges = [
+        ground_truth.edges[mode] >> np.uint32(k) & np.uint32(1) != 0 for mode in protocol.modes
+    ]
+    inside = None if ground_truth.label is None else ground_truth.label == k
     if protocol.skip_absent and not (edges[0] if inside is None else inside).any():
         return np.zeros((len(edges), protocol.thresholds, 4), np.int64)
+    thresholds = default_thresholds(protocol.thresholds)
+    max_dist, margin = protocol.max_dist, protocol.margin
     if len(edges) == 2 and edges[0].ndim == 2 and edges[0].shape == edges[1].shape:
-        return np.stack(evaluate_both(_fit(score, edges[0]), *edges, **knobs))
-    interior = inside if protocol.kill_internal else None
+        # Thin and raw in one pass: the scores are resized and sorted by threshold only once.
+        both = evaluate_both(
+            _fit(score, edges[0]), *edges, thresholds=thresholds, max_dist=max_dist, margin=margin
+        )
+        return np.stack(both)
     counts = [
-        evaluate_image(_fit(score, true), true, thin=mode == "thin", interior=interior, **knobs)
-        for mode, true in zip(protocol.modes, edges, strict=True)
+        evaluate_image(
+            _fit(score, edge),
+            edge,
+            thresholds=thresholds,
+            max_dist=max_dist,
+            thin=mode == "thin",
+            margin=margin,
+            interior=inside if protocol.kill_internal else None,
+        )
+        for mode, edge in zip(protocol.modes, edges, strict=True)
     ]
     return np.stack(counts)
 
 
-def _fit(score: np.ndarray, true: np.ndarray) -> np.ndarray:
-    size = true.shape[-2:]
+def _fit(score: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """The scores at the size of the edge map (h, w) or maps (A, h, w)."""
+    size = edge.shape[-2:]
     return score if score.shape == size else resize_bicubic(as_probability(score), size)
 
 
 def as_probability(score: np.ndarray) -> np.ndarray:
-    """Stored scores as numbers 0..1: uint16 / 65536 and uint8 / 255 as published, float as it is."""
+    """Stored scores as numbers 0..1: uint16 / 65536 and uint8 / 255 as published; float as is."""
     scale = {np.dtype(np.uint16): 65536, np.dtype(np.uint8): 255}.get(score.dtype)
     return score if scale is None else score / scale
-
-
-@dataclass(frozen=True)
-class PredictionFiles:
-    """The files of each image that is scored. keys: index of the image -> name in the folder."""
-
-    folder: PredictionFolder
-    keys: dict[int, str]
-
-    def paths(self, index: int) -> list[Path]:
-        return self.folder.paths(self.keys[index])
-
-    def read(self, index: int) -> Iterator[np.ndarray]:
-        """Scores (h, w) of each class in turn."""
-        return self.folder.read(self.keys[index])
-
-
-@dataclass(frozen=True)
-class ImageCounter:
-    """Counts one image by its index, or takes up what an earlier, interrupted run counted.
-
-    origin: a fingerprint of what the counts depend on, beside the protocol and the files of an image. partial: folder
-    of the counts of single images, emptied by `forget`. files: None when `count` is handed the scores.
-    """
-
-    truth: Truth
-    protocol: Protocol
-    origin: str
-    partial: Path
-    files: PredictionFiles | None = None
-
-    def count(self, index: int, scores: np.ndarray | None = None) -> np.ndarray:
-        """int64 (M, K, T, 4); scores: (K, h, w), or None to read them from the files."""
-        if scores is None:
-            scores = self.files.read(index)
-        counts = count_image(scores, self.truth.load(index), self.protocol)
-        with write_aside(self._path(index)) as aside, aside.open("wb") as file:
-            np.savez_compressed(file, counts=counts)
-        return counts
-
-    def taken_up(self, index: int) -> np.ndarray | None:
-        """The counts that an earlier run left, if the image's files have not changed since."""
-        try:
-            with np.load(self._path(index), allow_pickle=False) as saved:
-                return saved["counts"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            return None
-
-    def forget(self) -> None:
-        """Remove the partial results: the whole is written."""
-        for path in [*self.partial.glob("*.npz"), *self.partial.glob(".*.part")]:
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # there is none, or somebody keeps other files in it
-            self.partial.rmdir()
-
-    def _path(self, index: int) -> Path:
-        files = self.truth.paths(index) + (self.files.paths(index) if self.files else [])
-        state = [
-            (str(path), status.st_size, status.st_mtime_ns)
-            for path in files
-            if (status := path.stat())
-        ]
-        key = fingerprint(
-            COUNTS_VERSION, self.origin, self.protocol.knobs(), self.truth.names[index], state
-        )
-        return self.partial / f"{key}.npz"
-
-
-def fingerprint(*parts: object) -> str:
-    """A short name for a combination of plain values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
-
-
-_counter: list[
-    ImageCounter
-] = []  # what a worker process is started with, so that it is not sent again with each image
-
-
-def start_worker(counter: ImageCounter) -> None:
-    _counter[:] = [counter]
-
-
-def count_in_worker(index: int, scores: np.ndarray | None) -> tuple[int, np.ndarray]:
-    """(index, counts) of an image."""
-    return index, _counter[0].count(index, scores)

@@ -2,15 +2,17 @@
 
 Below one folder, for an image NAME (subfolders are allowed where the names have them):
 
-    class_001/NAME.png ...  published: a grey PNG per class, from 1 on; 8 bits are score * 255, 16 bits score * 65536
-    NAME.npz or NAME.npy    one array (K, H, W) or (H, W, K): float in 0..1, bool, or uint8 or uint16 as in the PNGs
-    NAME.png, RGB           our 24-bit edge image (`data.edges.encode_png`): every edge has score 1
-    NAME.png, grey          of a data set with one class, such as BSDS500; 8 or 16 bits as above
+    class_001/NAME.png ... published: a grey PNG per class, from 1 on; 8 bits are score * 255, 16
+    bits score * 65536 NAME.npz or NAME.npy one array (K, H, W) or (H, W, K): float in 0..1, bool,
+    or uint8 or uint16 as in the PNGs NAME.png, RGB our 24-bit edge image (`data.edges.encode_png`):
+    every edge has score 1 NAME.png, grey of a data set with one class, such as BSDS500; 8 or 16
+    bits as above
 """
 
 import contextlib
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -21,31 +23,38 @@ from data.errors import InputError
 from data.image_io import read_image, read_index
 from utils.evaluation.file_names import keyed_files
 
+PNG_GREY = 0  # the colour type in a PNG's header
+
 
 class PredictionFolder:
-    """The predictions below `root`. `num_classes` None: as many as the files have."""
+    """The predictions below `root`. num_classes: K; None: as many as the files have."""
+
+    num_classes: int
 
     def __init__(self, root: str | Path, num_classes: int | None = None) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise FileNotFoundError(f"no such folder of predictions: {self.root}")
-        if (self.root / "prob").is_dir():  # the folder that predict.py was told to write to
+        if (self.root / "prob").is_dir():  # the --out of a predict.py --save-prob
             self.root = self.root / "prob"
         self.class_folders = _class_folders(self.root)
         self.layout, self.files = _find_layout(self.root, self.class_folders)
         found = self._count_classes()
-        self.num_classes = num_classes or found
-        if self.num_classes is None:
+        if num_classes is None and found is None:
             raise InputError(
-                f"{self.root}: 24-bit edge images do not say how many classes they hold; add --num-classes"
+                f"{self.root}: 24-bit edge images do not say how many classes they hold; "
+                "add --num-classes"
             )
-        if found is not None and found != self.num_classes:
+        if None not in (num_classes, found) and num_classes != found:
             raise InputError(
-                f"{self.root} has predictions of {found} classes ({self.layout}), the truth has {self.num_classes}"
+                f"{self.root} has predictions of {found} classes ({self.layout}), "
+                f"the ground truth has {num_classes}"
             )
+        self.num_classes = num_classes or found or 0
 
     @property
     def names(self) -> list[str]:
+        """The names of all predictions, by which `paths`, `sizes` and `read` find them."""
         return sorted(self.files)
 
     def paths(self, key: str) -> list[Path]:
@@ -55,17 +64,18 @@ class PredictionFolder:
         return [self.files[key]]
 
     def missing(self, key: str) -> list[Path]:
+        """The files of one prediction that are not there."""
         return [path for path in self.paths(key) if not path.is_file()]
 
     def sizes(self, key: str) -> set[tuple[int, int]]:
         """The sizes (h, w) of a prediction's files, from their headers."""
         if self.layout == "arrays":
-            shape = _array_shape(self.files[key])
-            return {shape[1:] if shape[0] == self.num_classes else shape[:2]}
+            first, second, third = _array_shape(self.files[key])
+            return {(second, third) if first == self.num_classes else (first, second)}
         return {_png_header(path)[0] for path in self.paths(key)}
 
     def read(self, key: str) -> Iterator[np.ndarray]:
-        """Yield the scores of each class in turn: (h, w), uint8 or uint16 as in the PNG, or float32 in 0..1."""
+        """Yield the scores (h, w) of each class: uint8 or uint16 as in the PNG, or float32."""
         if self.layout == "arrays":
             yield from _read_array(self.files[key], self.num_classes)
         elif self.layout == "edge images":
@@ -85,6 +95,22 @@ class PredictionFolder:
         return None if self.layout == "edge images" else 1
 
 
+@dataclass(frozen=True)
+class PredictionFiles:
+    """The files of the images that are scored. keys: index of an image -> name in the folder."""
+
+    folder: PredictionFolder
+    keys: dict[int, str]
+
+    def paths(self, index: int) -> list[Path]:
+        """The files of one image."""
+        return self.folder.paths(self.keys[index])
+
+    def read(self, index: int) -> Iterator[np.ndarray]:
+        """Scores (h, w) of each class in turn."""
+        return self.folder.read(self.keys[index])
+
+
 def _class_folders(root: Path) -> list[Path]:
     numbered = {
         int(path.name[6:]): path
@@ -100,16 +126,20 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _find_layout(root: Path, class_folders: list[Path]) -> tuple[str, dict[str, Path]]:
+    """(name of the layout, a file of each prediction by name); see the head of this module."""
     if class_folders:
         keyed = [keyed_files(folder, ".png") for folder in class_folders]
         layout, files = "class folders", {key: path for each in keyed for key, path in each.items()}
-    elif files := keyed_files(root, ".npz", ".npy"):
-        layout = "arrays"
-    elif files := keyed_files(root, ".png"):
-        layout = "grey images" if _png_header(next(iter(files.values())))[1] == 0 else "edge images"
+    elif arrays := keyed_files(root, ".npz", ".npy"):
+        layout, files = "arrays", arrays
+    else:
+        files = keyed_files(root, ".png")
+        is_grey = bool(files) and _png_header(next(iter(files.values())))[1] == PNG_GREY
+        layout = "grey images" if is_grey else "edge images"
     if not files:
         raise InputError(
-            f"{root}: found no predictions; expected class_001/NAME.png …, NAME.npz, NAME.npy or NAME.png"
+            f"{root}: found no predictions; expected class_001/NAME.png …, NAME.npz, NAME.npy "
+            "or NAME.png"
         )
     return layout, files
 
@@ -124,8 +154,8 @@ def _png_header(path: Path) -> tuple[tuple[int, int], int]:
     return (height, width), header[25]
 
 
-def _array_shape(path: Path) -> tuple[int, ...]:
-    """The shape of the array in an .npy or .npz file, from its header."""
+def _array_shape(path: Path) -> tuple[int, int, int]:
+    """The shape of the array in an .npy or .npz file, from its header, without reading the rest."""
     with _opened(path) as array_file:
         version = np.lib.format.read_magic(array_file)
         read_header = (
@@ -138,7 +168,8 @@ def _array_shape(path: Path) -> tuple[int, ...]:
         raise InputError(
             f"{path}: found an array of shape {shape}; expected (classes, height, width)"
         )
-    return shape
+    first, second, third = shape
+    return first, second, third
 
 
 @contextlib.contextmanager
@@ -153,7 +184,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                 members = [name for name in archive.namelist() if name.endswith(".npy")]
                 if len(members) != 1:
                     raise InputError(
-                        f"{path}: found {len(members)} arrays; expected one, (classes, height, width)"
+                        f"{path}: found {len(members)} arrays; expected one, "
+                        "(classes, height, width)"
                     )
                 with archive.open(members[0]) as stream:
                     yield stream
@@ -177,6 +209,7 @@ def _read_array(path: Path, num_classes: int) -> Iterator[np.ndarray]:
             score = score.astype(np.float32)
             if not (score.min() >= 0 and score.max() <= 1):  # NaN fails both
                 raise InputError(
-                    f"{path}: scores from {score.min():g} to {score.max():g}; expected probabilities, 0..1"
+                    f"{path}: scores from {score.min():g} to {score.max():g}; "
+                    "expected probabilities, 0..1"
                 )
         yield np.ascontiguousarray(score)

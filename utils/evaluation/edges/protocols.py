@@ -1,7 +1,7 @@
-"""The published ways to score semantic edges, as data: one table of knobs, any of which a flag overrides.
+"""The published ways to score semantic edges, as a table of knobs that flags override.
 
-A score says nothing without its knobs: the tolerance alone moves it by many points. So a `Protocol` goes with every
-score to the terminal, `metrics.json` and the report.
+A score says nothing without its knobs: the tolerance alone moves it by many points. So an
+`EdgeProtocol` goes with every score to the terminal, `metrics.json` and the report.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -12,18 +12,24 @@ MODES = ("thin", "raw")
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class EdgeProtocol:
     """How predicted edges are compared with true ones.
 
-    max_dist: how far a match may lie, as a fraction of the image's diagonal.
-    scale: size of the truth that a data set makes, relative to its labels.
-    margin: pixels cut off on all four sides.
-    thresholds: how many, evenly spaced inside (0, 1).
-    thin, raw: one-pixel truth against thinned predictions; thick truth against predictions as they are.
-    instance: the borders between two instances of one class are edges too.
-    skip_absent: an image without a class says nothing about that class; else its false positives count.
-    kill_internal: predicted pixels inside the class's region, out of reach of any true edge, are removed.
-    ap: which of several points of equal recall the average precision keeps, "first" as current MATLAB does, or "last".
+    Args:
+        name: Of the published protocol that it starts from.
+        max_dist: How far a match may lie, as a fraction of the image's diagonal.
+        scale: Size of the ground truth that a data set makes, relative to its labels.
+        margin: Pixels cropped off on all four sides.
+        thresholds: Number of thresholds, evenly spaced inside (0, 1).
+        thin: Score thinned predictions against ground truth one pixel wide.
+        raw: Score predictions as they are against thick ground truth.
+        instance: The borders between two instances of one class are edges too.
+        skip_absent: An image without a class says nothing about that class; else its false
+            positives count.
+        kill_internal: Predicted pixels inside the class's region, out of reach of any true edge,
+            are removed.
+        ap: Which of several points of equal recall the average precision keeps: "first" as current
+            MATLAB does, or "last".
     """
 
     name: str
@@ -40,6 +46,7 @@ class Protocol:
 
     @property
     def modes(self) -> tuple[str, ...]:
+        """The chosen ones of MODES, in their order."""
         return tuple(mode for mode in MODES if getattr(self, mode))
 
     def knobs(self) -> dict[str, str | float | int | bool]:
@@ -60,18 +67,17 @@ class Protocol:
         return f"protocol {self.name}: " + ", ".join([*shown, f"AP of the {self.ap} equal recall"])
 
 
-# The half resolution of the Cityscapes protocols also serves our other street scenes. Sources: the evaluations of SEAL
-# (Yu et al., ECCV 2018), DFF (Hu et al., IJCAI 2019), SBD (Hariharan et al., ICCV 2011) and BSDS500 (Arbelaez et al.,
-# TPAMI 2011).
+# The half resolution of the Cityscapes protocols also serves our other street scenes. Sources: the
+# evaluations of SEAL (Yu et al., ECCV 2018), DFF (Hu et al., IJCAI 2019), SBD (Hariharan et al.,
+# ICCV 2011) and BSDS500 (Arbelaez et al., TPAMI 2011).
 STREET = "street"
 _TABLE = {
-    ("dff", STREET): Protocol("dff", max_dist=0.02, scale=0.5),
-    ("dff", "sbd"): Protocol("dff", max_dist=0.02, margin=5),
-    ("seal", STREET): Protocol("seal", max_dist=0.0035, scale=0.5),
-    ("seal", "sbd"): Protocol(
-        "seal", max_dist=0.0075, margin=5
-    ),  # meant for SEAL's re-annotated test images
-    ("sbd2011", STREET): Protocol(
+    ("dff", STREET): EdgeProtocol("dff", max_dist=0.02, scale=0.5),
+    ("dff", "sbd"): EdgeProtocol("dff", max_dist=0.02, margin=5),
+    ("seal", STREET): EdgeProtocol("seal", max_dist=0.0035, scale=0.5),
+    # Meant for SEAL's re-annotated test images.
+    ("seal", "sbd"): EdgeProtocol("seal", max_dist=0.0075, margin=5),
+    ("sbd2011", STREET): EdgeProtocol(
         "sbd2011",
         max_dist=0.02,
         raw=False,
@@ -80,31 +86,36 @@ _TABLE = {
         kill_internal=True,
         ap="last",
     ),
-    ("bsds", STREET): Protocol("bsds", max_dist=0.0075, raw=False, instance=False, ap="last"),
+    ("bsds", STREET): EdgeProtocol("bsds", max_dist=0.0075, raw=False, instance=False, ap="last"),
 }
 PROTOCOLS = tuple(dict.fromkeys(name for name, _ in _TABLE))
 
 
 def find_protocol(
     name: str, dataset: str = "", **changes: float | int | bool | str | None
-) -> Protocol:
-    """The protocol `name` for a data set, with the knobs of `changes` that are not None; InputError for nonsense."""
+) -> EdgeProtocol:
+    """The protocol of that name for a data set, with the knobs of `changes` that are not None.
+
+    A data set without an entry of its own is taken for street scenes. Raises InputError for an
+    unknown name and for knobs that contradict each other.
+    """
     if name not in PROTOCOLS:
         raise InputError(f"unknown protocol {name!r}; expected one of {', '.join(PROTOCOLS)}")
     base = _TABLE.get((name, dataset), _TABLE[name, STREET])
-    protocol = replace(
-        base, **{knob: value for knob, value in changes.items() if value is not None}
-    )
+    chosen = {knob: value for knob, value in changes.items() if value is not None}
+    protocol = replace(base, **chosen)
     _check(protocol)
     return protocol
 
 
-def _check(protocol: Protocol) -> None:
+def _check(protocol: EdgeProtocol) -> None:
+    """Raise InputError, which names the flag, for a knob out of range."""
     if not protocol.modes:
         raise InputError("nothing to score: both --no-thin and --no-raw are given")
     if not 0 < protocol.max_dist < 1:
         raise InputError(
-            f"--max-dist is {protocol.max_dist:g}; expected a fraction of the diagonal between 0 and 1"
+            f"--max-dist is {protocol.max_dist:g}; expected a fraction of the diagonal between "
+            "0 and 1"
         )
     if not 0 < protocol.scale <= 1:
         raise InputError(

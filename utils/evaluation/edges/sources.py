@@ -7,15 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data import dataset_class
 from data.base import Dataset
 from data.errors import InputError
-from data.visualize import distinct_colors
-from utils.checkpoint import ModelInfo
-from utils.evaluation.edges.ground_truth import Truth
-from utils.evaluation.edges.image_counts import PredictionFiles
-from utils.evaluation.edges.predictions import PredictionFolder
-from utils.evaluation.edges.report import Shown
+from utils.evaluation.edges.ground_truth import EdgeGroundTruth
+from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
 from utils.evaluation.file_names import file_hash, match_names
 from utils.inference.predictor import Predictor
 from utils.inference.scores import quantize
@@ -40,7 +35,7 @@ class NetworkSource:
     files = None
 
     def __init__(
-        self, checkpoint: Path, predictor: Predictor, dataset: Dataset, truth: Truth
+        self, checkpoint: Path, predictor: Predictor, dataset: Dataset, truth: EdgeGroundTruth
     ) -> None:
         self.predictor = predictor
         self.dataset = dataset
@@ -77,7 +72,12 @@ class FileSource:
     """
 
     def __init__(
-        self, predictions: PredictionFolder, truth: Truth, *, allow_missing: bool, is_main: bool
+        self,
+        predictions: PredictionFolder,
+        truth: EdgeGroundTruth,
+        *,
+        allow_missing: bool,
+        is_main: bool,
     ) -> None:
         keys = match_files(
             truth,
@@ -106,21 +106,7 @@ def _nowhere(text: str) -> None:
     """For the other ranks: the main one reports it."""
 
 
-def shower(
-    source: NetworkSource | FileSource, truth: Truth, dataset: Dataset | None
-) -> Callable[[int], Shown]:
-    """What the report shows of the image in a given row of the counts."""
-    where = match_images(truth, dataset) if dataset else {}
-
-    def show(row: int) -> Shown:
-        index = source.indices[row]
-        image = dataset.read_image(dataset.records[where[index]]) if index in where else None
-        return Shown(truth.names[index], image, truth.load(index).edges, list(source.scores(index)))
-
-    return show
-
-
-def match_images(truth: Truth, dataset: Dataset) -> dict[int, int]:
+def match_images(truth: EdgeGroundTruth, dataset: Dataset) -> dict[int, int]:
     """Index in the ground truth -> index in the data set, by name; those without are left out."""
     where = {record.name: i for i, record in enumerate(dataset.records)}
     return {
@@ -133,23 +119,8 @@ def _indexed(matches: dict[str, str], names: Sequence[str]) -> dict[int, str]:
     return {i: matches[name] for i, name in enumerate(names) if name in matches}
 
 
-def class_names(
-    info: ModelInfo | None, dataset: str, num_classes: int
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """(names, palette uint8 (K, 3)) of the classes.
-
-    As the checkpoint says, else the data set, else numbers and distinct colours.
-    """
-    if info is not None:
-        return info.classes, info.palette
-    if dataset:
-        known = dataset_class(dataset)
-        return tuple(known.classes), np.asarray(known.palette, np.uint8)
-    return tuple(f"class {k + 1}" for k in range(num_classes)), distinct_colors(num_classes)
-
-
 def match_files(
-    truth: Truth,
+    truth: EdgeGroundTruth,
     predictions: PredictionFolder,
     *,
     allow_missing: bool,
@@ -182,7 +153,9 @@ def match_files(
     return indices
 
 
-def _mis_sized(truth: Truth, index: int, predictions: PredictionFolder, key: str) -> list[str]:
+def _mis_sized(
+    truth: EdgeGroundTruth, index: int, predictions: PredictionFolder, key: str
+) -> list[str]:
     height, width = truth.size(index)
     return [
         f"{key}: {w}x{h}, the truth is {width}x{height}"

@@ -1,67 +1,76 @@
-"""Scoring segmentation over a data set: from label maps, predicted here or read from files, to `metrics.json`, tables and CSV.
+"""Scoring segmentation over a data set: the counts of all images, and the files of results.
 
 `metrics.json`:
 
     task        "seg"
     protocol    {bounds, region}: see `utils.evaluation.segmentation.scores.SegProtocol`
-    source      what was scored against what: checkpoint or predictions, inference modes, dataset, split or labels, the number of images
+    source      what was scored against what: checkpoint or predictions, inference modes, dataset,
+                split or labels, the number of images
     scores
         miou, pixel_accuracy, mean_accuracy, frequency_weighted_iou
         boundary_iou    mean over the classes that occur
         boundary_f      [{bound, pixels [lowest, highest over the images],
-                          published_mean: over all classes and images, 1 where neither map has a boundary of the class,
-                          mean: over classes, of the mean over the images in which the class has a true boundary}, ...]
-        classes         [{name, status: "ok" | "no ground truth", images, true_pixels, predicted_pixels, iou, accuracy, boundary_iou,
+                          published_mean: over all classes and images, 1 where neither map has a
+                              boundary of the class,
+                          mean: over classes, of the mean over the images in which the class has a
+                              true boundary}, ...]
+        classes         [{name, status: "ok" | "no ground truth", images, true_pixels,
+                          predicted_pixels, iou, accuracy, boundary_iou,
                           boundary_f, boundary_f_present: one figure per bound}, ...]
         confusion       pixels, a row per true class, a column per predicted class and one for none
 
-All figures are fractions, not percent; null where there is nothing to score. Beside it lie `scores.csv` and `confusion.csv`.
+All figures are fractions, not percent; null where there is nothing to score. Beside it lie
+`scores.csv` and `confusion.csv`.
 """
 
 import json
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from data.base import Dataset
 from data.errors import InputError
 from data.files import write_aside
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.evaluation.file_names import match_names
+from utils.evaluation.progress import progress
 from utils.evaluation.segmentation.label_maps import LabelMaps, NetworkLabels
-from utils.evaluation.segmentation.report import Shown
 from utils.evaluation.segmentation.scores import (
     ImageCounts,
     SegProtocol,
     SegScores,
-    count_image,
+    count_label_map,
 )
-from utils.evaluation.segmentation.tables import write_csv
+from utils.evaluation.segmentation.tables import write_seg_csv
 
 
-def count_images(
-    truth: LabelMaps,
+def count_label_maps(
+    ground_truth: LabelMaps,
     predictions: LabelMaps,
-    matches: dict[str, str],
+    matches: Mapping[str, str],
     protocol: SegProtocol,
     *,
     workers: int,
     ranks: Ranks,
 ) -> dict[str, ImageCounts]:
-    """The counts of all images by name, in the order of `matches`, the same on every rank; each image is counted once.
+    """The counts of all images by name, in the order of `matches`, the same on every rank.
 
-    workers: threads that read and count on each rank (decoding and counting do without Python's lock); 0 does without.
+    Args:
+        ground_truth: Label maps by the names of the images.
+        predictions: Label maps; a network predicts in this thread, files are read where they are
+            counted.
+        matches: Name in the ground truth -> name of its prediction.
+        protocol: How the two are compared.
+        workers: Threads that read and count on each rank; 0 does without. Threads are enough here:
+            decoding and counting release Python's global lock.
+        ranks: Each rank counts its share of the images.
     """
     mine = list(matches)[ranks.rank :: ranks.world]
 
     def count(name: str, predict: Callable[[], np.ndarray]) -> ImageCounts:
-        return count_checked(predict(), truth.load(name), protocol, name)
+        return count_checked(predict(), ground_truth.load(name), protocol, name)
 
     def jobs() -> Iterator[Callable[[], ImageCounts]]:
         for name in mine:
@@ -71,10 +80,7 @@ def count_images(
             else:
                 yield lambda name=name: count(name, lambda: predictions.load(matches[name]))
 
-    pace = {} if sys.stderr.isatty() else {"delay": 60, "mininterval": 60}
-    results = tqdm(
-        _run(jobs(), workers), total=len(mine), unit="image", disable=not ranks.is_main, **pace
-    )
+    results = progress(_run(jobs(), workers), total=len(mine), show=ranks.is_main)
     counted = dict(zip(mine, results, strict=True))
     everyone = {
         name: counts for part in gather_objects(counted, ranks) for name, counts in part.items()
@@ -85,29 +91,13 @@ def count_images(
 def count_checked(
     pred: np.ndarray, label: np.ndarray, protocol: SegProtocol, name: str
 ) -> ImageCounts:
-    """`count_image`; an InputError that names the image if the sizes differ."""
+    """`count_label_map`; an InputError that names the image if the sizes differ."""
     if pred.shape != label.shape:
         raise InputError(
-            f"{name}: the prediction is {pred.shape[1]}x{pred.shape[0]}, the truth {label.shape[1]}x{label.shape[0]}; "
-            "label maps must have the size of the truth"
+            f"{name}: the prediction is {pred.shape[1]}x{pred.shape[0]}, the ground truth "
+            f"{label.shape[1]}x{label.shape[0]}; label maps must have the size of the ground truth"
         )
-    return count_image(pred, label, protocol)
-
-
-def shower(
-    truth: LabelMaps, predictions: LabelMaps, matches: dict[str, str], dataset: Dataset | None
-) -> Callable[[int], Shown]:
-    """What the report shows of an image, by its place in `matches`."""
-    names = list(matches)
-    found = match_names(names, [record.name for record in dataset.records]) if dataset else {}
-    records = {record.name: record for record in dataset.records} if dataset else {}
-
-    def show(index: int) -> Shown:
-        name = names[index]
-        image = dataset.read_image(records[found[name]]) if name in found else None
-        return Shown(name, image, truth.load(name), predictions.load(matches[name]))
-
-    return show
+    return count_label_map(pred, label, protocol)
 
 
 def _run(jobs: Iterable[Callable[[], ImageCounts]], workers: int) -> Iterator[ImageCounts]:
@@ -115,7 +105,7 @@ def _run(jobs: Iterable[Callable[[], ImageCounts]], workers: int) -> Iterator[Im
     if not workers:
         yield from (job() for job in jobs)
         return
-    waiting: deque[Future] = deque()
+    waiting: deque[Future[ImageCounts]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for job in jobs:
@@ -128,9 +118,9 @@ def _run(jobs: Iterable[Callable[[], ImageCounts]], workers: int) -> Iterator[Im
         pool.shutdown(cancel_futures=True)
 
 
-def write_results(folder: Path, scores: SegScores, source: dict[str, object]) -> None:
-    """`metrics.json` and the CSV files."""
-    write_csv(folder, scores)
+def write_seg_results(folder: Path, scores: SegScores, source: Mapping[str, object]) -> None:
+    """Write `metrics.json` and the CSV files. source: what was scored against what."""
+    write_seg_csv(folder, scores)
     protocol = {"bounds": list(scores.protocol.bounds), "region": scores.protocol.region}
     document = {"task": "seg", "protocol": protocol, "source": source, "scores": scores.to_plain()}
     with write_aside(folder / "metrics.json") as aside:

@@ -1,4 +1,4 @@
-"""From label maps to the counts of an image, and from those of all images to the scores of segmentation."""
+"""From label maps to the counts of an image, from those of all images to the scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.errors import InputError
+from utils.evaluation.text_tables import number_or_null
 from utils.seg_metrics import (
     PUBLISHED_BOUNDS,
     TRUE,
@@ -17,6 +18,7 @@ from utils.seg_metrics import (
     confusion,
     frequency_weighted_iou,
     mean_iou,
+    mean_of_numbers,
     pixel_accuracy,
     tolerance_pixels,
 )
@@ -28,9 +30,11 @@ HIGHEST_BOUND = 200  # pixels; beyond, a tolerance is most likely a slip
 
 @dataclass(frozen=True, slots=True)
 class SegProtocol:
-    """bounds: tolerances of boundary F; region: width of boundary IoU's regions; below 1 a fraction of the diagonal, else pixels.
+    """What is scored and how.
 
-    The default region is that of the authors for Cityscapes, 0.5 % of the diagonal: 12 px at 2048x1024.
+    Tolerances below 1 are fractions of the image's diagonal, others pixels. bounds: tolerances of
+    boundary F. region: width of boundary IoU's regions; the default is that of the authors for
+    Cityscapes, 0.5 % of the diagonal: 12 px at 2048x1024.
     """
 
     classes: tuple[str, ...]
@@ -38,17 +42,17 @@ class SegProtocol:
     region: float = 0.005
 
     def __post_init__(self) -> None:
-        for flag, bound in (
-            ("--boundary-iou", self.region),
-            *(("--bounds", bound) for bound in self.bounds),
-        ):
+        named = [("--boundary-iou", self.region), *(("--bounds", bound) for bound in self.bounds)]
+        for flag, bound in named:
             if not 0 < bound <= HIGHEST_BOUND:
                 raise InputError(
-                    f"{flag} {bound:g}: expected a fraction of the diagonal (above 0), or 1 to {HIGHEST_BOUND} pixels"
+                    f"{flag} {bound:g}: expected a fraction of the diagonal (above 0), "
+                    f"or 1 to {HIGHEST_BOUND} pixels"
                 )
 
     @property
     def num_classes(self) -> int:
+        """K."""
         return len(self.classes)
 
 
@@ -56,8 +60,9 @@ class SegProtocol:
 class ImageCounts:
     """All that an image adds to the scores. K classes, B bounds.
 
-    size: (H, W). confusion: int32 (K, K + 1), true class by predicted class, the last column for none. boundary: int32 (B, K, 4), see
-    `boundary_counts`. region: int32 (K, 2), see `boundary_iou_counts`.
+    size: (H, W). confusion: int32 (K, K + 1), true class by predicted class, the last column for
+    none. boundary: int32 (B, K, 4), see `boundary_counts`. region: int32 (K, 2), see
+    `boundary_iou_counts`.
     """
 
     size: tuple[int, int]
@@ -66,25 +71,28 @@ class ImageCounts:
     region: np.ndarray
 
 
-def count_image(pred: np.ndarray, label: np.ndarray, protocol: SegProtocol) -> ImageCounts:
-    """The counts of one image from its label maps uint8 (H, W)."""
+def count_label_map(pred: np.ndarray, label: np.ndarray, protocol: SegProtocol) -> ImageCounts:
+    """The counts of one image from its predicted and its true label map, each uint8 (H, W)."""
     classes = protocol.num_classes
     counts = (
         confusion(pred, label, classes, void=True),
         boundary_counts(pred, label, classes, protocol.bounds),
         boundary_iou_counts(pred, label, classes, protocol.region),
     )
-    return ImageCounts(label.shape, *(part.astype(np.int32) for part in counts))
+    # int32 halves what the ranks exchange; no image has 2^31 pixels.
+    height, width = label.shape
+    return ImageCounts((height, width), *(part.astype(np.int32) for part in counts))
 
 
 @dataclass(frozen=True)
 class SegScores:
     """The scores over all images; fractions, nan where there is nothing to score.
 
-    confusion: int64 (K, K + 1). iou, accuracy, boundary_iou: float64 (K,). f: float64 (B, K), each class's mean F over
-    all images, as published (1 where an image has no boundary of the class). f_present: the same over the images
-    in which the class has a true boundary. images: int64 (K,), the images that have the class. pixels: (lowest,
-    highest) tolerance in pixels of each bound.
+    confusion: int64 (K, K + 1). iou, accuracy, boundary_iou: float64 (K,). f: float64 (B, K), each
+    class's mean F over all images, as published (1 where an image has no boundary of the class).
+    f_present: the same over the images in which the class has a true boundary. images: int64 (K,),
+    the number of images that have the class. pixels: (lowest, highest) tolerance in pixels of each
+    bound.
     """
 
     protocol: SegProtocol
@@ -99,88 +107,78 @@ class SegScores:
 
     @property
     def miou(self) -> float:
+        """Mean IoU over the classes that are true or predicted somewhere."""
         return mean_iou(self.confusion)
 
     @property
     def pixel_accuracy(self) -> float:
+        """Share of all labelled pixels that are right."""
         return pixel_accuracy(self.confusion)
 
-    def to_plain(self) -> dict:
+    def to_plain(self) -> dict[str, object]:
         """The `scores` of `metrics.json`; see `utils.evaluation.segmentation.run`."""
         bounds = [
             {
                 "bound": bound,
                 "pixels": list(pixels),
-                "published_mean": _number(f.mean()),
-                "mean": _number(mean(present)),
+                "published_mean": number_or_null(f.mean()),
+                "mean": number_or_null(mean_of_numbers(present)),
             }
             for bound, pixels, f, present in zip(
                 self.protocol.bounds, self.pixels, self.f, self.f_present, strict=True
             )
         ]
         return {
-            "miou": _number(self.miou),
-            "pixel_accuracy": _number(self.pixel_accuracy),
-            "mean_accuracy": _number(mean(self.accuracy)),
-            "frequency_weighted_iou": _number(frequency_weighted_iou(self.confusion)),
-            "boundary_iou": _number(mean(self.boundary_iou)),
+            "miou": number_or_null(self.miou),
+            "pixel_accuracy": number_or_null(self.pixel_accuracy),
+            "mean_accuracy": number_or_null(mean_of_numbers(self.accuracy)),
+            "frequency_weighted_iou": number_or_null(frequency_weighted_iou(self.confusion)),
+            "boundary_iou": number_or_null(mean_of_numbers(self.boundary_iou)),
             "boundary_f": bounds,
             "classes": [self._plain_class(k, name) for k, name in enumerate(self.protocol.classes)],
             "confusion": self.confusion.tolist(),
         }
 
-    def _plain_class(self, k: int, name: str) -> dict:
-        true, predicted = self.confusion[k].sum(), self.confusion[:, k].sum()
+    def _plain_class(self, k: int, name: str) -> dict[str, object]:
+        true = int(self.confusion[k].sum())
+        predicted = int(self.confusion[:, k].sum())
         return {
             "name": name,
             "status": "ok" if true else NO_TRUTH,
             "images": int(self.images[k]),
-            "true_pixels": int(true),
-            "predicted_pixels": int(predicted),
-            "iou": _number(self.iou[k]),
-            "accuracy": _number(self.accuracy[k]),
-            "boundary_iou": _number(self.boundary_iou[k]),
-            "boundary_f": [_number(f[k]) for f in self.f],
-            "boundary_f_present": [_number(f[k]) for f in self.f_present],
+            "true_pixels": true,
+            "predicted_pixels": predicted,
+            "iou": number_or_null(self.iou[k]),
+            "accuracy": number_or_null(self.accuracy[k]),
+            "boundary_iou": number_or_null(self.boundary_iou[k]),
+            "boundary_f": [number_or_null(f[k]) for f in self.f],
+            "boundary_f_present": [number_or_null(f[k]) for f in self.f_present],
         }
 
 
 def score_images(counts: Sequence[ImageCounts], protocol: SegProtocol) -> SegScores:
-    """Add the counts up."""
-    total = sum(each.confusion.astype(np.int64) for each in counts)
-    region = sum(each.region.astype(np.int64) for each in counts)
+    """The scores from the counts of all images, at least one."""
+    confusions = np.stack([each.confusion for each in counts])  # (images, K, K + 1)
+    total = confusions.sum(axis=0, dtype=np.int64)
+    region = np.stack([each.region for each in counts]).sum(axis=0, dtype=np.int64)
     boundary = np.stack([each.boundary for each in counts])  # (images, B, K, 4)
     f = boundary_f_measure(boundary)
     present = boundary[..., TRUE] > 0
     found = present.sum(axis=0)
-    f_present = np.where(found > 0, (f * present).sum(axis=0) / np.maximum(found, 1), np.nan)
-    boundary_iou = np.where(region[:, 1] > 0, region[:, 0] / np.maximum(region[:, 1], 1), np.nan)
     pixels = [[tolerance_pixels(bound, each.size) for each in counts] for bound in protocol.bounds]
-    images = sum((each.confusion.sum(axis=1) > 0).astype(np.int64) for each in counts)
     return SegScores(
-        protocol,
-        total,
-        class_iou(total),
-        class_accuracy(total),
-        boundary_iou,
-        f.mean(axis=0),
-        f_present,
-        images,
-        tuple((float(min(each)), float(max(each))) for each in pixels),
+        protocol=protocol,
+        confusion=total,
+        iou=class_iou(total),
+        accuracy=class_accuracy(total),
+        boundary_iou=np.where(region[:, 1] > 0, region[:, 0] / np.maximum(region[:, 1], 1), np.nan),
+        f=f.mean(axis=0),
+        f_present=np.where(found > 0, (f * present).sum(axis=0) / np.maximum(found, 1), np.nan),
+        images=confusions.any(axis=2).sum(axis=0),
+        pixels=tuple((float(min(each)), float(max(each))) for each in pixels),
     )
 
 
 def image_quality(images: Sequence[ImageCounts]) -> np.ndarray:
-    """The mIoU of each image over the classes that occur in it, true or predicted. float64 (images,)."""
+    """The mIoU of each image over the classes in it, true or predicted: float64 (images,)."""
     return np.array([mean_iou(each.confusion) for each in images])
-
-
-def mean(values: np.ndarray) -> float:
-    """The mean over the classes that have a number; nan if none has."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no nan."""
-    return float(value) if np.isfinite(value) else None

@@ -1,8 +1,9 @@
-"""What Cityscapes' server wants for pixel-level semantic labelling: a zip of label maps in label ids, one for each test image.
+"""The submission to Cityscapes' server for semantic labelling: a zip of label maps in label ids.
 
-Its rules, from `cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling`: for an image <city>_<sequence>_<frame>
-exactly one file whose name begins so and ends in .png, in any folder; as large as the image; each pixel a label id
-(not a train id). We name the file <city>_<sequence>_<frame>.png.
+The server's rules, from `cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling`: for each
+test image <city>_<sequence>_<frame> exactly one file whose name begins so and ends in .png, in any
+folder; as large as the image; each pixel a label id (not a train id). We name the file
+<city>_<sequence>_<frame>.png.
 """
 
 import zipfile
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from data.base import Dataset
@@ -20,10 +20,11 @@ from data.files import write_aside
 from data.image_io import read_index, write_png
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
+from utils.evaluation.file_names import image_size
 from utils.evaluation.segmentation.label_maps import LabelMaps
 
 TEST_IMAGES = 1525  # in Cityscapes' test split
-SHOWN = 5
+LISTED = 5  # problems named in an error, and ids named in a problem
 
 
 def label_id_table() -> np.ndarray:
@@ -35,12 +36,16 @@ def label_id_table() -> np.ndarray:
 
 
 def require_submittable(dataset: Dataset, folder: Path) -> None:
-    """InputError unless `dataset` has Cityscapes' classes, its whole test split, and `folder` is empty."""
+    """Raise InputError unless `dataset` can be submitted and no files would be overwritten.
+
+    It must have Cityscapes' classes, and all images if it is Cityscapes' test split.
+    """
     if not isinstance(dataset, Cityscapes):
         raise InputError(f"--submit is for Cityscapes' server; the data set is {dataset.name}")
     if dataset.name == "cityscapes" and dataset.split == "test" and len(dataset) != TEST_IMAGES:
         raise InputError(
-            f"{dataset.root} has {len(dataset)} test images, the server expects {TEST_IMAGES}; unzip leftImg8bit_trainvaltest.zip again"
+            f"{dataset.root} has {len(dataset)} test images, the server expects {TEST_IMAGES}; "
+            "unzip leftImg8bit_trainvaltest.zip again"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--submit {folder}: is not empty; give another folder")
@@ -49,17 +54,25 @@ def require_submittable(dataset: Dataset, folder: Path) -> None:
 
 
 def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ranks: Ranks) -> Path:
-    """Predict each image of `dataset`, on all ranks; check and zip on the main one. Returns the zip's path."""
+    """Predict each image of `dataset` on all ranks; check and zip on the main one; return the zip.
+
+    Args:
+        dataset: Cityscapes' test split, or another split of a data set with its classes.
+        predictions: Label maps of its images, in train ids.
+        folder: Gets a PNG for each image; the zip is written beside it. Must be empty or absent.
+        ranks: Each rank predicts its share of the images.
+    """
     require_submittable(dataset, folder)
-    gather_objects(None, ranks)  # nobody writes before all have looked
+    # Nobody writes before all have looked: a rank's first file would look like an old submission to
+    # a slower rank.
+    gather_objects(None, ranks)
     mine = predictions.names[ranks.rank :: ranks.world]
     for name in tqdm(mine, unit="image", disable=not ranks.is_main):
         write_label_ids(folder, name, predictions.load(name))
     gather_objects(None, ranks)
     if ranks.is_main:
-        check_submission(
-            folder, {record.name: image_size(record.image) for record in dataset.records}
-        )
+        images = {record.name: record.image for record in dataset.records}
+        check_submission(folder, {name: image_size(path) for name, path in images.items() if path})
         zip_submission(folder, predictions.names)
     return zip_path(folder)
 
@@ -70,45 +83,50 @@ def zip_path(folder: Path) -> Path:
 
 
 def write_label_ids(folder: Path, name: str, train_ids: np.ndarray) -> Path:
-    """Write the label map of one image, uint8 (H, W) of train ids, as the server wants it."""
+    """Write the label map of one image, uint8 (H, W) of train ids, as the server expects it."""
     path = folder / f"{name}.png"
     write_png(path, label_id_table()[train_ids], compression=9)
     return path
 
 
 def check_submission(folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
-    """InputError that says what the server would refuse, or score as wrong. sizes: image's name -> (H, W)."""
-    files = sorted(folder.rglob("*.png"))
+    """Raise InputError for what the server would refuse, or score as wrong.
+
+    sizes: image's name -> (H, W).
+    """
     by_name: dict[str, list[Path]] = {name: [] for name in sizes}
-    strangers = []
-    for path in files:
-        name = "_".join(path.stem.split("_")[:3])
-        by_name[name].append(path) if name in by_name else strangers.append(path.name)
+    unknown = []
+    for path in sorted(folder.rglob("*.png")):
+        name = "_".join(path.stem.split("_")[:3])  # <city>_<sequence>_<frame>
+        if name in by_name:
+            by_name[name].append(path)
+        else:
+            unknown.append(path.name)
     problems = [f"no file for {name}" for name, found in by_name.items() if not found]
     problems += [
         f"{len(found)} files for {name}" for name, found in by_name.items() if len(found) > 1
     ]
-    problems += [f"{name} is of no test image" for name in strangers]
+    problems += [f"{name} is of no test image" for name in unknown]
     for name, found in by_name.items():
         problems += [problem for path in found for problem in _problems_of(path, sizes[name])]
     if problems:
-        more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
-        raise InputError(f"{folder} is no valid submission: {'; '.join(problems[:SHOWN])}{more}")
+        more = f" (and {len(problems) - LISTED} more)" if len(problems) > LISTED else ""
+        raise InputError(f"{folder} is no valid submission: {'; '.join(problems[:LISTED])}{more}")
 
 
 def _problems_of(path: Path, size: tuple[int, int]) -> list[str]:
+    """What is wrong with one file; size: (H, W) of its image."""
     ids = read_index(path)
     problems = []
     if ids.dtype != np.uint8:
         problems.append(f"{path.name} has {8 * ids.itemsize} bits, not 8")
     if ids.shape != size:
         problems.append(f"{path.name} is {ids.shape[1]}x{ids.shape[0]}, not {size[1]}x{size[0]}")
-    known = {label.id for label in TRAIN_LABELS}
-    wrong = [i for i in np.flatnonzero(np.bincount(ids.ravel())) if i not in known]
+    scored = {label.id for label in TRAIN_LABELS}
+    wrong = [i for i in np.flatnonzero(np.bincount(ids.ravel())).tolist() if i not in scored]
     if wrong:
-        problems.append(
-            f"{path.name} holds {', '.join(map(str, wrong[:SHOWN]))}, which the server does not score"
-        )
+        listed = ", ".join(map(str, wrong[:LISTED]))
+        problems.append(f"{path.name} holds {listed}, which the server does not score")
     return problems
 
 
@@ -121,9 +139,3 @@ def zip_submission(folder: Path, names: Sequence[str]) -> Path:
         for name in names:
             archive.write(folder / f"{name}.png", f"{name}.png")
     return zip_path(folder)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image file, from its header."""
-    with Image.open(path) as image:
-        return image.height, image.width

@@ -1,0 +1,25 @@
+"""Names and colours of the classes that are scored, for tables and reports."""
+
+import numpy as np
+
+from data import dataset_class
+from data.visualize import distinct_colors
+from utils.checkpoint import ModelInfo
+
+
+def class_names(
+    info: ModelInfo | None, dataset: str, num_classes: int
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """(names, palette uint8 (K, 3)) as the checkpoint, else the data set says, else numbers.
+
+    Args:
+        info: What the checkpoint says of itself; None where files are scored.
+        dataset: Name of the data set; empty if none was given.
+        num_classes: K, used where neither of the two says it.
+    """
+    if info is not None:
+        return info.classes, info.palette
+    if dataset:
+        described = dataset_class(dataset)
+        return tuple(described.classes), np.asarray(described.palette, np.uint8)
+    return tuple(f"class {k + 1}" for k in range(num_classes)), distinct_colors(num_classes)

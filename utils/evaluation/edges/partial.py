@@ -1,0 +1,71 @@
+"""The counts of single images kept on disk, so that an interrupted test resumes where it was.
+
+Wraps a counter and works as it does; what is counted, and how, is none of its business.
+"""
+
+import contextlib
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.files import write_aside
+from utils.evaluation.edges.counter import ImageCounter
+
+# Goes up when the counting changes, so that partial results of older code are not used.
+COUNTS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ResumableCounter:
+    """Counts with `counter` and keeps the counts of each image in `folder` until `forget`.
+
+    origin: fingerprint of what the counts depend on besides the protocol and the files of an image,
+    such as the checkpoint.
+    """
+
+    counter: ImageCounter
+    origin: str
+    folder: Path
+
+    def count(self, index: int, scores: np.ndarray | None = None) -> np.ndarray:
+        """As `ImageCounter.count`; the result is on disk when this returns."""
+        counts = self.counter.count(index, scores)
+        with write_aside(self._path(index)) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, counts=counts)
+        return counts
+
+    def saved(self, index: int) -> np.ndarray | None:
+        """The counts that an earlier run left, if the image's files have not changed since."""
+        try:
+            with np.load(self._path(index), allow_pickle=False) as saved:
+                return saved["counts"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def forget(self) -> None:
+        """Remove the partial results: the whole is written."""
+        for path in [*self.folder.glob("*.npz"), *self.folder.glob(".*.part")]:
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none, or somebody keeps other files in it
+            self.folder.rmdir()
+
+    def _path(self, index: int) -> Path:
+        """The file of an image's counts.
+
+        Its name is a hash of all that they depend on, so that stale counts are never found.
+        """
+        state = []
+        for path in self.counter.paths(index):
+            status = path.stat()
+            state.append((str(path), status.st_size, status.st_mtime_ns))
+        knobs, name = self.counter.protocol.knobs(), self.counter.name(index)
+        return self.folder / f"{fingerprint(COUNTS_VERSION, self.origin, knobs, name, state)}.npz"
+
+
+def fingerprint(*parts: object) -> str:
+    """A short name for a combination of plain values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
