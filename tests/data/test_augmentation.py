@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from data.base import Sample
-from data.edges import label_to_edges, unpack
+from data.edges import label_to_edges
 from data.image_io import IGNORE
 from data.samples.edge import EdgeLabels, EdgeTraining, edge_target, unpack_edges
 from data.samples.transforms import (
     MEAN_COLOR,
     Augmentation,
     Window,
-    cut,
     draw_window,
+    extract_crop,
     resize_long_side,
 )
 
@@ -66,7 +66,7 @@ def test_a_crop_is_the_part_of_the_whole_scaled_image(
     sample = Drawn()[index]
     size = (round(sample.image.shape[0] * scale), round(sample.image.shape[1] * scale))
     top, left = max(0, size[0] - 48) // 2, max(0, size[1] - 48) // 3
-    crop = cut(
+    crop = extract_crop(
         sample.image, (sample.label, sample.instance), Window(size, top, left, mirror), 48, margin=2
     )
     edges, valid = edge_target(crop, EdgeLabels(Drawn()))
@@ -115,10 +115,13 @@ def test_items_depend_on_seed_epoch_and_index_alone() -> None:
         assert not torch.equal(first["image"], other["image"])
 
 
-def test_bits_unpack_to_the_same_maps_on_both_sides(rng: np.random.Generator) -> None:
-    bits = rng.integers(0, 2**32, (5, 7), dtype=np.uint32)
-    tensor = unpack_edges(torch.from_numpy(bits.view(np.int32))[None], 32)
-    np.testing.assert_array_equal(tensor[0].numpy(), unpack(bits, 32))
+def test_bits_unpack_to_a_map_for_each_class(rng: np.random.Generator) -> None:
+    bits = rng.integers(0, 2**32, (2, 5, 7), dtype=np.uint32)
+    maps = unpack_edges(torch.from_numpy(bits.view(np.int32)), 32)
+    assert maps.shape == (2, 32, 5, 7) and maps.dtype == torch.bool
+    for n, y, x in np.ndindex(bits.shape):
+        written = f"{bits[n, y, x]:032b}"[::-1]  # class 0 first; bit 31 is the sign in int32
+        assert [bool(value) for value in maps[n, :, y, x]] == [digit == "1" for digit in written]
 
 
 @pytest.mark.parametrize(

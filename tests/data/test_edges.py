@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.edge_labels import read_bits
 
 from data import edges
 from data.cityscapes import train_id_table
 from data.errors import InputError
-from data.image_io import read_image, read_index
+from data.image_io import read_index
 
 GOLDEN = ("0016E5_08005", "0016E5_07987", "0016E5_07963")
 
@@ -60,10 +61,6 @@ def read_golden(folder: Path, name: str):
     return train_id_table()[ids], instance.astype(np.int32)
 
 
-def read_bits(path: Path):
-    return edges.decode_png(read_image(path))
-
-
 def test_committed_golden_labels():
     """One of the frames below, kept in the repository so that parity is tested on any machine."""
     with np.load(Path(__file__).parents[1] / "golden/labels_cityscapes.npz") as stored:
@@ -92,7 +89,7 @@ def test_training_label_of_a_full_size_frame_is_the_published_one(shared):
 @pytest.mark.parametrize("kind", ["cls", "inst"])
 @pytest.mark.parametrize("thin", [True, False])
 @pytest.mark.parametrize("name", GOLDEN)
-def test_evaluation_truth_is_the_published_one(shared, name, thin, kind):
+def test_evaluation_edges_is_the_published_one(shared, name, thin, kind):
     folder = shared / "golden/edges/cityscapes_gt"
     truth = read_golden(folder, name)
     found = edges.evaluation_edges(
@@ -104,7 +101,7 @@ def test_evaluation_truth_is_the_published_one(shared, name, thin, kind):
 
 
 @pytest.mark.parametrize("thin", [True, False])
-def test_evaluation_truth_of_a_full_size_frame_is_the_published_one(shared, thin):
+def test_evaluation_edges_of_a_full_size_frame_is_the_published_one(shared, thin):
     truth = read_golden(shared / "golden/edges/cityscapes_gt_2048x1024", GOLDEN[0])
     found = edges.evaluation_edges(*truth, num_classes=19, thin=thin)
     stored = (
@@ -112,21 +109,6 @@ def test_evaluation_truth_of_a_full_size_frame_is_the_published_one(shared, thin
         / f"golden/edges/eval_big/{GOLDEN[0]}_1024x512_eval_{'thin' if thin else 'raw'}_inst.png"
     )
     np.testing.assert_array_equal(found, read_bits(stored))
-
-
-def test_thinning_is_bwmorph(shared):
-    with np.load(shared / "golden/edges/thin_bwmorph.npz") as stored:
-        pairs = [
-            (stored[key], stored[key.replace("in_", "out_")])
-            for key in stored.files
-            if key.startswith("in_")
-        ]
-    assert len(pairs) == 6
-    for before, after in pairs:
-        before, after = (
-            np.unpackbits(packed, axis=-1, count=150).astype(bool) for packed in (before, after)
-        )
-        np.testing.assert_array_equal(edges.thin(before), after)
 
 
 @pytest.mark.parametrize("radius", [1, 1.5, 2, 3, 3.2])

@@ -4,19 +4,16 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+from helpers.edge_labels import read_bits
 from helpers.sbd import NAME, OTHER, TESTED, run, write_truth
 
 from data.edge_files import edge_label_path, require_edge_labels
-from data.edges import decode_png, pack
+from data.edges import pack
 from data.errors import InputError
 from data.image_io import read_image
 from data.imresize import imresize
 from data.sbd import SBD, draw_holdout, read_holdout
-from data.sbd_truth import read_sbd_truth
-
-
-def bits(path):
-    return decode_png(read_image(path))
+from data.sbd_ground_truth import read_sbd_ground_truth
 
 
 def test_labels_are_the_published_ones(sbd_root, tmp_path, sbd_golden):
@@ -27,20 +24,20 @@ def test_labels_are_the_published_ones(sbd_root, tmp_path, sbd_golden):
             expected = sbd_golden[f"train_{kind}_s{scale}"]
             for part, name in (("train", NAME), ("val", OTHER)):
                 path = out / f"label_{kind}_orig/{part}/scale_{scale}/{name}_{kind}.png"
-                np.testing.assert_array_equal(bits(path), expected)
+                np.testing.assert_array_equal(read_bits(path), expected)
         np.testing.assert_array_equal(
-            bits(out / f"label_{kind}_orig/test/{TESTED}_{kind}.png"),
+            read_bits(out / f"label_{kind}_orig/test/{TESTED}_{kind}.png"),
             sbd_golden[f"train_{kind}_s1"],
         )
         for mode in ("thin", "raw"):
             for name in (NAME, OTHER, TESTED):
                 path = out / f"gt_eval/gt_{mode}/{kind}/{name}.png"
-                np.testing.assert_array_equal(bits(path), sbd_golden[f"{mode}_{kind}"])
+                np.testing.assert_array_equal(read_bits(path), sbd_golden[f"{mode}_{kind}"])
 
 
 def test_labels_of_the_real_files_are_the_published_ones(shared, sbd_golden):
     folder = shared / "samples/sbd/dataset"
-    truth = read_sbd_truth(folder / f"cls/{NAME}.mat", folder / f"inst/{NAME}.mat")
+    truth = read_sbd_ground_truth(folder / f"cls/{NAME}.mat", folder / f"inst/{NAME}.mat")
     for kind in ("inst", "cls"):
         options = {"instance_sensitive": kind == "inst"}
         for scale in (0.5, 1):
@@ -53,7 +50,7 @@ def test_labels_of_the_real_files_are_the_published_ones(shared, sbd_golden):
             )
     sample = SBD(shared / "samples/sbd", "test")[0]
     assert sample.name == NAME and sample.image.shape == (371, 500, 3)
-    np.testing.assert_array_equal(sample.label, truth.own_label)
+    np.testing.assert_array_equal(sample.label, truth.instance_class)
 
 
 def test_published_lists(sbd_root, tmp_path):
@@ -118,7 +115,7 @@ def test_downloaded_data_set(sbd_root, tmp_path, sbd_golden):
         SBD(sbd_root, "test").records[0],
         instance_sensitive=False,
     )
-    np.testing.assert_array_equal(bits(path), sbd_golden["train_cls_s1"])
+    np.testing.assert_array_equal(read_bits(path), sbd_golden["train_cls_s1"])
 
 
 def test_prepared_data_set(sbd_root, tmp_path, sbd_golden):
@@ -135,10 +132,10 @@ def test_prepared_data_set(sbd_root, tmp_path, sbd_golden):
     sample = train[0]
     assert sample.image.shape == (186, 250, 3) and sample.label is None and sample.instance is None
     np.testing.assert_array_equal(
-        bits(require_edge_labels(out, train)[0]), sbd_golden["train_inst_s0.5"]
+        read_bits(require_edge_labels(out, train)[0]), sbd_golden["train_inst_s0.5"]
     )
     path = edge_label_path(out, train, train.records[2], instance_sensitive=False)
-    np.testing.assert_array_equal(bits(path), sbd_golden["train_cls_s1"])
+    np.testing.assert_array_equal(read_bits(path), sbd_golden["train_cls_s1"])
     np.testing.assert_array_equal(
         SBD(out, "test").edge_truth(0, thin=True), sbd_golden["thin_inst"]
     )
@@ -154,7 +151,7 @@ def test_class_edges_alone(sbd_root, tmp_path, sbd_golden):
     assert not list((tmp_path / "out").rglob("*_inst*.png"))
     dataset = SBD(tmp_path / "out", "val")
     path = edge_label_path(tmp_path / "out", dataset, dataset.records[0], instance_sensitive=False)
-    np.testing.assert_array_equal(bits(path), sbd_golden["train_cls_s1"])
+    np.testing.assert_array_equal(read_bits(path), sbd_golden["train_cls_s1"])
 
 
 def test_held_out_images(tmp_path):
@@ -216,10 +213,10 @@ def test_truth_that_does_not_fit_together(sbd_root, sbd_golden):
     write_truth(sbd_root / "dataset", NAME, wrong)
     files = (sbd_root / f"dataset/cls/{NAME}.mat", sbd_root / f"dataset/inst/{NAME}.mat")
     with pytest.raises(InputError, match="Categories are 5 to 21"):
-        read_sbd_truth(*files)
+        read_sbd_ground_truth(*files)
     write_truth(sbd_root / "dataset", NAME, {**sbd_golden, "cls_seg": sbd_golden["cls_seg"][:-1]})
     with pytest.raises(InputError, match=r"\(371, 500\).*\(370, 500\)"):
-        read_sbd_truth(*files)
+        read_sbd_ground_truth(*files)
 
 
 def test_errors(sbd_root, tmp_path):

@@ -15,16 +15,16 @@ from data.cityscapes import LABELS
 from data.errors import InputError
 from data.image_io import read_index
 from data.scenes import __main__ as command
-from data.scenes import dataset as scenes
-from data.scenes import raster
+from data.scenes import dataset, layout, raster
 from data.scenes.canvas import Canvas
-from data.scenes.dataset import Plan, make_scenes
 from data.scenes.layout import draw_scene
+from data.scenes.make import make_scenes
+from data.scenes.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Plan(train=3, val=2, test=1, width=96, height=64)
 # Drawn alike with OpenCV 4.10 and NumPy 2.0 as with OpenCV 5.0 and NumPy 2.4. A change of the drawing changes it on purpose,
-# together with data.scenes.VERSION.
+# together with data.scenes.plan.VERSION.
 DIGEST = "060a8dc31c47f705"
 
 
@@ -176,22 +176,22 @@ def test_the_canvas_keeps_image_and_truth_together() -> None:
 def test_a_set_is_made_on_first_use_and_then_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenes, "make_scenes", lambda root: make_scenes(root, SMALL))
+    monkeypatch.setattr(dataset, "make_scenes", lambda root: make_scenes(root, SMALL))
     root = tmp_path / "datasets/scenes"
     sizes = {
         split: len(build_dataset("scenes", root, split))
         for split in ("train", "val", "test", "trainval")
     }
     assert sizes == {"train": 3, "val": 2, "test": 1, "trainval": 5}
-    monkeypatch.setattr(scenes, "make_scenes", lambda root: pytest.fail("drawn again"))
-    dataset = build_dataset("scenes", root, "trainval")
-    assert len({record.name for record in dataset.records}) == 5
-    sample = dataset[4]
+    monkeypatch.setattr(dataset, "make_scenes", lambda root: pytest.fail("drawn again"))
+    both = build_dataset("scenes", root, "trainval")
+    assert len({record.name for record in both.records}) == 5
+    sample = both[4]
     image, _, instance = draw_scene(0, 1, 1, 96, 64)
     np.testing.assert_array_equal(sample.image, image)
     np.testing.assert_array_equal(sample.instance, instance)
     assert sample.label.max() == 255
-    assert dataset.num_classes == 19
+    assert both.num_classes == 19
 
 
 def test_two_runs_write_the_same_files(tmp_path: Path) -> None:
@@ -216,21 +216,21 @@ def test_the_standard_set_is_200_50_20() -> None:
 def test_an_interrupted_run_leaves_nothing_and_the_next_one_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, whole = tmp_path / "set", scenes._draw_files
+    root = tmp_path / "set"
     killed = tmp_path / ".set.1.part"  # what a killed process leaves
     killed.mkdir()
     (killed / "half.png").write_bytes(b"half")
 
-    def fails_at_the_second(folder: Path, plan: Plan, job: tuple[str, int]) -> None:
-        if job == ("train", 1):
+    def fails_at_the_second(seed: int, split: int, index: int, width: int, height: int) -> tuple:
+        if (split, index) == (0, 1):
             raise OSError("disk full")
-        whole(folder, plan, job)
+        return draw_scene(seed, split, index, width, height)
 
-    monkeypatch.setattr(scenes, "_draw_files", fails_at_the_second)
-    with pytest.raises(OSError, match="disk full"):
-        make_scenes(root, SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "draw_scene", fails_at_the_second)
+        with pytest.raises(OSError, match="disk full"):
+            make_scenes(root, SMALL)
     assert not root.exists()
-    monkeypatch.setattr(scenes, "_draw_files", whole)
     make_scenes(root, SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".set.lock", "set"]
     assert len(build_dataset("scenes", root, "train")) == 3

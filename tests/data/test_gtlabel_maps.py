@@ -5,22 +5,19 @@ import json
 import numpy as np
 import pytest
 from helpers.bdd import bdd_at
+from helpers.edge_labels import read_bits
 from helpers.mapillary import config, mapillary_at
 
 from data.bdd import LAYOUTS
 from data.edge_files import read_edge_groups, read_edges, write_edges
-from data.edges import class_groups, decode_png, label_to_edges, unpack
+from data.edges import class_groups, label_to_edges, unpack
 from data.errors import InputError
 from data.gtlabel import __main__ as script
-from data.image_io import read_image, read_index, write_png
+from data.image_io import read_index, write_png
 
 
 def run(*flags):
     return script.main(script.parse_args([*map(str, flags)]))
-
-
-def bits(path):
-    return decode_png(read_image(path))
 
 
 def blocks(rng, ids, shape=(40, 56), size=8):
@@ -36,9 +33,11 @@ def test_ids_are_classes(tmp_path, rng):
         run("--labels", tmp_path / "maps", "--num-classes", 3, "--out", tmp_path / "out", "--eval")
         == 0
     )
-    found = bits(tmp_path / "out/drive/a_edge.png")
+    found = read_bits(tmp_path / "out/drive/a_edge.png")
     np.testing.assert_array_equal(found, label_to_edges(label, num_classes=3))
-    np.testing.assert_array_equal(bits(tmp_path / "out/gt_eval/gt_raw/inst/drive/a.png"), found)
+    np.testing.assert_array_equal(
+        read_bits(tmp_path / "out/gt_eval/gt_raw/inst/drive/a.png"), found
+    )
     assert (tmp_path / "out/edges.txt").read_text() == "/drive/a.png /drive/a_edge.png\n"
 
 
@@ -59,7 +58,7 @@ def test_id_map_and_16_bit_ids(tmp_path, rng):
     assert run(*flags) == 0
     label = np.select([ids == 7, np.isin(ids, (26, 300))], [0, 1], 255).astype(np.uint8)
     np.testing.assert_array_equal(
-        bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
+        read_bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
     )
     (tmp_path / "map.json").write_text(
         json.dumps({"7": 1, "26": 0})
@@ -67,7 +66,7 @@ def test_id_map_and_16_bit_ids(tmp_path, rng):
     assert run(*flags) == 0
     label = np.select([ids == 7, ids == 26], [1, 0], 255).astype(np.uint8)
     np.testing.assert_array_equal(
-        bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
+        read_bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
     )
 
 
@@ -89,9 +88,35 @@ def test_instances_of_which_0_is_one_too(tmp_path):
         1,
     )
     assert run(*flags, "--out", tmp_path / "out") == 0
-    assert bits(tmp_path / "out/a_edge.png")[3].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 3, 3, 0, 0]
+    assert read_bits(tmp_path / "out/a_edge.png")[3].tolist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        0,
+        0,
+        0,
+        3,
+        3,
+        0,
+        0,
+    ]
     assert run(*flags, "--out", tmp_path / "flat", "--no-instance") == 0
-    assert bits(tmp_path / "flat/a_edge.png")[3].tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0]
+    assert read_bits(tmp_path / "flat/a_edge.png")[3].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        3,
+        3,
+        0,
+        0,
+    ]
 
 
 def test_ignored_ids_make_no_edge(tmp_path):
@@ -109,7 +134,20 @@ def test_ignored_ids_make_no_edge(tmp_path):
         tmp_path / "map.json",
     )
     assert run(*flags, "--ignored-ids", 5, "--out", tmp_path / "out") == 0
-    assert bits(tmp_path / "out/a_edge.png")[1].tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+    assert read_bits(tmp_path / "out/a_edge.png")[1].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        0,
+        0,
+    ]
 
 
 def test_65_classes_in_three_files(tmp_path, rng):
@@ -197,7 +235,7 @@ def test_camvid_by_name(tmp_path, rng):
     assert run(*flags, "--visualize", "--workers", 2) == 0
     label[label == 11] = 255
     np.testing.assert_array_equal(
-        bits(tmp_path / "out/valannot/a_edge.png"), label_to_edges(label, num_classes=11)
+        read_bits(tmp_path / "out/valannot/a_edge.png"), label_to_edges(label, num_classes=11)
     )
     assert (tmp_path / "out/val.txt").read_text() == "/val/a.png /valannot/a_edge.png\n"
 
@@ -220,7 +258,7 @@ def test_bdd_by_name(tmp_path):
     assert line == "/seg/images/val/7d1-2.jpg /seg/labels/val/7d1-2_edge.png"
     label = read_index(tmp_path / "bdd/seg/labels/val/7d1-2_train_id.png")
     np.testing.assert_array_equal(
-        bits(tmp_path / f"out{line.split()[1]}"), label_to_edges(label, num_classes=19)
+        read_bits(tmp_path / f"out{line.split()[1]}"), label_to_edges(label, num_classes=19)
     )
     assert (tmp_path / "out/gt_eval/gt_thin/inst/7d1-2.png").is_file()
     assert (tmp_path / "out/view/seg/labels/val/7d1-2_edge.png").is_file()
