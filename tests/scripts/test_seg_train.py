@@ -378,7 +378,7 @@ def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) ->
     for epoch in range(3):
         work.sampler.start_at(epoch)
         draws = [draw for batch in work.sampler for draw in batch]
-        seen[epoch] = [draw for draw in draws if draw.index >= len(train_set)]
+        seen[epoch] = [draw for draw in draws if draw.sample >= len(train_set)]
         for draw in seen[epoch]:
             item = work.items[draw]
             assert item["name"].startswith("val_")
