@@ -1,4 +1,4 @@
-"""Crops and edge targets: against resizing whole images by hand, and as functions of (seed, epoch, index)."""
+"""Crops and edge targets, against resized whole images; and that (seed, epoch, index) fix them."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from data.samples.transforms import (
 
 
 class Drawn:
-    """Eight images with blobs of four classes and instances; odd sizes, one smaller than the crop."""
+    """Eight images with blobs of four classes and instances; one is smaller than the crop."""
 
     classes, num_classes = ("a", "b", "c", "d"), 4
     sizes = ((60, 91), (40, 33), (75, 50), (64, 64)) * 2
@@ -93,7 +93,7 @@ def test_a_crop_is_the_part_of_the_whole_scaled_image(
 
 
 def test_windows_are_drawn_as_published(rng: np.random.Generator) -> None:
-    """Long sides over the whole range 0.75 to 2 of the base size, crops inside the image, half of them mirrored."""
+    """Long sides of 0.75 to 2 times the base size, crops inside, half of them mirrored."""
     windows = [draw_window(100, 200, Augmentation(400, 96), rng) for _ in range(2000)]
     sides = np.array([window.size[1] for window in windows])
     assert (sides.min(), sides.max()) == (300, 800)

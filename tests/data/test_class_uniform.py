@@ -1,4 +1,4 @@
-"""Class-uniform sampling: the index against plain loops and scipy, epochs by their counts, crops by what they hold."""
+"""Class-uniform sampling: the index against loops and SciPy, epochs by their counts."""
 
 import multiprocessing
 import os
@@ -57,7 +57,7 @@ def test_centroids_are_the_published_ones(
     assert ours
 
 
-def test_a_image_smaller_than_a_tile_is_one_tile() -> None:
+def test_an_image_smaller_than_a_tile_is_one_tile() -> None:
     label = np.full((10, 30), IGNORE, np.uint8)
     label[2:5, 20:24] = 1
     assert plain_centroids(label, 2, 64) == []
@@ -165,7 +165,10 @@ def keys(
 
 
 def test_an_epoch_has_as_many_crops_of_each_class() -> None:
-    """40 samples, half of the crops on 4 classes: 5 each. Class 2 has 3 points, each used once before one is used again."""
+    """40 samples, half of the crops on 4 classes: 5 each.
+
+    Class 2 has 3 points; each is used once before one is used again.
+    """
     uniform = ClassUniform(index_of({0: 50, 1: 9, 2: 3, 3: 5}, 40), 0.5, 4)
     crops = [key for step in keys(uniform, 0) for key in step]
     assert len(crops) == 40

@@ -1,4 +1,4 @@
-"""The registry, CamVid and Cityscapes: what is on disk comes out, what is wrong there stops the run with one line."""
+"""The registry, CamVid and Cityscapes: samples are what is on disk, mistakes there are named."""
 
 from pathlib import Path
 
@@ -84,10 +84,11 @@ def test_camvid_files_that_lie(tmp_path: Path) -> None:
 
 
 def test_the_label_table_is_the_published_one() -> None:
-    # The 19 classes that are trained, in the order of their train ids, and their label ids (Cordts et al., 2016).
+    # The 19 classes that are trained, in the order of their train ids, and their label ids
+    # (Cordts et al., 2016).
     names = (
-        "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,sky,person,rider,car,truck,"
-        "bus,train,motorcycle,bicycle"
+        "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,"
+        "sky,person,rider,car,truck,bus,train,motorcycle,bicycle"
     )
     assert ",".join(Cityscapes.classes) == names
     ids = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
@@ -237,11 +238,11 @@ def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
     [
         (
             "gtCoarse",
-            r"No <city>/\*_gtCoarse_labelIds.png in .*gtCoarse/train_extra. Unzip gtCoarse.zip into",
+            r"No <city>/\*_gtCoarse_labelIds.png in .*/train_extra. Unzip gtCoarse.zip into",
         ),
         (
             "leftImg8bit",
-            r"No <city>/\*_leftImg8bit.png in .*leftImg8bit/train_extra. Unzip leftImg8bit_trainextra.zip",
+            r"No <city>/\*_leftImg8bit.png in .*/train_extra. Unzip leftImg8bit_trainextra.zip",
         ),
         (
             "gtCoarse/train_extra/jena",
@@ -353,7 +354,8 @@ def test_real_cityscapes_labels_agree_with_the_published_train_ids(shared: Path)
     sample = build_dataset("cityscapes", shared / "samples/cityscapes_small", "val")[0]
     folder = shared / "samples/cityscapes_small/gtFine/val/frankfurt"
     published = read_index(folder / "frankfurt_000000_000294_gtFine_labelTrainIds.png")
-    # The sample's two maps were reduced apart: 77 of 32768 pixels, all at class borders, differ in the files themselves.
+    # The sample's two maps were reduced apart: 77 of 32768 pixels, all at class borders, differ
+    # in the files themselves.
     assert np.count_nonzero(sample.label != published) == 77
     for label_id in np.unique(
         ids := read_index(folder / "frankfurt_000000_000294_gtFine_labelIds.png")

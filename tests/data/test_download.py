@@ -1,4 +1,4 @@
-"""data.download.fetch and data.download against a web server of our own on 127.0.0.1: cut, resumed, wrong, missing, unpacked."""
+"""data.download against a web server on 127.0.0.1: cut, resumed, wrong, missing, unpacked."""
 
 import dataclasses
 import hashlib
@@ -35,16 +35,23 @@ def sha256(content: bytes) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at every path but /none. asked: the Range of each request. cuts: after how many bytes each breaks off.
+    """Serves `content` at every path but /none.
 
-    codes: the status to answer with instead, request by request. ranges: does it take them?
+    asked: the Range of each request.
+    cuts: after how many bytes each answer breaks off.
+    codes: the status to answer with instead, request by request.
+    ranges: whether it takes ranges.
     """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.asked, self.cuts, self.codes, self.ranges = CONTENT, [], [], [], True
+        self.content = CONTENT
+        self.asked: list[str | None] = []
+        self.cuts: list[int] = []
+        self.codes: list[int] = []
+        self.ranges = True
 
     @property
     def url(self) -> str:
@@ -121,7 +128,7 @@ def test_cut_connections_are_taken_up_where_they_broke(server: Server, tmp_path:
     assert server.asked == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-"]
 
 
-def test_a_later_call_goes_on(server: Server, tmp_path: Path) -> None:
+def test_a_later_call_resumes(server: Server, tmp_path: Path) -> None:
     server.cuts = [100_000, 0, 0]
     with pytest.raises(
         DownloadError,
@@ -150,7 +157,7 @@ def test_a_part_that_was_whole_when_we_were_killed(server: Server, tmp_path: Pat
 @pytest.mark.parametrize(
     "why", ["server takes no ranges", "file has changed", "another address", "note is lost"]
 )
-def test_parts_that_cannot_be_gone_on_with_are_fetched_anew(
+def test_parts_that_cannot_be_resumed_are_fetched_from_scratch(
     server: Server, tmp_path: Path, why: str
 ) -> None:
     server.cuts = [100_000, 0]

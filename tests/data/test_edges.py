@@ -1,4 +1,4 @@
-"""data.edges against the published MATLAB scripts' own output, and against the rule written pixel by pixel."""
+"""data.edges against the published MATLAB scripts' output and the rule written pixel by pixel."""
 
 from itertools import product
 from pathlib import Path
@@ -120,7 +120,7 @@ def test_evaluation_edges_of_a_full_size_frame_is_the_published_one(shared, thin
 def test_rule_is_the_definition(rng, radius, instance_sensitive, shape, num_classes):
     for _ in range(3):
         label = blobs(rng, shape, [*range(num_classes), 255]).astype(np.uint8)
-        # Ids that agree with no label at all, 0, 2 and 3 among them: the rule has to hold for these too.
+        # Ids that agree with no label, 0, 2 and 3 among them: the rule has to hold for these too.
         instance = blobs(rng, shape, [0, 2, 3, 7, 26001, 26002]).astype(np.int32)
         found = edges.label_to_edges(
             label,

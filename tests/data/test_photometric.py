@@ -1,4 +1,4 @@
-"""Colour jitter and blur: against Pillow and scikit-image, which the published code calls; and where they are applied."""
+"""Colour jitter and blur, against Pillow and scikit-image, which the published code calls."""
 
 import numpy as np
 import pytest

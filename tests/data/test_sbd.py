@@ -64,7 +64,8 @@ def test_published_lists(sbd_root, tmp_path):
 
     def rows(part, name, kind="inst", chosen=scales):
         return [
-            f"/image/{part}/scale_{s}/{name}.png /label_{kind}_orig/{part}/scale_{s}/{name}_{kind}.png"
+            f"/image/{part}/scale_{s}/{name}.png "
+            f"/label_{kind}_orig/{part}/scale_{s}/{name}_{kind}.png"
             for s in chosen
         ]
 

@@ -1,4 +1,4 @@
-"""The drawn street scenes: the same bits everywhere, valid ground truth, and a folder that is whole or not there."""
+"""The drawn street scenes: the same bits everywhere, valid labels, a folder that is complete."""
 
 import hashlib
 import json
@@ -23,8 +23,8 @@ from data.scenes.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Plan(train=3, val=2, test=1, width=96, height=64)
-# Drawn alike with OpenCV 4.10 and NumPy 2.0 as with OpenCV 5.0 and NumPy 2.4. A change of the drawing changes it on purpose,
-# together with data.scenes.plan.VERSION.
+# The same with OpenCV 4.10 and NumPy 2.0 as with OpenCV 5.0 and NumPy 2.4. Whoever changes the
+# drawing on purpose changes it together with data.scenes.plan.VERSION.
 DIGEST = "060a8dc31c47f705"
 
 
@@ -53,9 +53,12 @@ def test_scenes_are_the_same_bits_everywhere(drawn: list) -> None:
 
 
 def test_scenes_do_not_depend_on_string_hashing() -> None:
-    """Sets of strings come in another order in every process; none may steer the dice."""
-    code = "import hashlib; from data.scenes.layout import draw_scene as d; "
-    code += "print(hashlib.sha256(b''.join(a.tobytes() for i in range(3) for a in d(1, 2, i, 160, 80))).hexdigest())"
+    """Sets of strings have another order in every process; no random choice may depend on it."""
+    code = (
+        "import hashlib; from data.scenes.layout import draw_scene as draw; "
+        "bits = b''.join(a.tobytes() for i in range(3) for a in draw(1, 2, i, 160, 80)); "
+        "print(hashlib.sha256(bits).hexdigest())"
+    )
     seen = set()
     for seed in ("1", "2"):
         result = subprocess.run(
@@ -80,7 +83,7 @@ def test_seed_split_and_index_each_change_the_scene() -> None:
 
 
 def test_ground_truth_is_valid(drawn: list) -> None:
-    known = {label.id: label for label in LABELS}
+    by_id = {label.id: label for label in LABELS}
     for image, label, instance in drawn:
         assert (image.shape, image.dtype) == ((160, 320, 3), np.uint8)
         assert (label.dtype, instance.dtype, label.shape, instance.shape) == (
@@ -91,7 +94,7 @@ def test_ground_truth_is_valid(drawn: list) -> None:
         )
         np.testing.assert_array_equal(np.where(instance >= 1000, instance // 1000, instance), label)
         for number in np.unique(instance):
-            assert number in known or known[number // 1000].has_instances
+            assert number in by_id or by_id[number // 1000].has_instances
         assert (
             (label[:1] == 2).all()
             and (label[-1] == 3)[2:].all()
@@ -136,7 +139,7 @@ def test_polygons_are_filled_as_a_plain_test_of_each_pixel_centre_says(
 
 
 def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Even-odd rule with exact fractions, pixel by pixel: how many edges a ray to the left crosses."""
+    """Even-odd rule with exact fractions, pixel by pixel: count what a ray crosses."""
     inside = np.zeros((height, width), np.int64)
     for v in range(height):
         for u in range(width):
@@ -145,14 +148,15 @@ def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
                 corners.tolist(), np.roll(corners, -1, axis=0).tolist(), strict=True
             ):
                 if (v0 <= v) != (v1 <= v):  # the edge passes the height v + 1/2
-                    # u + 1/2 >= u0 + (v + 1/2 - v0) (u1 - u0) / (v1 - v0), times 2 (v1 - v0), whose sign turns the relation
+                    # u + 1/2 >= u0 + (v + 1/2 - v0) (u1 - u0) / (v1 - v0), times 2 (v1 - v0),
+                    # whose sign turns the relation round
                     gap = (2 * u + 1 - 2 * u0) * (v1 - v0) - (2 * v + 1 - 2 * v0) * (u1 - u0)
                     crossed += gap >= 0 if v1 > v0 else gap <= 0
             inside[v, u] = crossed % 2
     return inside
 
 
-def test_the_canvas_keeps_image_and_truth_together() -> None:
+def test_the_canvas_keeps_image_and_ground_truth_together() -> None:
     canvas = Canvas(8, 6, haze=(100, 100, 100))
     square = [(1, 1), (4, 1), (4, 4), (1, 4)]
     for expected in (26000, 26001):
