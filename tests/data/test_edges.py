@@ -9,6 +9,7 @@ from helpers.edge_labels import read_bits
 
 from data import edges
 from data.cityscapes import train_id_table
+from data.edges.rule import STRIP
 from data.errors import InputError
 from data.image_io import read_index
 
@@ -142,7 +143,7 @@ def test_rule_without_instances_is_the_definition(rng, radius):
 
 
 def test_a_tall_map_is_worked_on_in_strips_without_seams(rng):
-    label = blobs(rng, (2 * edges.STRIP + 5, 6), [0, 1, 255]).astype(np.uint8)
+    label = blobs(rng, (2 * STRIP + 5, 6), [0, 1, 255]).astype(np.uint8)
     instance = np.where(label == 255, 2, label + 10).astype(np.int32)
     for radius in (1, 2, 3):
         found = edges.unpack(edges.label_to_edges(label, instance, num_classes=2, radius=radius), 2)

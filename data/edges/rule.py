@@ -1,11 +1,9 @@
-"""Semantic edges of a label map, as one uint32 per pixel: bit k set = edge of class k.
+"""The rule by which labels become edges: that of the published CASENet, SEAL and DFF label scripts.
 
-The rule is that of the published CASENet, SEAL and DFF label scripts: a pixel is an edge if
-another pixel of the image within `radius` has another id. So edges are two-sided (2 pixels wide
-at radius 1, 4 at radius 2), and the border of the image is no edge.
+A pixel is an edge if another pixel of the image within `radius` has another id. So edges are
+two-sided (2 pixels wide at radius 1, 4 at radius 2), and the border of the image is no edge.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -14,12 +12,10 @@ from typing import TypedDict
 import cv2
 import numpy as np
 
+from data.edges.bits import MAX_CLASSES, PNG_CLASSES
 from data.errors import InputError
 from data.image_io import IGNORE
-from data.thinning import thin as thin_map
 
-MAX_CLASSES = 32  # bits of a uint32
-PNG_CLASSES = 24  # bits of an RGB pixel
 STRIP = 128  # rows worked on at once
 
 
@@ -136,36 +132,6 @@ class _Rule:
         return bits * candidate
 
 
-def evaluation_edges(
-    label: np.ndarray,
-    instance: np.ndarray | None = None,
-    *,
-    num_classes: int,
-    thin: bool,
-    scale: float = 0.5,
-    instance_sensitive: bool = True,
-    ignored_ids: tuple[int, ...] = (2, 3),
-) -> np.ndarray:
-    """The published ground truth to evaluate against, uint32 (ceil(H * scale), ceil(W * scale)).
-
-    Args:
-        label: see `label_to_edges`, also for the arguments that are not named here.
-        thin: True resizes label and instance, applies the rule at radius 1 and thins each class;
-            False applies the rule at radius 2 at full size and resizes the edges.
-        scale: size of the result relative to the label.
-    """
-    options: RuleOptions = {
-        "num_classes": num_classes,
-        "instance_sensitive": instance_sensitive,
-        "ignored_ids": ignored_ids,
-    }
-    if not thin:
-        return resize_nearest(label_to_edges(label, instance, radius=2, **options), scale)
-    label = resize_nearest(label, scale)
-    instance = None if instance is None else resize_nearest(instance, scale)
-    return thin_classes(label_to_edges(label, instance, radius=1, **options))
-
-
 def class_groups(
     label: np.ndarray,
     instance: np.ndarray | None,
@@ -211,79 +177,6 @@ def class_groups(
                 "ignored_ids": (-1,),
             },
         )
-
-
-def thin_classes(bits: np.ndarray) -> np.ndarray:
-    """Thin the edges of each class by itself. uint32 (H, W) -> uint32 (H, W)."""
-    thinned = np.zeros_like(bits)
-    for k in present_bits(bits):
-        one = bits & np.uint32(1 << k) != 0
-        thinned |= thin_map(one).astype(np.uint32) << np.uint32(k)
-    return thinned
-
-
-def resize_nearest(ids: np.ndarray, scale: float) -> np.ndarray:
-    """Resize (H, W, ...) by MATLAB's imresize rule for nearest neighbours, same dtype.
-
-    Output index i of ceil(n * scale) takes source min(floor((i + 0.5) / scale), n - 1): at 0.5
-    the odd rows and columns (OpenCV's INTER_NEAREST takes the even ones).
-    """
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"the scale is {scale}; expected a number above 0")
-    if scale == 1:
-        return ids
-    rows, columns = (
-        np.minimum(((np.arange(math.ceil(n * scale)) + 0.5) / scale).astype(np.intp), n - 1)
-        for n in ids.shape[:2]
-    )
-    return ids.take(rows, axis=0).take(columns, axis=1)
-
-
-def encode_png(bits: np.ndarray) -> np.ndarray:
-    """uint32 (H, W) -> uint8 (H, W, 3), RGB: bit k of R << 16 | G << 8 | B is class k.
-
-    So classes 0..7 are in B, 8..15 in G, 16..23 in R.
-    """
-    if (bits >> np.uint32(PNG_CLASSES)).any():
-        raise ValueError(
-            f"bits above {PNG_CLASSES - 1} are set; an RGB pixel holds {PNG_CLASSES} classes, "
-            "write groups"
-        )
-    little_endian = np.ascontiguousarray(bits.astype("<u4", copy=False))
-    return little_endian.view(np.uint8).reshape(*bits.shape, 4)[..., 2::-1]
-
-
-def decode_png(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3), RGB -> uint32 (H, W). The inverse of `encode_png`."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"found an array of {image.dtype} {image.shape}; expected uint8 (H, W, 3)")
-    little_endian = np.zeros((*image.shape[:2], 4), np.uint8)
-    little_endian[..., :3] = image[..., ::-1]
-    return little_endian.view("<u4")[..., 0].astype(np.uint32, copy=False)
-
-
-def unpack(bits: np.ndarray, num_classes: int) -> np.ndarray:
-    """uint32 (H, W) -> bool (K, H, W)."""
-    edges = np.empty((num_classes, *bits.shape), bool)
-    for k in range(num_classes):
-        np.not_equal(bits & np.uint32(1 << k), 0, out=edges[k])
-    return edges
-
-
-def pack(edges: np.ndarray) -> np.ndarray:
-    """bool (K, H, W) -> uint32 (H, W). The inverse of `unpack`."""
-    if len(edges) > MAX_CLASSES:
-        raise ValueError(f"found {len(edges)} classes; a uint32 holds {MAX_CLASSES}")
-    bits = np.zeros(edges.shape[1:], np.uint32)
-    for k, edge in enumerate(edges):
-        bits |= edge.astype(np.uint32) << np.uint32(k)
-    return bits
-
-
-def present_bits(bits: np.ndarray) -> list[int]:
-    """The bits that are set in any pixel of uint32 (H, W), in order."""
-    union = int(np.bitwise_or.reduce(bits, axis=None))
-    return [k for k in range(union.bit_length()) if union >> k & 1]
 
 
 def _check(label: np.ndarray, instance: np.ndarray | None, num_classes: int) -> None:
