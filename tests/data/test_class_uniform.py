@@ -113,7 +113,7 @@ def test_the_index_is_kept_until_a_label_changes(
     assert changed[changed[:, 1] == 3][:, 0].tolist() == [7] * 4
     kept.write_bytes(kept.read_bytes()[:200])
     for name in list((tiny / "class_centroids").iterdir()):
-        name.write_bytes(name.read_bytes()[:150])  # torn
+        name.write_bytes(name.read_bytes()[:150])  # cut off
     np.testing.assert_array_equal(class_index(dataset, 24), changed)
 
 

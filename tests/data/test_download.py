@@ -272,12 +272,15 @@ def test_other_images_than_published_are_refused(
 
 def sbd_at(root: Path) -> Path:
     """SBD's folders and lists with four images, two of each list."""
-    truth = {"Segmentation": np.ones((4, 6), np.uint8), "Boundaries": np.zeros((20, 1), object)}
+    ground_truth = {
+        "Segmentation": np.ones((4, 6), np.uint8),
+        "Boundaries": np.zeros((20, 1), object),
+    }
     for name in ("a", "b", "c", "d"):
         write_jpg(root / f"img/{name}.jpg", np.zeros((4, 6, 3), np.uint8))
         for kind, key in (("cls", "GTcls"), ("inst", "GTinst")):
             (root / kind).mkdir(exist_ok=True)
-            scipy.io.savemat(root / kind / f"{name}.mat", {key: truth})
+            scipy.io.savemat(root / kind / f"{name}.mat", {key: ground_truth})
     (root / "train.txt").write_text("a\nb\n")
     (root / "val.txt").write_text("c\nd\n")
     return root

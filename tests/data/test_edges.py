@@ -65,11 +65,16 @@ def read_golden(folder: Path, name: str):
 def test_committed_golden_labels():
     """One of the frames below, kept in the repository so that parity is tested on any machine."""
     with np.load(Path(__file__).parents[1] / "golden/labels_cityscapes.npz") as stored:
-        truth = train_id_table()[stored["labelIds"]], stored["instanceIds"]
-        np.testing.assert_array_equal(edges.label_to_edges(*truth, num_classes=19), stored["train"])
+        ground_truth = train_id_table()[stored["labelIds"]], stored["instanceIds"]
+        np.testing.assert_array_equal(
+            edges.label_to_edges(*ground_truth, num_classes=19), stored["train"]
+        )
         for mode, kind in product(("thin", "raw"), ("inst", "cls")):
             found = edges.evaluation_edges(
-                *truth, num_classes=19, thin=mode == "thin", instance_sensitive=kind == "inst"
+                *ground_truth,
+                num_classes=19,
+                thin=mode == "thin",
+                instance_sensitive=kind == "inst",
             )
             np.testing.assert_array_equal(found, stored[f"{mode}_{kind}"])
 
@@ -92,9 +97,9 @@ def test_training_label_of_a_full_size_frame_is_the_published_one(shared):
 @pytest.mark.parametrize("name", GOLDEN)
 def test_evaluation_edges_is_the_published_one(shared, name, thin, kind):
     folder = shared / "golden/edges/cityscapes_gt"
-    truth = read_golden(folder, name)
+    ground_truth = read_golden(folder, name)
     found = edges.evaluation_edges(
-        *truth, num_classes=19, thin=thin, instance_sensitive=kind == "inst"
+        *ground_truth, num_classes=19, thin=thin, instance_sensitive=kind == "inst"
     )
     np.testing.assert_array_equal(
         found, read_bits(folder / f"{name}_eval_{'thin' if thin else 'raw'}_{kind}.png")
@@ -103,8 +108,8 @@ def test_evaluation_edges_is_the_published_one(shared, name, thin, kind):
 
 @pytest.mark.parametrize("thin", [True, False])
 def test_evaluation_edges_of_a_full_size_frame_is_the_published_one(shared, thin):
-    truth = read_golden(shared / "golden/edges/cityscapes_gt_2048x1024", GOLDEN[0])
-    found = edges.evaluation_edges(*truth, num_classes=19, thin=thin)
+    ground_truth = read_golden(shared / "golden/edges/cityscapes_gt_2048x1024", GOLDEN[0])
+    found = edges.evaluation_edges(*ground_truth, num_classes=19, thin=thin)
     stored = (
         shared
         / f"golden/edges/eval_big/{GOLDEN[0]}_1024x512_eval_{'thin' if thin else 'raw'}_inst.png"

@@ -38,9 +38,11 @@ def raiser(error: BaseException) -> Callable[[], int]:
         (FileNotFoundError(2, "No such file", "a.png"), 2, "error: a.png: No such file"),
         (FileNotFoundError("no a.png; unzip it"), 2, "error: no a.png; unzip it"),
         (
-            InputError("Caught it in worker 0.\nOriginal Traceback:\n  ...\nInputError: a is torn"),
+            InputError(
+                "Caught it in worker 0.\nOriginal Traceback:\n  ...\nInputError: a is cut off"
+            ),
             2,
-            "error: a is torn",
+            "error: a is cut off",
         ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

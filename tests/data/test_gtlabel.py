@@ -135,8 +135,8 @@ def test_a_new_product_does_not_redo_the_others(root, tmp_path):
 
 
 def test_failures_are_listed_and_the_rest_is_done(root, tmp_path, golden, capsys):
-    torn = root / "gtFine/train/aachen" / f"{FRAMES[0][2]}_gtFine_labelIds.png"
-    torn.write_bytes(torn.read_bytes()[:500])
+    half = root / "gtFine/train/aachen" / f"{FRAMES[0][2]}_gtFine_labelIds.png"
+    half.write_bytes(half.read_bytes()[:500])
     wrong = golden["labelIds"].copy()
     wrong[5, 5] = 77
     write_frame(root, "train", "aachen", "aachen_000002_000019", wrong, golden["instanceIds"])
@@ -199,7 +199,7 @@ def test_workers_write_the_same_files(root, tmp_path):
     run(root, tmp_path / "one", "--eval")
     assert run(root, tmp_path / "two", "--eval", "--workers", 2) == 0
     ones = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.png"))
-    assert len(ones) == 2 + 2 * 4  # labels, evaluation truth
+    assert len(ones) == 2 + 2 * 4  # labels, evaluation ground truth
     for path in ones:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
 

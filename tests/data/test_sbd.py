@@ -5,7 +5,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 from helpers.edge_labels import read_bits
-from helpers.sbd import NAME, OTHER, TESTED, run, write_truth
+from helpers.sbd import NAME, OTHER, TESTED, run, write_ground_truth
 
 from data.edge_files import edge_label_path, require_edge_labels
 from data.edges import pack
@@ -37,20 +37,21 @@ def test_labels_are_the_published_ones(sbd_root, tmp_path, sbd_golden):
 
 def test_labels_of_the_real_files_are_the_published_ones(shared, sbd_golden):
     folder = shared / "samples/sbd/dataset"
-    truth = read_sbd_ground_truth(folder / f"cls/{NAME}.mat", folder / f"inst/{NAME}.mat")
+    ground_truth = read_sbd_ground_truth(folder / f"cls/{NAME}.mat", folder / f"inst/{NAME}.mat")
     for kind in ("inst", "cls"):
         options = {"instance_sensitive": kind == "inst"}
         for scale in (0.5, 1):
             np.testing.assert_array_equal(
-                truth.training_edges(scale, **options), sbd_golden[f"train_{kind}_s{scale}"]
+                ground_truth.training_edges(scale, **options), sbd_golden[f"train_{kind}_s{scale}"]
             )
         for mode in ("thin", "raw"):
             np.testing.assert_array_equal(
-                truth.evaluation_edges(thin=mode == "thin", **options), sbd_golden[f"{mode}_{kind}"]
+                ground_truth.evaluation_edges(thin=mode == "thin", **options),
+                sbd_golden[f"{mode}_{kind}"],
             )
     sample = SBD(shared / "samples/sbd", "test")[0]
     assert sample.name == NAME and sample.image.shape == (371, 500, 3)
-    np.testing.assert_array_equal(sample.label, truth.instance_class)
+    np.testing.assert_array_equal(sample.label, ground_truth.instance_class)
 
 
 def test_published_lists(sbd_root, tmp_path):
@@ -182,9 +183,11 @@ def test_mat_and_images(sbd_root, tmp_path, sbd_golden):
     np.testing.assert_array_equal(
         pack(np.stack([one.toarray() != 0 for one in stored.ravel()])), sbd_golden["train_inst_s1"]
     )
-    truth = scipy.io.loadmat(tmp_path / f"out/gt_eval/gt_raw/inst/{NAME}.mat")["GTinst"][0, 0]
-    np.testing.assert_array_equal(truth["Segmentation"], sbd_golden["inst_seg"])
-    assert truth["Categories"].ravel().tolist() == sbd_golden["categories"].tolist()
+    ground_truth = scipy.io.loadmat(tmp_path / f"out/gt_eval/gt_raw/inst/{NAME}.mat")["GTinst"][
+        0, 0
+    ]
+    np.testing.assert_array_equal(ground_truth["Segmentation"], sbd_golden["inst_seg"])
+    assert ground_truth["Categories"].ravel().tolist() == sbd_golden["categories"].tolist()
     rows = scipy.io.loadmat(tmp_path / "out/trainaug_inst_orig.mat")["dataList"]
     assert rows[0, 1][0] == f"/label_inst_orig/train/scale_1/{NAME}.mat"
     assert (tmp_path / f"out/view/label_cls_orig/test/{TESTED}_cls.png").is_file()
@@ -209,13 +212,15 @@ def test_broken_files_are_listed_and_the_rest_is_done(sbd_root, tmp_path, capsys
         SBD(sbd_root, "train", holdout=tmp_path / "held_out.txt")[0]
 
 
-def test_truth_that_does_not_fit_together(sbd_root, sbd_golden):
+def test_files_that_does_not_fit_together(sbd_root, sbd_golden):
     wrong = {**sbd_golden, "categories": np.array([5, 5, 9, 15, 21], np.uint8)}
-    write_truth(sbd_root / "dataset", NAME, wrong)
+    write_ground_truth(sbd_root / "dataset", NAME, wrong)
     files = (sbd_root / f"dataset/cls/{NAME}.mat", sbd_root / f"dataset/inst/{NAME}.mat")
     with pytest.raises(InputError, match="Categories are 5 to 21"):
         read_sbd_ground_truth(*files)
-    write_truth(sbd_root / "dataset", NAME, {**sbd_golden, "cls_seg": sbd_golden["cls_seg"][:-1]})
+    write_ground_truth(
+        sbd_root / "dataset", NAME, {**sbd_golden, "cls_seg": sbd_golden["cls_seg"][:-1]}
+    )
     with pytest.raises(InputError, match=r"\(371, 500\).*\(370, 500\)"):
         read_sbd_ground_truth(*files)
 
