@@ -4,13 +4,16 @@ import importlib
 import inspect
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from data.errors import InputError
 
 if TYPE_CHECKING:
     from data.base import Dataset
 
 
-# name -> module and class. As strings, importing the package costs nothing and `python -m data.X` runs a fresh module.
+# name -> module and class. As strings, so that importing the package takes no time, and
+# `python -m data.X` does not find data.X imported already.
 DATASETS: dict[str, tuple[str, str]] = {
     "bdd": ("data.bdd", "BDD"),
     "camvid": ("data.camvid", "CamVid"),
@@ -23,45 +26,48 @@ DATASETS: dict[str, tuple[str, str]] = {
 
 
 def dataset_class(name: str) -> type["Dataset"]:
-    """The class of data set `name`, which knows its `classes` and `palette` without any file; InputError if unknown."""
-    from data.errors import InputError
+    """The class of data set `name`, whose `classes` and `palette` need no files.
 
+    InputError that lists the names if there is no such data set.
+    """
     if name not in DATASETS:
         raise InputError(
             f"unknown data set {name!r}; expected one of {', '.join(sorted(DATASETS))}"
         )
-    module, builder = DATASETS[name]
-    return getattr(importlib.import_module(module), builder)
+    module, class_name = DATASETS[name]
+    return getattr(importlib.import_module(module), class_name)
 
 
-def build_dataset(name: str, root: str | Path, split: str, **options: object) -> "Dataset":
-    """The samples of one split of data set `name` below `root`; `options` go to the data set's class.
+def build_dataset(name: str, root: str | Path, split: str, **options: Any) -> "Dataset":
+    """The samples of one split of data set `name` below `root`.
 
-    Raises InputError for an unknown name, split or option, FileNotFoundError for missing files: at once, before anything
-    is trained or tested.
+    InputError for an unknown name, split or option, FileNotFoundError for missing files: at once,
+    before anything is trained or tested.
+
+    Args:
+        name: one of DATASETS.
+        root: the data set's folder, in its official layout.
+        split: train, val, test, ...; which there are depends on the data set.
+        options: keyword arguments of the data set's class (`cv=1`, `version="v2.0"`, ...).
     """
-    from data.errors import InputError
-
     kind = dataset_class(name)
-    # `Scenes` hands its options on, so those of the classes that it is made of count too.
-    parameters = [
-        p
-        for each in kind.__mro__[:-1]
-        for p in inspect.signature(each.__init__).parameters.values()
-    ]
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    unknown = [option for option in options if option not in known]
+    # Over all base classes: `Scenes` takes **options and passes them to `Cityscapes`.
+    signatures = [inspect.signature(base.__init__) for base in kind.__mro__[:-1]]
+    parameters = [p for signature in signatures for p in signature.parameters.values()]
+    accepted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    unknown = [option for option in options if option not in accepted]
     if unknown:
         raise InputError(
-            f"{name} has no option {unknown[0]!r}; it takes {', '.join(known) or 'none'}"
+            f"{name} has no option {unknown[0]!r}; it takes {', '.join(accepted) or 'none'}"
         )
     return kind(root, split, **options)
 
 
 def parse_options(words: Iterable[str]) -> dict[str, bool | int | str]:
-    """Options of a data set as they stand on a command line: ["cv=1", "instances=false"] -> {"cv": 1, "instances": False}."""
-    from data.errors import InputError
+    """Options of a data set as a command line has them.
 
+    ["cv=1", "instances=false"] -> {"cv": 1, "instances": False}
+    """
     options: dict[str, bool | int | str] = {}
     for word in words:
         option, equals, value = word.partition("=")
@@ -69,7 +75,6 @@ def parse_options(words: Iterable[str]) -> dict[str, bool | int | str]:
             raise InputError(
                 f"{word!r} is no option of a data set; expected NAME=VALUE, as in version=v2.0"
             )
-        options[option] = {"true": True, "false": False}.get(
-            value, int(value) if value.isdecimal() else value
-        )
+        number = int(value) if value.isdecimal() else value
+        options[option] = {"true": True, "false": False}.get(value, number)
     return options

@@ -1,4 +1,4 @@
-"""Types of numbers on the command line."""
+"""Types of numbers on the command line, for argparse's `type=`."""
 
 import argparse
 

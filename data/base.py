@@ -1,6 +1,7 @@
-"""What every data set returns, and how its files are read and written.
+"""What every data set returns, and the checks that all of them share.
 
-A data set hands out what is on disk and nothing else: targets are made by `data.samples.edge`, augmentation by `data.samples.transforms`.
+A data set returns what is on disk and nothing else: augmentation and training targets are made in
+`data.samples`, files of edge labels are found in `data.edge_files`.
 """
 
 from collections.abc import Sequence
@@ -11,31 +12,19 @@ import numpy as np
 
 from data.edges import evaluation_edges
 from data.errors import InputError
-from data.files import read_list, write_aside
-from data.image_io import IGNORE, check_ids, read_image, read_index, write_png
-
-__all__ = [
-    "IGNORE",
-    "Dataset",
-    "InputError",
-    "Record",
-    "Sample",
-    "check_ids",
-    "read_image",
-    "read_index",
-    "read_list",
-    "write_aside",
-    "write_png",
-]
+from data.files import first_few
+from data.image_io import check_ids, read_image, read_index
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One image with its ground truth.
 
-    image: uint8 (H, W, 3), RGB. label: uint8 (H, W), train ids, 255 = ignore; None where the split has no ground truth.
-    instance: int32 (H, W), the data set's own instance ids, in which every region that has a boundary of its own has a
-    number of its own (Cityscapes: `instanceIds`, void regions included); None where the data set has no instances.
+    image: uint8 (H, W, 3), RGB.
+    label: uint8 (H, W), train ids, 255 = ignore; None where the split has no ground truth.
+    instance: int32 (H, W), the data set's own instance ids. Every region that has a boundary of
+        its own has its own id, void regions included (as in Cityscapes' instanceIds). None where
+        the data set has no instances.
     """
 
     image: np.ndarray
@@ -46,19 +35,34 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The files of one sample. `name` is unique within the split and names the sample's output files."""
+    """The files of one sample; None for each that the sample lacks.
+
+    `name` is unique within the split and names the files that are written for the sample.
+    """
 
     name: str
     image: Path | None
     label: Path | None = None
     instance: Path | None = None
 
+    def label_path(self) -> Path:
+        """The label file; InputError if the record has none."""
+        if self.label is None:
+            raise InputError(f"{self.name} has no label map")
+        return self.label
+
+    def instance_path(self) -> Path:
+        """The instance file; InputError if the record has none."""
+        if self.instance is None:
+            raise InputError(f"{self.name} has no instance map")
+        return self.instance
+
 
 class Dataset:
-    """A list of records and the readers that turn one into a `Sample`.
+    """A list of records, and the readers that turn a record into a `Sample`.
 
-    A subclass fills `records` and overrides the readers whose files differ. Every file is looked for at construction, so that
-    a missing one stops the run before it starts.
+    A subclass fills `records` and overrides the readers whose files differ. All files are looked
+    for at construction, so a missing one stops the run before it starts.
     """
 
     name: str
@@ -66,7 +70,9 @@ class Dataset:
     palette: np.ndarray  # uint8 (num_classes, 3), RGB
 
     def __init__(self, root: str | Path, split: str, records: Sequence[Record]) -> None:
-        self.root, self.split, self.records = Path(root), split, list(records)
+        self.root = Path(root)
+        self.split = split
+        self.records = list(records)
         if not self.records:
             raise InputError(f"{self.name}: no samples of split {split!r} in {root}")
         self._require_files()
@@ -82,44 +88,45 @@ class Dataset:
         record = self.records[index]
         image = self.read_image(record)
         label, instance = self.read_truth(record)
-        for what, array, path in (
-            ("label", label, record.label),
-            ("instance map", instance, record.instance),
-        ):
-            if array is not None and array.shape != image.shape[:2]:
-                raise InputError(
-                    f"{path}: the {what} is {_size(array)}, but its image {record.image} is {_size(image)}; "
-                    "each label must have the size of its image"
-                )
+        _require_size(label, image, "label", record.label, record.image)
+        _require_size(instance, image, "instance map", record.instance, record.image)
         return Sample(image, label, instance, record.name)
 
     def read_image(self, record: Record) -> np.ndarray:
-        """uint8 (H, W, 3), RGB."""
+        """Read the image: uint8 (H, W, 3), RGB. InputError if the record has none."""
         if record.image is None:
             raise InputError(f"{self.name}: {record.name} has no image, only labels")
         return read_image(record.image)
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """(label uint8 (H, W) of train ids, instance int32 (H, W)), each None where the record has no such file."""
-        label = (
-            None
-            if record.label is None
-            else check_ids(read_index(record.label), self.num_classes, record.label)
-        )
-        instance = None if record.instance is None else read_index(record.instance).astype(np.int32)
+        """Read the ground truth: (label uint8 (H, W) of train ids, instance int32 (H, W)).
+
+        Each is None where the record has no such file.
+        """
+        label, instance = None, None
+        if record.label is not None:
+            label = check_ids(read_index(record.label), self.num_classes, record.label)
+        if record.instance is not None:
+            instance = read_index(record.instance).astype(np.int32)
         return label, instance
 
     def edge_truth(
         self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
     ) -> np.ndarray:
-        """The edges to score predictions of this sample against, uint32 (ceil(H * scale), ceil(W * scale)).
+        """The edges to score predictions of this sample against, by the published rules.
 
-        By the published rules (`data.edges.evaluation_edges`) from the labels; a data set with edges of its own overrides it.
+        A data set that comes with edges overrides this. uint32 (ceil(H * scale), ceil(W * scale)).
+
+        Args:
+            thin: edges of one pixel, else the thick ones (see `data.edges.evaluation_edges`).
+            scale: size of the result relative to the image.
+            instance_sensitive: also edges between two instances of one class.
         """
         label, instance = self.read_truth(self.records[index])
         if label is None:
             raise InputError(
-                f"{self.name} {self.split}: {self.records[index].name} has no ground truth to score against"
+                f"{self.name} {self.split}: {self.records[index].name} has no ground truth to "
+                "score against"
             )
         return evaluation_edges(
             label,
@@ -130,21 +137,48 @@ class Dataset:
             instance_sensitive=instance_sensitive,
         )
 
+    def edge_label_name(self, record: Record, *, instance_sensitive: bool = True) -> Path | None:
+        """Path of a record's training label below the folder of edge labels.
+
+        None: named by the rule of `data.edge_files`. A data set with another published layout
+        overrides this.
+        """
+        return None
+
     def _require_files(self) -> None:
-        wanted = [
-            path
-            for r in self.records
-            for path in (r.image, r.label, r.instance)
-            if path is not None
-        ]
+        wanted = [path for r in self.records for path in (r.image, r.label, r.instance) if path]
         missing = [path for path in wanted if not path.is_file()]
         if missing:
-            shown = ", ".join(str(path) for path in missing[:3]) + (
-                ", …" if len(missing) > 3 else ""
-            )
             raise FileNotFoundError(
-                f"{self.name} {self.split}: {len(missing)} of {len(wanted)} files are missing below {self.root}: {shown}"
+                f"{self.name} {self.split}: {len(missing)} of {len(wanted)} files are missing "
+                f"below {self.root}: {first_few(missing)}"
             )
+
+
+def require_split(name: str, split: str, splits: Sequence[str]) -> None:
+    """InputError unless `split` is one of the splits of data set `name`."""
+    if split not in splits:
+        raise InputError(f"{name} has no split {split!r}; expected one of {', '.join(splits)}")
+
+
+def require_fold(name: str, cv: int, count: int) -> None:
+    """InputError unless `cv` is one of the published cross-validation splits, 0 to `count` - 1."""
+    if cv not in range(count):
+        raise InputError(f"{name} has no cross-validation split {cv}; expected 0 to {count - 1}")
+
+
+def _require_size(
+    ids: np.ndarray | None,
+    image: np.ndarray,
+    what: str,
+    path: Path | None,
+    image_path: Path | None,
+) -> None:
+    if ids is not None and ids.shape != image.shape[:2]:
+        raise InputError(
+            f"{path}: the {what} is {_size(ids)}, but its image {image_path} is {_size(image)}; "
+            "each label must have the size of its image"
+        )
 
 
 def _size(array: np.ndarray) -> str:

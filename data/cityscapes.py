@@ -1,14 +1,12 @@
 """Cityscapes (Cordts et al., CVPR 2016), and every data set in its folder layout and label ids.
 
-Layout below the root, as unzipped from leftImg8bit_{trainvaltest,trainextra}.zip, gtFine_trainvaltest.zip and gtCoarse.zip:
+Layout below the root, as unzipped (leftImg8bit_*.zip, gtFine_trainvaltest.zip, gtCoarse.zip):
 
-    leftImg8bit/<split>/<city>/NAME_leftImg8bit.png       RGB image, 2048x1024
-    gtFine/<split>/<city>/NAME_gtFine_labelIds.png        8-bit map of label ids, the column `id` of LABELS
-    gtFine/<split>/<city>/NAME_gtFine_instanceIds.png     16-bit map: label id * 1000 + number, or the label id alone
-    gtCoarse/<split>/<city>/NAME_gtCoarse_*.png           the same, roughly drawn; the only labels of split train_extra
-
-Each zip may also have been unpacked in a folder of its own name (leftImg8bit_trainvaltest/leftImg8bit/...), as the code of
-Zhu et al. (CVPR 2019) and DecoupleSegNets expects.
+    leftImg8bit/<split>/<city>/NAME_leftImg8bit.png      RGB image, 2048x1024
+    gtFine/<split>/<city>/NAME_gtFine_labelIds.png       8-bit map of label ids, `id` of LABELS
+    gtFine/<split>/<city>/NAME_gtFine_instanceIds.png    16-bit: label id * 1000 + number, or the
+                                                         label id alone
+    gtCoarse/<split>/<city>/NAME_gtCoarse_*.png          roughly drawn; all that train_extra has
 """
 
 from collections.abc import Iterable
@@ -17,13 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.base import Dataset, Record
+from data.base import Dataset, Record, require_fold, require_split
 from data.errors import InputError
-from data.image_io import IGNORE, read_index
+from data.files import find_files, first_few
+from data.image_io import IGNORE, ids_at_or_above, read_index
 
 
 class Label(NamedTuple):
-    """One row of the published label table. `train_id` 255 is left out of training and scores."""
+    """One row of the published label table; `train_id` 255 is left out of training and scores."""
 
     id: int
     name: str
@@ -76,8 +75,9 @@ SPLITS = {"train": ("train",), "val": ("val",), "test": ("test",), "trainval": (
 EXTRA = "train_extra"
 # One image of train_extra is black; the download page asks to remove it.
 BLACK = "troisdorf_000000_000073"
-# Validation cities of the three published splits (Zhu et al., CVPR 2019, and DecoupleSegNets): with the three of val in
-# front of the 18 of train in alphabetical order, the three from a third of the list, and from two thirds, on.
+# Validation cities of the three published splits (Zhu et al., CVPR 2019, and DecoupleSegNets).
+# Their list has the 3 cities of val, then the 18 of train in alphabetical order; a split takes the
+# first three from the start of the list, from a third of it, and from two thirds.
 CV_CITIES = (
     ("frankfurt", "lindau", "munster"),
     ("darmstadt", "dusseldorf", "erfurt"),
@@ -86,12 +86,10 @@ CV_CITIES = (
 
 
 class Cityscapes(Dataset):
-    """2975 train, 500 val, 1525 test images of streets, 19 classes; 19997 of train_extra, which has coarse labels only.
+    """2975 train, 500 val, 1525 test images of streets, 19 classes.
 
-    instances: True reads the instance maps and asks for all of them, False reads none, None (default) reads them where
-    the split has any; then every label must have one. images=False opens a folder of labels alone, for label scripts.
-    coarse=True reads gtCoarse instead of gtFine. cv: cross-validation split, 0 (the official one) to 2; it says which
-    cities are train and which are val. The test split may come without gtFine: then its samples have no label.
+    Split train_extra has 19997 more, with coarse labels only. The test split may come without
+    gtFine; then its samples have no label.
     """
 
     name = "cityscapes"
@@ -108,43 +106,56 @@ class Cityscapes(Dataset):
         coarse: bool = False,
         cv: int = 0,
     ) -> None:
-        if split not in (*SPLITS, EXTRA):
-            raise InputError(
-                f"{self.name} has no split {split!r}; expected one of {', '.join((*SPLITS, EXTRA))}"
-            )
-        if cv not in range(len(CV_CITIES)):
-            raise InputError(
-                f"{self.name} has no cross-validation split {cv}; expected 0 to {len(CV_CITIES) - 1}"
-            )
+        """Find the files of a split.
+
+        Args:
+            root: the folder that has leftImg8bit/ and gtFine/. Each zip may also have been
+                unpacked in a folder of its own name (leftImg8bit_trainvaltest/leftImg8bit/...),
+                as the code of Zhu et al. and DecoupleSegNets expects.
+            split: one of SPLITS, or train_extra.
+            images: False opens a folder of labels alone, for label scripts.
+            instances: None reads the instance maps where the split has any, and then requires one
+                for every label; True requires them, False reads none.
+            coarse: read gtCoarse instead of gtFine.
+            cv: which cross-validation split says which cities are train and which val, 0 (the
+                official one) to 2.
+        """
+        require_split(self.name, split, (*SPLITS, EXTRA))
+        require_fold(self.name, cv, len(CV_CITIES))
         if coarse and split == "test":
             raise InputError(f"{self.name}: the test split has no coarse labels")
-        truth = "gtCoarse" if coarse or split == EXTRA else "gtFine"
-        validated = cv > 0 and split in ("train", "val")
-        parts = SPLITS["trainval"] if validated else SPLITS.get(split, (split,))
+        kind = "gtCoarse" if coarse or split == EXTRA else "gtFine"
+        by_city = cv > 0 and split in ("train", "val")
+        parts = SPLITS["trainval"] if by_city else SPLITS.get(split, (split,))
         found = [
-            _find_records(Path(root), part, truth, images=images, instances=instances)
+            _find_records(Path(root), part, kind, images=images, instances=instances)
             for part in parts
         ]
         records = [record for part in found for record in part]
-        if validated:
+        if by_city:
             records = [r for r in records if (_city(r) in CV_CITIES[cv]) == (split == "val")]
         super().__init__(root, split, records)
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """(label uint8 (H, W) of train ids, instance int32 (H, W) as on disk), each None where there is no file."""
-        label = (
-            None if record.label is None else to_train_ids(read_index(record.label), record.label)
-        )
-        instance = None if record.instance is None else read_index(record.instance).astype(np.int32)
+        """Read the ground truth: (label uint8 (H, W) of train ids, instance int32 (H, W)).
+
+        Instance ids are as on disk. Each is None where there is no file.
+        """
+        label, instance = None, None
+        if record.label is not None:
+            label = to_train_ids(read_index(record.label), record.label)
+        if record.instance is not None:
+            instance = read_index(record.instance).astype(np.int32)
         if label is not None and instance is not None and label.shape != instance.shape:
             raise InputError(
-                f"{record.instance}: the instance map has (rows, columns) {instance.shape}, its label {label.shape}"
+                f"{record.instance}: the instance map has (rows, columns) {instance.shape}, its "
+                f"label {label.shape}"
             )
         return label, instance
 
 
 def train_id_table() -> np.ndarray:
-    """uint8 (256,): train id of each label id, 255 where the label is left out of training or does not exist."""
+    """uint8 (256,): the train id of each label id, 255 where there is none."""
     table = np.full(256, IGNORE, np.uint8)
     for label in LABELS:
         table[label.id] = label.train_id
@@ -152,8 +163,11 @@ def train_id_table() -> np.ndarray:
 
 
 def to_train_ids(label_ids: np.ndarray, path: str | Path) -> np.ndarray:
-    """Label ids (H, W) of any integer type -> train ids uint8 (H, W). Unknown ids: InputError that names `path`."""
-    wrong = np.flatnonzero(np.bincount(label_ids.ravel())[len(LABELS) :]) + len(LABELS)
+    """Label ids (H, W) of any integer type -> train ids uint8 (H, W).
+
+    InputError that names `path` and the ids that are not in the table.
+    """
+    wrong = ids_at_or_above(label_ids, len(LABELS))
     if wrong.size:
         raise InputError(
             f"{path}: label ids {', '.join(map(str, wrong[:8]))} are not in Cityscapes' table; "
@@ -163,27 +177,29 @@ def to_train_ids(label_ids: np.ndarray, path: str | Path) -> np.ndarray:
 
 
 def _find_records(
-    root: Path, split: str, truth: str, *, images: bool, instances: bool | None
+    root: Path, split: str, kind: str, *, images: bool, instances: bool | None
 ) -> list[Record]:
-    """The samples of one split, sorted by city and name; every file has its partners or the run stops here."""
-    images_at, labels_at = _folder(root, "leftImg8bit", split), _folder(root, truth, split)
-    image_files = _find(images_at, "_leftImg8bit.png") if images else {}
-    labels = _find(labels_at, f"_{truth}_labelIds.png")
-    numbers = _find(labels_at, f"_{truth}_instanceIds.png") if instances is not False else {}
+    """The samples of one split, sorted by city and name.
+
+    FileNotFoundError if a file lacks its partners. `kind` is gtFine or gtCoarse.
+    """
+    image_folder = _folder(root, "leftImg8bit", split)
+    label_folder = _folder(root, kind, split)
+    image_files = _find(image_folder, "_leftImg8bit.png") if images else {}
+    labels = _find(label_folder, f"_{kind}_labelIds.png")
+    numbers = _find(label_folder, f"_{kind}_instanceIds.png") if instances is not False else {}
     if images and not image_files:
         raise _nothing_found(root, "leftImg8bit", split, "_leftImg8bit.png")
     if not labels and not (images and split == "test"):
-        raise _nothing_found(root, truth, split, f"_{truth}_labelIds.png")
+        raise _nothing_found(root, kind, split, f"_{kind}_labelIds.png")
     if images and labels:
-        _require_partners(
-            image_files, labels, "images", f"a label map *_{truth}_labelIds.png", labels_at
-        )
-        _require_partners(
-            labels, image_files, "label maps", "an image *_leftImg8bit.png", images_at
-        )
+        partner = f"a label map *_{kind}_labelIds.png"
+        _require_partners(image_files, labels, "images", partner, label_folder)
+        partner = "an image *_leftImg8bit.png"
+        _require_partners(labels, image_files, "label maps", partner, image_folder)
     if numbers or (instances and labels):
-        what = f"an instance map *_{truth}_instanceIds.png (instances=False does without)"
-        _require_partners(labels, numbers, "label maps", what, labels_at)
+        partner = f"an instance map *_{kind}_instanceIds.png (instances=False does without)"
+        _require_partners(labels, numbers, "label maps", partner, label_folder)
     return [
         Record(key.split("/")[1], image_files.get(key), labels.get(key), numbers.get(key))
         for key in image_files or labels
@@ -198,20 +214,20 @@ def _folder(root: Path, kind: str, split: str) -> Path:
 
 
 def _city(record: Record) -> str:
-    return (record.label or record.image).parent.name
+    return record.label_path().parent.name
 
 
 def _find(folder: Path, ending: str) -> dict[str, Path]:
-    """{"city/NAME": path} of the files <city>/NAME<ending>, sorted. Hidden files (macOS leaves some) are no data."""
-    paths = sorted(path for path in folder.glob(f"*/*{ending}") if not path.name.startswith("."))
+    """{"city/NAME": path} of the files <city>/NAME<ending>, sorted."""
+    paths = find_files(folder, f"*/*{ending}")
     named = {f"{path.parent.name}/{path.name.removesuffix(ending)}": path for path in paths}
     return {key: path for key, path in named.items() if not key.startswith(f"troisdorf/{BLACK}")}
 
 
 def _nothing_found(root: Path, kind: str, split: str, ending: str) -> FileNotFoundError:
-    archive = {"gtCoarse": "gtCoarse.zip"}.get(
-        kind, f"{kind}_{'trainextra' if split == EXTRA else 'trainvaltest'}.zip"
-    )
+    archive = f"{kind}_{'trainextra' if split == EXTRA else 'trainvaltest'}.zip"
+    if kind == "gtCoarse":
+        archive = "gtCoarse.zip"
     return FileNotFoundError(
         f"No <city>/*{ending} in {root / kind / split}. Unzip {archive} into {root}, "
         f"or point the data root at the folder that has {kind}/."
@@ -221,10 +237,10 @@ def _nothing_found(root: Path, kind: str, split: str, ending: str) -> FileNotFou
 def _require_partners(
     have: Iterable[str], partners: dict[str, Path], what: str, partner: str, folder: Path
 ) -> None:
+    """FileNotFoundError that lists the keys of `have` that `partners` lacks."""
     have = list(have)
     lone = [key for key in have if key not in partners]
     if lone:
-        shown = ", ".join(lone[:3]) + (", …" if len(lone) > 3 else "")
         raise FileNotFoundError(
-            f"{len(lone)} of {len(have)} {what} lack {partner} in {folder}: {shown}"
+            f"{len(lone)} of {len(have)} {what} lack {partner} in {folder}: {first_few(lone)}"
         )

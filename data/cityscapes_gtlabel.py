@@ -1,14 +1,17 @@
 """Edge labels of Cityscapes, and of every data set in its folder layout and label ids.
 
-    python -m data.cityscapes_gtlabel --root datasets/cityscapes --out datasets/cityscapes_edges --eval --workers 8
+    python -m data.cityscapes_gtlabel --root datasets/cityscapes --out OUT --eval --workers 8
 
 Writes below OUT, as published:
 
-    gtFine/<split>/<city>/NAME_gtFine_edge.png                  training label: 24-bit PNG, a bit per class
-    train.txt  val.txt  test.txt                                "/image /label" per line; test.txt "/image"
-    gt_eval/{gt_thin,gt_raw}/{inst,cls}/NAME_leftImg8bit.png    with --eval: the evaluation truth, at half size
+    gtFine/<split>/<city>/NAME_gtFine_edge.png      training label: a 24-bit PNG, a bit a class
+    train.txt  val.txt  test.txt                    "/image /label" per line; test.txt "/image"
+    gt_eval/{gt_thin,gt_raw}/{inst,cls}/NAME_leftImg8bit.png
+                                                    with --eval: ground truth for evaluation,
+                                                    at half size
 
-Label maps are gtFine's labelIds and instanceIds; where these are missing, its polygons, drawn by cityscapesscripts.
+Label maps are gtFine's labelIds and instanceIds; where these are missing, its polygons, drawn by
+cityscapesscripts.
 """
 
 import argparse
@@ -24,13 +27,15 @@ import numpy as np
 from data.cityscapes import Cityscapes, to_train_ids
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
-from data.files import write_lines
-from data.gtlabel.jobs import Job, add_work_flags, run_jobs
+from data.files import find_files, write_lines
+from data.gtlabel.args import add_product_flags, add_work_flags, product_options, work_options
+from data.gtlabel.jobs import Job, run_jobs
 from data.gtlabel.mat import write_mat_list
-from data.gtlabel.products import ProductMaker, Rule, Truth, add_product_flags
+from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps
 from data.image_io import read_index
 
-IMAGES, TRUTH = "leftImg8bit", "gtFine"
+IMAGES = "leftImg8bit"
+LABELS = "gtFine"
 SPLITS = ("train", "val")  # test has no published labels
 
 
@@ -46,6 +51,7 @@ class Frame(NamedTuple):
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, or `argv`."""
     parser = argparse.ArgumentParser(
         prog="python -m data.cityscapes_gtlabel",
         description="Make edge labels of Cityscapes.",
@@ -69,14 +75,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
     root, out = args.root.resolve(), args.out.resolve()
-    there = [split for split in SPLITS if (root / TRUTH / split).is_dir()]
-    frames = [
-        frame for split in args.split or there or SPLITS for frame in find_frames(root, split)
-    ]
+    found = [split for split in SPLITS if (root / LABELS / split).is_dir()]
+    splits = args.split or found or SPLITS
+    frames = [frame for split in splits for frame in find_frames(root, split)]
     rule = Rule(len(Cityscapes.classes), args.instance)
-    maker = ProductMaker(out, rule, Cityscapes.classes, Cityscapes.palette, args)
-    report_what_is_missing(frames, root, args.instance)
-    status = run_jobs([make_job(frame, root, maker) for frame in frames], args, "edge labels")
+    options = product_options(args)
+    maker = ProductMaker(out, rule, Cityscapes.classes, Cityscapes.palette, options)
+    report_missing_files(frames, root, args.instance)
+    jobs = [make_job(frame, root, maker) for frame in frames]
+    status = run_jobs(jobs, work_options(args), "edge labels")
     if out != root:
         link_images(root, out)
     write_lists(frames, root, out, mat=args.mat, evaluation=args.eval)
@@ -85,73 +92,68 @@ def main(args: argparse.Namespace) -> int:
 
 def find_frames(root: Path, split: str) -> list[Frame]:
     """All frames of a split that have a label map or polygons, by city and name."""
-    folder = root / TRUTH / split
+    folder = root / LABELS / split
     frames = {}
     for ending in ("_polygons.json", "_labelIds.png"):  # the later one takes precedence
-        for label in folder.glob(f"*/*_{TRUTH}{ending}"):
-            city, name = label.parent.name, label.name.removesuffix(f"_{TRUTH}{ending}")
+        for label in find_files(folder, f"*/*_{LABELS}{ending}"):
+            city = label.parent.name
+            name = label.name.removesuffix(f"_{LABELS}{ending}")
             image = root / IMAGES / split / city / f"{name}_{IMAGES}.png"
-            instance = label.with_name(f"{name}_{TRUTH}_instanceIds.png")
+            instance = label.with_name(f"{name}_{LABELS}_instanceIds.png")
             frames[city, name] = Frame(split, city, name, image, label, instance)
-    frames = {
-        key: frame for key, frame in frames.items() if not frame.name.startswith(".")
-    }  # macOS leaves such files
     if not frames:
         raise FileNotFoundError(
-            f"No <city>/*_gtFine_labelIds.png or *_gtFine_polygons.json in {folder}. Unzip gtFine_trainvaltest.zip "
-            f"into {root}, or point --root at the folder that has gtFine/."
+            f"No <city>/*_gtFine_labelIds.png or *_gtFine_polygons.json in {folder}. Unzip "
+            f"gtFine_trainvaltest.zip into {root}, or point --root at the folder that has gtFine/."
         )
     return [frames[key] for key in sorted(frames)]
 
 
-def report_what_is_missing(frames: list[Frame], root: Path, instance_sensitive: bool) -> None:
-    """Say which frames have no image, polygons only, or no instance map. Instances that are wanted: InputError."""
+def report_missing_files(frames: list[Frame], root: Path, instance_sensitive: bool) -> None:
+    """Print how many frames have no image, polygons only, or no instance map.
+
+    InputError if instance maps are missing that `instance_sensitive` edges need.
+    """
+    total = len(frames)
+    lone = [frame for frame in frames if not frame.image.is_file()]
     drawn = [frame for frame in frames if frame.label.suffix == ".json"]
-    bare = [frame for frame in frames if not frame.image.is_file()]
-    flat = [
-        frame for frame in frames if frame.label.suffix == ".png" and not frame.instance.is_file()
-    ]
-    if bare:
-        print(
-            f"{len(bare)} of {len(frames)} label maps have no image in {root / IMAGES}: labels only"
-        )
+    flat = [f for f in frames if f.label.suffix == ".png" and not f.instance.is_file()]
+    if lone:
+        print(f"{len(lone)} of {total} label maps have no image in {root / IMAGES}: labels only")
     if drawn:
-        print(
-            f"{len(drawn)} of {len(frames)} frames have polygons but no label map: they are drawn"
-        )
+        print(f"{len(drawn)} of {total} frames have polygons but no label map: they are drawn")
     if flat and instance_sensitive:
         raise InputError(
-            f"{len(flat)} of {len(frames)} label maps have no instance map, the first is {flat[0].label}; "
-            "--no-instance makes labels without edges between instances"
+            f"{len(flat)} of {total} label maps have no instance map, the first is "
+            f"{flat[0].label}; --no-instance makes labels without edges between instances"
         )
     if flat:
         print(
-            f"{len(flat)} of {len(frames)} label maps have no instance map: edges come from the label ids alone"
+            f"{len(flat)} of {total} label maps have no instance map: edges come from the label "
+            "ids alone"
         )
 
 
-def make_job(frame: Frame, root: Path, maker: ProductMaker) -> Job:
+def make_job(frame: Frame, root: Path, maker: ProductMaker) -> Job[GroundTruth]:
+    """The work on one frame."""
     name = edge_label_name(frame.label.relative_to(root))
-    if frame.label.suffix == ".json":
-        inputs, read = (frame.label,), partial(draw_polygons, frame.label)
-    else:
+    inputs: tuple[Path, ...] = (frame.label,)
+    read = partial(draw_polygons, frame.label)
+    if frame.label.suffix != ".json":
         instance = frame.instance if frame.instance.is_file() else frame.label
-        inputs, read = (frame.label, instance), partial(read_truth, frame.label, instance)
+        inputs = (frame.label, instance)
+        read = partial(read_truth, frame.label, instance)
     return Job(str(name), inputs, read, maker.products(name, f"{frame.name}_{IMAGES}"))
 
 
-def read_truth(label: Path, instance: Path) -> Truth:
-    """(train ids uint8 (H, W), instance ids (H, W)) from label ids and instance ids."""
-    ids, numbers = read_index(label), read_index(instance)
-    if ids.shape != numbers.shape:
-        raise InputError(
-            f"{instance}: the instance map is {numbers.shape} (H, W), its label map {ids.shape}"
-        )
+def read_truth(label: Path, instance: Path) -> GroundTruth:
+    """(train ids uint8 (H, W), instance ids (H, W)) from the files of label and instance ids."""
+    ids, numbers = pair_maps(read_index(label), read_index(instance), instance)
     return to_train_ids(ids, label), numbers
 
 
-def draw_polygons(path: Path) -> Truth:
-    """The same from *_polygons.json."""
+def draw_polygons(path: Path) -> GroundTruth:
+    """(train ids uint8 (H, W), instance ids int32 (H, W)) from *_polygons.json."""
     try:
         from cityscapesscripts.helpers.annotation import Annotation
         from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
@@ -163,13 +165,10 @@ def draw_polygons(path: Path) -> Truth:
     annotation = Annotation()
     try:
         annotation.fromJsonFile(str(path))
-        ids, numbers = createLabelImage(annotation, "ids"), createInstanceImage(annotation, "ids")
-    except (
-        SystemExit,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:  # it exits on a label that it does not know
+        ids = createLabelImage(annotation, "ids")
+        numbers = createInstanceImage(annotation, "ids")
+    # cityscapesscripts exits the process at a label that it does not know.
+    except (SystemExit, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as polygons of Cityscapes ({type(error).__name__}: {error})"
         ) from error
@@ -177,7 +176,7 @@ def draw_polygons(path: Path) -> Truth:
 
 
 def link_images(root: Path, out: Path) -> None:
-    """Let OUT's lists, whose paths start at OUT, find the images of ROOT."""
+    """Make OUT/leftImg8bit a link to ROOT's, because the paths in OUT's lists start at OUT."""
     link = out / IMAGES
     if not (root / IMAGES).is_dir() or link.exists() or link.is_symlink():
         return
@@ -185,23 +184,29 @@ def link_images(root: Path, out: Path) -> None:
         link.symlink_to(os.path.relpath(root / IMAGES, out), target_is_directory=True)
     except OSError as error:
         print(
-            f"{link} cannot be made a link ({error}); copy {root / IMAGES} there, if the lists are to be used"
+            f"{link} cannot be made a link ({error}); copy {root / IMAGES} there, if the lists "
+            "are to be used"
         )
 
 
 def write_lists(frames: list[Frame], root: Path, out: Path, *, mat: bool, evaluation: bool) -> None:
-    """The published list files; with `mat` also those that the MATLAB code reads."""
-    rows: dict[str, list[tuple[str, ...]]] = {
-        split: [] for split in dict.fromkeys(frame.split for frame in frames)
-    }
+    """Write the published list files.
+
+    Args:
+        frames: of all splits that were labelled.
+        root: the data set's folder.
+        out: the folder of labels.
+        mat: also the lists that the MATLAB code reads.
+        evaluation: with `mat`, also those of the evaluation ground truth.
+    """
+    rows: dict[str, list[tuple[str, ...]]] = {frame.split: [] for frame in frames}
     for frame in frames:
         label = edge_label_name(frame.label.relative_to(root))
-        rows[frame.split].append(
-            (f"/{frame.image.relative_to(root).as_posix()}", f"/{label.as_posix()}")
-        )
-    test = sorted((root / IMAGES / "test").glob(f"*/[!.]*_{IMAGES}.png"))
-    if test:
-        rows["test"] = [(f"/{image.relative_to(root).as_posix()}",) for image in test]
+        image = frame.image.relative_to(root)
+        rows[frame.split].append((f"/{image.as_posix()}", f"/{label.as_posix()}"))
+    tested = find_files(root / IMAGES / "test", f"*/*_{IMAGES}.png")
+    if tested:
+        rows["test"] = [(f"/{image.relative_to(root).as_posix()}",) for image in tested]
     for split, lines in rows.items():
         write_lines(out / f"{split}.txt", (" ".join(line) for line in lines))
         if mat:

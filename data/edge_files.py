@@ -1,12 +1,13 @@
 """Files of edge labels: where the label scripts put them, and how their bits are read and written.
 
-A training label lies below the folder of labels as its label map lies below the data set, and ends in `_edge.png`:
+A training label lies below the folder of labels as its label map lies below the data set, and
+ends in `_edge.png`:
 
     gtFine/train/aachen/NAME_gtFine_labelIds.png  ->  gtFine/train/aachen/NAME_gtFine_edge.png
     trainannot/NAME.png                           ->  trainannot/NAME_edge.png
 
-A data set with another published layout names its files itself (`SBD.edge_label_name`). One PNG holds 24 classes, a bit
-each (`data.edges.encode_png`). With more classes NAME_edge.png holds classes 0..23, NAME_edge_24.png 24..47, and so on.
+One PNG holds 24 classes, a bit each (`data.edges.encode_png`). With more, NAME_edge.png holds
+classes 0..23, NAME_edge_24.png classes 24..47, and so on: "groups".
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from data.base import Dataset, Record
-from data.edges import MAX_CLASSES, PNG_CLASSES, decode_png, encode_png
+from data.edges import MAX_CLASSES, PNG_CLASSES, decode_png, encode_png, present_bits
 from data.errors import InputError
+from data.files import first_few
 from data.image_io import read_image, write_png
 
 LABEL_ENDINGS = ("_labelIds", "_polygons", "_train_id")
@@ -25,14 +27,14 @@ LABEL_ENDINGS = ("_labelIds", "_polygons", "_train_id")
 def edge_label_path(
     folder: str | Path, dataset: Dataset, record: Record, *, instance_sensitive: bool = True
 ) -> Path:
-    """The training label of one record of `dataset` below the folder of labels that a label script wrote."""
+    """The training label of a record of `dataset` below the folder that a label script filled."""
     if record.label is None:
         raise InputError(
-            f"{dataset.name} {dataset.split}: {record.name} has no label map, so it has no edge label"
+            f"{dataset.name} {dataset.split}: {record.name} has no label map, so it has no edge "
+            "label"
         )
-    if hasattr(dataset, "edge_label_name"):
-        return Path(folder) / dataset.edge_label_name(record, instance_sensitive=instance_sensitive)
-    return Path(folder) / edge_label_name(record.label.relative_to(dataset.root))
+    name = dataset.edge_label_name(record, instance_sensitive=instance_sensitive)
+    return Path(folder) / (name or edge_label_name(record.label.relative_to(dataset.root)))
 
 
 def edge_label_name(label: Path) -> Path:
@@ -46,20 +48,23 @@ def edge_label_name(label: Path) -> Path:
 def require_edge_labels(
     folder: str | Path, dataset: Dataset, *, instance_sensitive: bool = True
 ) -> list[Path]:
-    """The training labels of all records, in order. FileNotFoundError with count and first ones if some are missing."""
-    first = [
-        edge_label_path(folder, dataset, r, instance_sensitive=instance_sensitive)
-        for r in dataset.records
+    """The training labels of all records, in order.
+
+    FileNotFoundError with the number of missing files and the first of them.
+    """
+    first_groups = [
+        edge_label_path(folder, dataset, record, instance_sensitive=instance_sensitive)
+        for record in dataset.records
     ]
-    paths = [path for one in first for path in group_paths(one, dataset.num_classes)]
+    paths = [path for first in first_groups for path in group_paths(first, dataset.num_classes)]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        shown = ", ".join(map(str, missing[:3])) + (", …" if len(missing) > 3 else "")
         raise FileNotFoundError(
-            f"{len(missing)} of {len(paths)} edge labels of {dataset.name} {dataset.split} are missing: {shown}. "
-            "Make them with the data set's label script (python -m data.…gtlabel)"
+            f"{len(missing)} of {len(paths)} edge labels of {dataset.name} {dataset.split} are "
+            f"missing: {first_few(missing)}. Make them with the data set's label script "
+            "(python -m data.…gtlabel)"
         )
-    return first
+    return first_groups
 
 
 def group_paths(path: Path, num_classes: int) -> list[Path]:
@@ -78,15 +83,20 @@ def write_edges(path: Path, groups: Sequence[np.ndarray], *, compression: int = 
 
 
 def read_edge_groups(path: Path, num_classes: int) -> list[np.ndarray]:
-    """The inverse of `write_edges`. A file with classes beyond `num_classes`, or of another size, is an InputError."""
-    groups = []
-    for place, source in enumerate(group_paths(path, num_classes)):
+    """Read what `write_edges` wrote: groups of 24 classes, each uint32 (H, W).
+
+    InputError if a file holds classes beyond `num_classes`, or has another size than the first.
+    """
+    groups: list[np.ndarray] = []
+    for number, source in enumerate(group_paths(path, num_classes)):
         bits = decode_png(read_image(source))
-        held = int(np.bitwise_or.reduce(bits, axis=None)).bit_length()
-        expected = min(PNG_CLASSES, num_classes - place * PNG_CLASSES)
-        if held > expected:
+        first = number * PNG_CLASSES
+        expected = min(PNG_CLASSES, num_classes - first)
+        strange = [k for k in present_bits(bits) if k >= expected]
+        if strange:
             raise InputError(
-                f"{source}: holds class {place * PNG_CLASSES + held - 1}; expected {num_classes} classes, from 0"
+                f"{source}: holds class {first + strange[-1]}; expected {num_classes} classes, "
+                "from 0"
             )
         if groups and bits.shape != groups[0].shape:
             raise InputError(
@@ -97,12 +107,13 @@ def read_edge_groups(path: Path, num_classes: int) -> list[np.ndarray]:
 
 
 def read_edges(path: str | Path, num_classes: int) -> np.ndarray:
-    """The edges of up to 32 classes from their file or files, uint32 (H, W)."""
+    """Read the edges of up to 32 classes from their file or files: uint32 (H, W)."""
     if num_classes > MAX_CLASSES:
         raise InputError(
-            f"{path}: {num_classes} classes do not fit into {MAX_CLASSES} bits; read them group by group"
+            f"{path}: {num_classes} classes do not fit into {MAX_CLASSES} bits; read them group "
+            "by group"
         )
-    bits = np.uint32(0)
-    for place, group in enumerate(read_edge_groups(Path(path), num_classes)):
-        bits = bits | group << np.uint32(place * PNG_CLASSES)
-    return bits
+    first, *later = read_edge_groups(Path(path), num_classes)
+    for number, group in enumerate(later, start=1):
+        first |= group << np.uint32(number * PNG_CLASSES)
+    return first

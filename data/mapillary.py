@@ -1,13 +1,12 @@
 """Mapillary Vistas (Neuhold et al., ICCV 2017): street images from all continents, of many sizes.
 
-Layout below the root, as in its zip files; what is left out between the brackets is the layout of v1.1:
+Layout below the root, as in its zip files; v1.1 has no folder in the place of [VERSION/]:
 
-    config_v1.2.json  config_v2.0.json  (v1.1: config.json)           the labels of each version, their names and colours
-    {training,validation,testing}/images/NAME.jpg                     18000, 2000 and 5000 images
-    {training,validation}/[{v1.2,v2.0}/]labels/NAME.png               8-bit map of label ids (paletted), places in the list
-    {training,validation}/[{v1.2,v2.0}/]instances/NAME.png            16-bit map: label id * 256 + number of the instance
-
-The classes are the labels that the file marks "evaluate", in their order: of v1.2 all 66 but the last, "Unlabeled".
+    config_v1.2.json  config_v2.0.json  (v1.1: config.json)     each version's labels and colours
+    {training,validation,testing}/images/NAME.jpg               18000, 2000 and 5000 images
+    {training,validation}/[VERSION/]labels/NAME.png             8-bit label ids (paletted): each
+                                                                label's position in the list
+    {training,validation}/[VERSION/]instances/NAME.png          16-bit: label id * 256 + number
 """
 
 import json
@@ -16,11 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.base import Dataset, Record
+from data.base import Dataset, Record, require_split
 from data.errors import InputError
 from data.files import find_names
-from data.image_io import IGNORE, read_index
-from data.mapillary_labels import CLASSES_V12
+from data.image_io import IGNORE, ids_at_or_above, read_index
 
 FOLDERS = {
     "train": ("training",),
@@ -33,10 +31,79 @@ VERSIONS = {
     "v1.2": (("v1.2", "."), ("config_v1.2.json", "config_v1.1.json", "config.json")),
     "v2.0": (("v2.0",), ("config_v2.0.json",)),
 }
+# The classes of v1.2 as config_v1.2.json lists them, so that predictions can be drawn and a
+# checkpoint's classes named without the data set. Its 66th label, "Unlabeled", is no class.
+CLASSES_V12 = (
+    ("Bird", (165, 42, 42)),
+    ("Ground Animal", (0, 192, 0)),
+    ("Curb", (196, 196, 196)),
+    ("Fence", (190, 153, 153)),
+    ("Guard Rail", (180, 165, 180)),
+    ("Barrier", (90, 120, 150)),
+    ("Wall", (102, 102, 156)),
+    ("Bike Lane", (128, 64, 255)),
+    ("Crosswalk - Plain", (140, 140, 200)),
+    ("Curb Cut", (170, 170, 170)),
+    ("Parking", (250, 170, 160)),
+    ("Pedestrian Area", (96, 96, 96)),
+    ("Rail Track", (230, 150, 140)),
+    ("Road", (128, 64, 128)),
+    ("Service Lane", (110, 110, 110)),
+    ("Sidewalk", (244, 35, 232)),
+    ("Bridge", (150, 100, 100)),
+    ("Building", (70, 70, 70)),
+    ("Tunnel", (150, 120, 90)),
+    ("Person", (220, 20, 60)),
+    ("Bicyclist", (255, 0, 0)),
+    ("Motorcyclist", (255, 0, 100)),
+    ("Other Rider", (255, 0, 200)),
+    ("Lane Marking - Crosswalk", (200, 128, 128)),
+    ("Lane Marking - General", (255, 255, 255)),
+    ("Mountain", (64, 170, 64)),
+    ("Sand", (230, 160, 50)),
+    ("Sky", (70, 130, 180)),
+    ("Snow", (190, 255, 255)),
+    ("Terrain", (152, 251, 152)),
+    ("Vegetation", (107, 142, 35)),
+    ("Water", (0, 170, 30)),
+    ("Banner", (255, 255, 128)),
+    ("Bench", (250, 0, 30)),
+    ("Bike Rack", (100, 140, 180)),
+    ("Billboard", (220, 220, 220)),
+    ("Catch Basin", (220, 128, 128)),
+    ("CCTV Camera", (222, 40, 40)),
+    ("Fire Hydrant", (100, 170, 30)),
+    ("Junction Box", (40, 40, 40)),
+    ("Mailbox", (33, 33, 33)),
+    ("Manhole", (100, 128, 160)),
+    ("Phone Booth", (142, 0, 0)),
+    ("Pothole", (70, 100, 150)),
+    ("Street Light", (210, 170, 100)),
+    ("Pole", (153, 153, 153)),
+    ("Traffic Sign Frame", (128, 128, 128)),
+    ("Utility Pole", (0, 0, 80)),
+    ("Traffic Light", (250, 170, 30)),
+    ("Traffic Sign (Back)", (192, 192, 192)),
+    ("Traffic Sign (Front)", (220, 220, 0)),
+    ("Trash Can", (140, 140, 20)),
+    ("Bicycle", (119, 11, 32)),
+    ("Boat", (150, 0, 255)),
+    ("Bus", (0, 60, 100)),
+    ("Car", (0, 0, 142)),
+    ("Caravan", (0, 0, 90)),
+    ("Motorcycle", (0, 0, 230)),
+    ("On Rails", (0, 80, 100)),
+    ("Other Vehicle", (128, 64, 64)),
+    ("Trailer", (0, 0, 110)),
+    ("Truck", (0, 0, 70)),
+    ("Wheeled Slow", (0, 0, 192)),
+    ("Car Mount", (32, 32, 32)),
+    ("Ego Vehicle", (120, 10, 10)),
+)
 
 
 class Label(NamedTuple):
-    """One label of the config file; its id is its place in the list."""
+    """One label of the config file; its id is its position in the list."""
 
     name: str
     color: tuple[int, int, int]
@@ -47,14 +114,12 @@ class Label(NamedTuple):
 class Mapillary(Dataset):
     """Splits train, val, trainval, and test, which has no labels.
 
-    version: "v1.2" (65 classes) or "v2.0"; None (default) is v1.2 where there are labels of it. instances: True reads the
-    instance maps and asks for all of them, False reads none, None (default) reads them where there are any.
+    The classes are the labels that the data set's own config file marks "evaluate", in their
+    order; `Mapillary.classes`, without files, are those of v1.2.
     """
 
     name = "mapillary"
-    classes = tuple(
-        name for name, _ in CLASSES_V12
-    )  # of v1.2, for who has no files; a sample's are those of the file
+    classes = tuple(name for name, _ in CLASSES_V12)
     palette = np.array([color for _, color in CLASSES_V12], np.uint8)
 
     def __init__(
@@ -66,10 +131,17 @@ class Mapillary(Dataset):
         images: bool = True,
         instances: bool | None = None,
     ) -> None:
-        if split not in FOLDERS:
-            raise InputError(
-                f"mapillary has no split {split!r}; expected one of {', '.join(FOLDERS)}"
-            )
+        """Find the files of a split, and the classes.
+
+        Args:
+            root: the folder that has training/ and the config file.
+            split: one of FOLDERS.
+            version: "v1.2" (65 classes) or "v2.0"; None takes v1.2 where there are labels of it.
+            images: False opens a folder of labels alone, for label scripts.
+            instances: None reads the instance maps where there are any, and then requires one for
+                every label; True requires them, False reads none.
+        """
+        require_split(self.name, split, tuple(FOLDERS))
         if version is not None and version not in VERSIONS:
             raise InputError(
                 f"mapillary has no version {version!r}; expected one of {', '.join(VERSIONS)}"
@@ -87,27 +159,25 @@ class Mapillary(Dataset):
         super().__init__(root, split, [record for part in parts for record in part])
 
     def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """(label uint8 (H, W) of train ids, instance int32 (H, W)), each None without a file.
+        """Read the ground truth: (label uint8 (H, W) of train ids, instance int32 (H, W)).
 
-        Instance ids are those on disk plus 256: label 0 is a label as any other, but 0 must mean no region, and with
-        256 as the least no id is one of the two that Cityscapes' edge rule ignores.
+        Each is None where there is no file. Instance ids are those on disk plus 256: id 0 is on
+        disk an instance of label 0, but to the edge rule it means no region; and from 256 up no
+        id is one of the two, 2 and 3, that the rule ignores.
         """
-        label = (
-            None
-            if record.label is None
-            else self._train_ids(read_index(record.label), record.label)
-        )
-        instance = (
-            None if record.instance is None else read_index(record.instance).astype(np.int32) + 256
-        )
+        label, instance = None, None
+        if record.label is not None:
+            label = self._train_ids(read_index(record.label), record.label)
+        if record.instance is not None:
+            instance = read_index(record.instance).astype(np.int32) + 256
         return label, instance
 
     def _train_ids(self, ids: np.ndarray, path: Path) -> np.ndarray:
-        wrong = np.flatnonzero(np.bincount(ids.ravel())[len(self.labels) :]) + len(self.labels)
+        wrong = ids_at_or_above(ids, len(self.labels))
         if wrong.size:
             raise InputError(
-                f"{path}: label ids {', '.join(map(str, wrong[:8]))} are not among the {len(self.labels)} labels of "
-                f"Mapillary Vistas {self.version}"
+                f"{path}: label ids {', '.join(map(str, wrong[:8]))} are not among the "
+                f"{len(self.labels)} labels of Mapillary Vistas {self.version}"
             )
         evaluate = np.array([label.evaluate for label in self.labels])
         return np.where(evaluate, np.cumsum(evaluate) - 1, IGNORE).astype(np.uint8)[ids]
@@ -121,11 +191,12 @@ def read_config(path: Path) -> tuple[Label, ...]:
             Label(r["readable"], tuple(r["color"]), bool(r["instances"]), bool(r["evaluate"]))
             for r in rows
         )
+        # Checks the colours: three numbers each, 0 to 255.
         np.array([label.color for label in labels], np.uint8).reshape(-1, 3)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{path}: is no config file of Mapillary Vistas ({reason}); replace it"
+            f"{path}: is no config file of Mapillary Vistas ({type(error).__name__}: {error}); "
+            "replace it"
         ) from error
     if not 1 <= sum(label.evaluate for label in labels) < IGNORE:
         raise InputError(
@@ -135,17 +206,15 @@ def read_config(path: Path) -> tuple[Label, ...]:
 
 
 def _find_version(root: Path) -> str:
-    """The first version that has labels at `root`; where there are none (images to test on) the first with a config."""
-    places = [root / part for part in FOLDERS["trainval"]]
+    """The first version that has labels; without labels (a test set) the first with a config."""
+    parts = [root / part for part in FOLDERS["trainval"]]
     for version, (folders, _) in VERSIONS.items():
-        if any((place / folder / "labels").is_dir() for place in places for folder in folders):
+        if any((part / folder / "labels").is_dir() for part in parts for folder in folders):
             return version
-    named = [
-        version
-        for version, (_, names) in VERSIONS.items()
-        if any((root / name).is_file() for name in names)
-    ]
-    return named[0] if named else "v1.2"
+    for version, (_, names) in VERSIONS.items():
+        if any((root / name).is_file() for name in names):
+            return version
+    return "v1.2"
 
 
 def _find_config(root: Path, version: str) -> Path:
@@ -154,13 +223,16 @@ def _find_config(root: Path, version: str) -> Path:
         if (root / name).is_file():
             return root / name
     raise FileNotFoundError(
-        f"No {' or '.join(names)} in {root}: it names the classes of Mapillary Vistas {version}. Point the data root at the "
-        "folder that has it and training/, as unzipped."
+        f"No {' or '.join(names)} in {root}: it names the classes of Mapillary Vistas {version}. "
+        "Point the data root at the folder that has it and training/, as unzipped."
     )
 
 
 def _find_records(part: Path, version: str, images: bool, instances: bool | None) -> list[Record]:
-    """The samples of training/, validation/ or testing/, by name. That their files are there is checked by `Dataset`."""
+    """The samples of training/, validation/ or testing/, by name.
+
+    `Dataset` checks that all files of each are there.
+    """
     image_names = find_names(part / "images", ".jpg") if images else set()
     if images and not image_names:
         raise FileNotFoundError(
@@ -170,10 +242,11 @@ def _find_records(part: Path, version: str, images: bool, instances: bool | None
         return [Record(name, part / "images" / f"{name}.jpg") for name in sorted(image_names)]
     folders = [part / folder for folder in VERSIONS[version][0]]
     above = next((folder for folder in folders if (folder / "labels").is_dir()), folders[0])
-    labels = find_names(above / "labels", ".png")
-    if not labels:
+    label_names = find_names(above / "labels", ".png")
+    if not label_names:
         raise FileNotFoundError(
-            f"No *.png in {above / 'labels'}: there are no labels of Mapillary Vistas {version}. Unzip it into {part.parent}."
+            f"No *.png in {above / 'labels'}: there are no labels of Mapillary Vistas {version}. "
+            f"Unzip it into {part.parent}."
         )
     if instances is None:
         instances = bool(find_names(above / "instances", ".png"))
@@ -184,5 +257,5 @@ def _find_records(part: Path, version: str, images: bool, instances: bool | None
             above / "labels" / f"{name}.png",
             above / "instances" / f"{name}.png" if instances else None,
         )
-        for name in sorted(image_names | labels)
+        for name in sorted(image_names | label_names)
     ]

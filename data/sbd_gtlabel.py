@@ -1,12 +1,13 @@
-"""Edge labels of SBD: the published training images and labels at five scales, and the evaluation truth.
+"""Edge labels of SBD: training images and labels at five scales, and ground truth for evaluation.
 
     python -m data.sbd_gtlabel --root datasets/sbd --out datasets/sbd_edges --eval --workers 8
 
-Writes the prepared layout of `data.sbd` below OUT: images, labels with edges between instances (label_inst_orig) and
-without (label_cls_orig), and the published lists; with --eval the evaluation truth gt_eval/{gt_thin,gt_raw}/{inst,cls}.
+Writes the prepared layout of `data.sbd` below OUT: images, labels with edges between instances
+(label_inst_orig) and without (label_cls_orig), and the published lists; with --eval the
+evaluation ground truth gt_eval/{gt_thin,gt_raw}/{inst,cls}.
 
-Published oddity, not repeated: for the held-out and the test images the published script writes the instance-sensitive
-PNG under the instance-insensitive name.
+Published oddity, not repeated: for the held-out and the test images the published script writes
+the instance-sensitive PNG under the instance-insensitive name.
 """
 
 import argparse
@@ -20,9 +21,16 @@ from pathlib import Path
 from data.edge_files import write_edges
 from data.errors import InputError, run
 from data.files import write_lines
-from data.gtlabel.jobs import Job, Product, add_work_flags, run_jobs, write_stamp
+from data.gtlabel.args import (
+    add_mat_and_view_flags,
+    add_work_flags,
+    require_radius,
+    require_scale,
+    work_options,
+)
+from data.gtlabel.jobs import Job, Product, run_jobs, write_stamp
 from data.gtlabel.mat import write_gt_cls, write_gt_inst, write_label_edge, write_mat_list
-from data.gtlabel.products import COMPRESSION, draw
+from data.gtlabel.products import COMPRESSION, draw_groups, palette_colors
 from data.image_io import read_image, write_png
 from data.imresize import imresize
 from data.sbd import (
@@ -35,7 +43,7 @@ from data.sbd import (
     read_holdout,
     read_names,
 )
-from data.sbd_truth import NUM_CLASSES, SBDTruth, read_sbd_truth
+from data.sbd_ground_truth import NUM_CLASSES, SBDGroundTruth, read_sbd_ground_truth
 
 SCALES = (0.5, 0.75, 1, 1.25, 1.5)
 
@@ -52,13 +60,16 @@ class ScaledImage:
     def files(self) -> list[Path]:
         return [self.path]
 
-    def make(self, truth: SBDTruth) -> None:
+    def make(self, labels: SBDGroundTruth) -> None:
         write_png(self.path, imresize(read_image(self.source), self.scale))
 
 
 @dataclass(frozen=True)
 class ScaledLabel:
-    """The training label at one scale; with `view` also a coloured image of it, with `mat` the published `labelEdge`."""
+    """The training label at one scale.
+
+    With `view` also a coloured image of it, with `mat` the published structure `labelEdge`.
+    """
 
     path: Path
     stamp: Path
@@ -71,21 +82,20 @@ class ScaledLabel:
     def files(self) -> list[Path]:
         return [path for path in (self.path, self.mat, self.view) if path is not None]
 
-    def make(self, truth: SBDTruth) -> None:
-        edges = truth.training_edges(
+    def make(self, labels: SBDGroundTruth) -> None:
+        edges = labels.training_edges(
             self.scale, instance_sensitive=self.kind == "inst", radius=self.radius
         )
         write_edges(self.path, [edges], compression=COMPRESSION)
         if self.mat:
             write_label_edge(self.mat, edges, NUM_CLASSES)
         if self.view:
-            write_png(
-                self.view, draw([edges], SBD.classes, tuple(map(tuple, SBD.palette.tolist())))
-            )
+            image = draw_groups([edges], SBD.classes, palette_colors(SBD.palette))
+            write_png(self.view, image)
 
 
 @dataclass(frozen=True)
-class EvaluationTruth:
+class SBDEvaluationLabel:
     """What predictions are scored against; with `mat` also the published GTinst or GTcls."""
 
     path: Path
@@ -97,24 +107,23 @@ class EvaluationTruth:
     def files(self) -> list[Path]:
         return [self.path, *([self.path.with_suffix(".mat")] if self.mat else [])]
 
-    def make(self, truth: SBDTruth) -> None:
-        edges = truth.evaluation_edges(thin=self.thin, instance_sensitive=self.kind == "inst")
+    def make(self, labels: SBDGroundTruth) -> None:
+        edges = labels.evaluation_edges(thin=self.thin, instance_sensitive=self.kind == "inst")
         write_edges(self.path, [edges], compression=COMPRESSION)
+        mat = self.path.with_suffix(".mat")
         if self.mat and self.kind == "inst":
-            write_gt_inst(
-                self.path.with_suffix(".mat"), edges, truth.own_label, truth.instance, NUM_CLASSES
-            )
+            write_gt_inst(mat, edges, labels.instance_class, labels.instance, NUM_CLASSES)
         elif self.mat:
-            write_gt_cls(self.path.with_suffix(".mat"), edges, truth.label, NUM_CLASSES)
+            write_gt_cls(mat, edges, labels.label, NUM_CLASSES)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, or `argv`."""
     parser = argparse.ArgumentParser(
         prog="python -m data.sbd_gtlabel",
         description="Make edge labels of SBD.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    boolean = argparse.BooleanOptionalAction
     group = parser.add_argument_group("data")
     group.add_argument(
         "--root",
@@ -137,7 +146,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group = parser.add_argument_group("products")
     group.add_argument(
         "--instance",
-        action=boolean,
+        action=argparse.BooleanOptionalAction,
         default=True,
         help="both kinds of labels; else without edges between instances only",
     )
@@ -145,15 +154,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group.add_argument(
         "--scales", type=float, nargs="+", default=SCALES, metavar="S", help="of what is trained on"
     )
-    group.add_argument(
-        "--eval", action=boolean, default=False, help="also the evaluation truth, OUT/gt_eval"
-    )
-    group.add_argument(
-        "--mat", action=boolean, default=False, help="also the published .mat structures"
-    )
-    group.add_argument(
-        "--visualize", action=boolean, default=False, help="also coloured images, OUT/view"
-    )
+    add_mat_and_view_flags(group)
     add_work_flags(parser)
     return parser.parse_args(argv)
 
@@ -163,10 +164,12 @@ def main(args: argparse.Namespace) -> int:
     root, out = find_root(args.root).resolve(), args.out.resolve()
     if out == root:
         raise InputError(
-            f"--out {out}: is the data set's own folder, whose val.txt would be lost; choose another"
+            f"--out {out}: is the data set's own folder, whose val.txt would be lost; choose "
+            "another"
         )
-    if not 1 <= args.radius <= 64 or not all(0 < scale <= 4 for scale in args.scales):
-        raise InputError("expected --radius from 1 to 64 pixels and --scales above 0 and up to 4")
+    require_radius(args.radius)
+    for scale in args.scales:
+        require_scale("--scales", scale)
     names = read_parts(root, args)
     stamp = write_stamp(out / "gtlabel.json", {"radius": args.radius})
     images = (root / "img").is_dir()
@@ -175,59 +178,47 @@ def main(args: argparse.Namespace) -> int:
     jobs = []
     for name, part in names:
         record = make_record(root, name)
-        inputs = (record.label, record.instance, *([record.image] if images else []))
-        products = make_products(out, part, name, record.image if images else None, stamp, args)
-        jobs.append(
-            Job(
-                name,
-                inputs,
-                partial(read_sbd_truth, record.label, record.instance),
-                tuple(products),
-            )
-        )
-    status = run_jobs(jobs, args, "edge labels")
+        labels = (record.label_path(), record.instance_path())
+        image = record.image if images else None
+        inputs = (*labels, *([image] if image else []))
+        products = tuple(make_products(out, part, name, image, stamp, args))
+        jobs.append(Job(name, inputs, partial(read_sbd_ground_truth, *labels), products))
+    status = run_jobs(jobs, work_options(args), "edge labels")
     for path, rows in make_lists(names, args).items():
         write_lines(out / f"{path}.txt", (" ".join(row) for row in rows))
         if args.mat:
-            write_mat_list(
-                out / f"{path}.mat",
-                [
-                    [name.replace("_inst.png", ".mat").replace("_cls.png", ".mat") for name in row]
-                    for row in rows
-                ],
-            )
+            write_mat_list(out / f"{path}.mat", [[_mat_name(name) for name in row] for row in rows])
     return status
 
 
 def read_parts(root: Path, args: argparse.Namespace) -> list[tuple[str, str]]:
     """(name, part) of all images in the order of SBD's lists; the part is train, val or test."""
-    names, test = read_names(root / "train.txt"), read_names(root / "val.txt")
-    if not names and not test:
+    names, tested = read_names(root / "train.txt"), read_names(root / "val.txt")
+    if not names and not tested:
         raise InputError(f"{root}: train.txt and val.txt name no images")
-    held_out = set(
-        read_holdout(args.val_list, names) if args.val_list else draw_holdout(names, args.val_seed)
-    )
-    return [(name, "val" if name in held_out else "train") for name in names] + [
-        (name, "test") for name in test
-    ]
+    from_file = args.val_list is not None
+    chosen = read_holdout(args.val_list, names) if from_file else draw_holdout(names, args.val_seed)
+    held_out = set(chosen)
+    parts = [(name, "val" if name in held_out else "train") for name in names]
+    return parts + [(name, "test") for name in tested]
 
 
 def make_products(
     out: Path, part: str, name: str, image: Path | None, stamp: Path, args: argparse.Namespace
-) -> Iterator[Product]:
-    """All files of one image. The test part has the published single scale."""
+) -> Iterator[Product[SBDGroundTruth]]:
+    """Yield all products of one image. The test part has the published single scale."""
     for scale in part_scales(part, args):
         if image:
             yield ScaledImage(image, out / image_path(part, name, scale), stamp, scale)
-        for kind in kinds(args):
+        for kind in edge_kinds(args):
             label = label_path(part, name, scale, kind)
             mat = out / label.with_name(f"{name}.mat") if args.mat else None
             view = out / "view" / label if args.visualize else None
             yield ScaledLabel(out / label, stamp, kind, scale, args.radius, mat, view)
     if args.eval:
-        for mode, kind in product(("thin", "raw"), kinds(args)):
+        for mode, kind in product(("thin", "raw"), edge_kinds(args)):
             path = out / "gt_eval" / f"gt_{mode}" / kind / f"{name}.png"
-            yield EvaluationTruth(path, stamp, kind, mode == "thin", args.mat)
+            yield SBDEvaluationLabel(path, stamp, kind, mode == "thin", args.mat)
 
 
 def make_lists(
@@ -237,7 +228,7 @@ def make_lists(
     lists: dict[str, list[tuple[str, ...]]] = {}
     for wanted in ("val", "test"):
         lists[wanted] = [(_image(part, name, 1),) for name, part in names if part == wanted]
-    for kind in kinds(args):
+    for kind in edge_kinds(args):
         rows = [
             (part, _row(part, name, scale, kind))
             for name, part in names
@@ -250,11 +241,13 @@ def make_lists(
     return lists
 
 
-def kinds(args: argparse.Namespace) -> tuple[str, ...]:
+def edge_kinds(args: argparse.Namespace) -> tuple[str, ...]:
+    """With edges between instances (inst) and without (cls), or without alone."""
     return ("inst", "cls") if args.instance else ("cls",)
 
 
 def part_scales(part: str, args: argparse.Namespace) -> Sequence[float]:
+    """The scales of the images of a part."""
     return (1,) if part == "test" else args.scales
 
 
@@ -264,6 +257,10 @@ def _image(part: str, name: str, scale: float) -> str:
 
 def _row(part: str, name: str, scale: float, kind: str) -> tuple[str, str]:
     return _image(part, name, scale), f"/{label_path(part, name, scale, kind).as_posix()}"
+
+
+def _mat_name(name: str) -> str:
+    return name.replace("_inst.png", ".mat").replace("_cls.png", ".mat")
 
 
 if __name__ == "__main__":

@@ -1,39 +1,46 @@
 """Thinning of binary maps, as `bwmorph(map, 'thin', Inf)` does it, 64 pixels at a time.
 
-A map is kept as bits in a flat uint64 array (`Grid`): each row has `pad` or more zeros on either side and fills whole words. So a
-neighbour is a fixed number of bits away, there are no borders to look after, and one logical operation treats 64 pixels.
-`utils.edge_metrics.matching` works on the same bits.
+A map is kept as bits in a flat uint64 array (`Grid`): each row has `pad` or more zeros on either
+side and fills whole words. So a neighbour is a fixed number of bits away, borders need no special
+case, and one logical operation treats 64 pixels. The matching of edge metrics works on the same
+bits.
 
-Rule: Guo & Hall, "Parallel thinning with two-subiteration algorithms", CACM 1989, their first algorithm, as restated (G1 to G3) by
-Lam, Lee & Suen, "Thinning methodologies: a comprehensive survey", TPAMI 1992.
+Rule: Guo & Hall, "Parallel thinning with two-subiteration algorithms", CACM 1989, their first
+algorithm, as restated (G1 to G3) by Lam, Lee & Suen, "Thinning methodologies", TPAMI 1992.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
 
 WORD = 64
 
+AnyFunction = TypeVar("AnyFunction", bound=Callable)
 
-def compiled(function: Callable) -> Callable:
-    """Compile with numba, free of Python's lock, and keep the machine code on disk: beside the source, else in the user's cache folder.
 
-    Where neither can be written (a read-only container), each process compiles anew.
+def compiled(function: AnyFunction) -> AnyFunction:
+    """Compile with numba, without Python's lock, and keep the machine code on disk.
+
+    It is kept beside the source, else in the user's cache folder. Where neither can be written (a
+    read-only container), each process compiles again.
     """
     try:
-        return njit(cache=True, nogil=True)(function)
+        machine_code: Any = njit(cache=True, nogil=True)(function)
     except RuntimeError:
-        return njit(nogil=True)(function)
+        machine_code = njit(nogil=True)(function)
+    return machine_code
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The place of every pixel of a height x width map in a flat array of bits, with `pad` (>= 1) pixels of zeros around it.
+    """Where each pixel of a height x width map lies in a flat array of bits.
 
-    Pixel (y, x) is bit `origin + y * stride + x`. One word of zeros precedes the first row and one follows the last, so that a
-    reader may look one word to either side of any row.
+    The map has `pad` (>= 1) pixels of zeros around it. Pixel (y, x) is bit
+    `origin + y * stride + x`. One word of zeros precedes the first row and one follows the last,
+    so that a reader may look one word to either side of any row.
     """
 
     height: int
@@ -52,6 +59,7 @@ class Grid:
 
     @property
     def rows(self) -> int:
+        """Rows with those of the padding."""
         return self.height + 2 * self.pad
 
     @property
@@ -61,58 +69,65 @@ class Grid:
 
     @property
     def origin(self) -> int:
+        """The bit of pixel (0, 0)."""
         return WORD + self.pad * self.stride + self.pad
 
     def pack(self, mask: np.ndarray) -> np.ndarray:
         """bool (H, W) -> bits uint64 (words,)."""
         padded = np.zeros((self.rows, self.stride), bool)
-        padded[self.pad : self.pad + self.height, self.pad : self.pad + self.width] = mask
+        padded[self._inside] = mask
         bits = np.zeros(self.words, "<u8")
         bits[1:-1] = np.packbits(padded, bitorder="little").view("<u8")
         return bits
 
     def unpack(self, bits: np.ndarray) -> np.ndarray:
         """The inverse of `pack`."""
-        padded = np.unpackbits(bits[1:-1].view(np.uint8), bitorder="little").reshape(
-            self.rows, self.stride
-        )
-        return padded[self.pad : self.pad + self.height, self.pad : self.pad + self.width].astype(
-            bool
-        )
+        flat = np.unpackbits(bits[1:-1].view(np.uint8), bitorder="little")
+        return flat.reshape(self.rows, self.stride)[self._inside].astype(bool)
+
+    @property
+    def _inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the map within its padding."""
+        pad = self.pad
+        return slice(pad, pad + self.height), slice(pad, pad + self.width)
 
 
 def thin(mask: np.ndarray) -> np.ndarray:
-    """bool (H, W) -> bool (H, W): strokes of one pixel, with the connections of `mask` (8-connected pixels, 4-connected background).
+    """Thin strokes to one pixel: bool (H, W) -> bool (H, W).
 
-    Equal to `bwmorph(mask, 'thin', Inf)` and to `skimage.morphology.thin(mask)`. What lies outside the map counts as zero.
+    The connections of `mask` stay (8-connected pixels, 4-connected background). Equal to
+    `bwmorph(mask, 'thin', Inf)` and to `skimage.morphology.thin(mask)`. What lies outside the map
+    counts as zero.
     """
     if mask.ndim != 2:
         raise ValueError(f"thin takes one map (H, W), got an array of shape {mask.shape}")
-    grid = Grid(*mask.shape)
+    grid = Grid(mask.shape[0], mask.shape[1])
     bits = grid.pack(mask)
     thin_bits(bits, grid.row_words)
     return grid.unpack(bits)
 
 
 @compiled
-def thin_bits(bits, row_words):  # pragma: no cover - compiled
+def thin_bits(bits: np.ndarray, row_words: int) -> None:  # pragma: no cover - compiled
     """Thin, in place, a map that a `Grid` packed with `row_words` words per row.
 
-    The two subiterations alternate until neither changes anything. A row is looked at again only if it, or a row beside it, has
-    lost a pixel since the same subiteration last saw it.
+    The two subiterations alternate until neither changes anything. A row is processed again only
+    if it, or a row beside it, has lost a pixel since the same subiteration last processed it.
     """
     rows = bits.size // row_words
-    lost = np.full(
-        rows, -9, np.int64
-    )  # the step in which a row last lost a pixel; 0 for every row that has pixels at all
+    # The step in which a row last lost a pixel; 0 for every row that has pixels at all.
+    lost = np.full(rows, -9, np.int64)
     for y in range(1, rows - 1):
         for i in range(1 + y * row_words, 1 + (y + 1) * row_words):
             if bits[i]:
                 lost[y] = 0
-    doomed = np.zeros((2, row_words), np.uint64)  # what this row and the row before it lose
-    step, last_loss = 1, 0
+    # What this row and the row before it lose. A row is deleted one row late, because the rule of
+    # the next row must see it as it was.
+    doomed = np.zeros((2, row_words), np.uint64)
+    step = 1
+    last_loss = 0
     while step - last_loss <= 2:
-        waiting = False  # the row before is still undeleted: this row's rule must see it as it was
+        waiting = False  # the row before is not deleted yet
         for y in range(1, rows):
             active = y < rows - 1 and max(lost[y - 1], lost[y], lost[y + 1]) >= step - 2
             if active:
@@ -128,12 +143,16 @@ def thin_bits(bits, row_words):  # pragma: no cover - compiled
 
 
 @compiled
-def _find_doomed(bits, start, row_words, first, doomed):  # pragma: no cover - compiled
-    """Write the pixels that one subiteration takes from the row at word `start` into `doomed`; True if there are any.
+def _find_doomed(
+    bits: np.ndarray, start: int, row_words: int, first: bool, doomed: np.ndarray
+) -> bool:  # pragma: no cover - compiled
+    """Write the pixels that one subiteration takes from the row at word `start` into `doomed`.
 
-    x1..x8 are the neighbours of a pixel: east, north-east, and so on against the clock.
+    True if there are any. x1..x8 are the neighbours of a pixel: east, north-east, and so on
+    counter-clockwise.
     """
-    one, top = np.uint64(1), np.uint64(WORD - 1)
+    one = np.uint64(1)
+    top = np.uint64(WORD - 1)
     here = bits[start - 1 : start + row_words + 1]
     above = bits[start - row_words - 1 : start + 1]
     below = bits[start + row_words - 1 : start + 2 * row_words + 1]
@@ -147,10 +166,12 @@ def _find_doomed(bits, start, row_words, first, doomed):  # pragma: no cover - c
         x6 = (below[i + 1] << one) | (below[i] >> top)
         x7 = below[i + 1]
         x8 = (below[i + 1] >> one) | (below[i + 2] << top)
-        # G1: going round, exactly one step enters the foreground (b_i = not x_{2i-1} and (x_{2i} or x_{2i+1})).
+        # G1: going round, exactly one step enters the foreground
+        # (b_i = not x_{2i-1} and (x_{2i} or x_{2i+1})).
         b1, b2, b3, b4 = ~x1 & (x2 | x3), ~x3 & (x4 | x5), ~x5 & (x6 | x7), ~x7 & (x8 | x1)
         g1 = (b1 ^ b2 ^ b3 ^ b4) & ~((b1 & b2) | (b3 & b4))
-        # G2: 2 <= min(n1, n2) <= 3, where n1 and n2 count the pairs of neighbours that have a pixel, paired in the two ways.
+        # G2: 2 <= min(n1, n2) <= 3, where n1 and n2 count the pairs of neighbours that have a
+        # pixel, paired in the two ways.
         p1, p2, p3, p4 = x1 | x2, x3 | x4, x5 | x6, x7 | x8
         q1, q2, q3, q4 = x2 | x3, x4 | x5, x6 | x7, x8 | x1
         two = ((p1 & p2) | (p3 & p4) | ((p1 | p2) & (p3 | p4))) & (

@@ -1,8 +1,10 @@
-"""Images of semantic edges and label maps: colours, overlay, legend, panels. All uint8, RGB.
+"""Drawing semantic edges and label maps: colours, overlay, legend. All uint8, RGB.
 
-Shapes: K classes, H x W pixels. "Edges" are probabilities float (K, H, W), a mask bool (K, H, W) or bits uint32 (H, W).
+Shapes: K classes, H x W pixels. "Edges" are probabilities float (K, H, W), a mask bool (K, H, W)
+or bits uint32 (H, W).
 """
 
+import colorsys
 from collections.abc import Sequence
 from functools import cache
 
@@ -12,8 +14,40 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.edges import unpack
 
-WHITE, BLACK, INK, RULE = (255, 255, 255), (0, 0, 0), (40, 40, 40), (205, 205, 205)
+Color = tuple[int, int, int]
+
+WHITE: Color = (255, 255, 255)
+BLACK: Color = (0, 0, 0)
+TEXT: Color = (40, 40, 40)
+LINE: Color = (205, 205, 205)
 NO_EDGE = "no edge above the threshold"
+GOLDEN_RATIO = 0.618034
+
+
+def distinct_colors(count: int) -> np.ndarray:
+    """uint8 (count, 3), RGB: evenly spread hues, for classes that nobody has given a colour."""
+    hues = np.linspace(0, 180, count, endpoint=False).astype(np.uint8)
+    hsv = np.stack([hues, np.full_like(hues, 200), np.full_like(hues, 230)], axis=1)
+    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+
+
+def contrasting_colors(count: int) -> np.ndarray:
+    """uint8 (count, 3), RGB: unlike colours for neighbours in the list, for very many classes.
+
+    Hues go round by the golden ratio, in three shades in turn; `distinct_colors` gives neighbours
+    hues that cannot be told apart when there are fifty.
+    """
+    shades = (0.9, 0.65, 0.45)
+    colors = [
+        colorsys.hsv_to_rgb(k * GOLDEN_RATIO % 1, 0.9, shades[k % len(shades)])
+        for k in range(count)
+    ]
+    return np.rint(255 * np.array(colors)).astype(np.uint8)
+
+
+def default_class_names(count: int) -> tuple[str, ...]:
+    """("class 1", ..., "class count"), for classes that nobody has given a name."""
+    return tuple(f"class {number}" for number in range(1, count + 1))
 
 
 def draw_edges(
@@ -21,12 +55,19 @@ def draw_edges(
     palette: np.ndarray,
     *,
     threshold: float = 0.5,
-    background: tuple[int, int, int] = WHITE,
+    background: Color = WHITE,
 ) -> np.ndarray:
-    """The edges of all classes in one image, uint8 (H, W, 3): hue says which classes, strength says how probable.
+    """Draw the edges of all classes in one image, uint8 (H, W, 3).
 
-    As in the papers' figures, a pixel on the edge of several classes gets their mixed colour (see `mix_colors`). A
-    class below `threshold` counts as absent; the strongest class's probability blends colour and background.
+    Hue says which classes, strength says how probable. As in the papers' figures, a pixel on the
+    edge of several classes gets their mixed colour (see `mix_colors`).
+
+    Args:
+        edges: in any of the three forms.
+        palette: uint8 (K, 3), RGB.
+        threshold: a class below it counts as absent; the strongest class's probability blends
+            colour and background.
+        background: the colour where there is no edge.
     """
     prob = as_prob(edges, len(palette))
     canvas = np.full((*prob.shape[1:], 3), background, np.uint8)
@@ -36,18 +77,18 @@ def draw_edges(
 def draw_overlay(
     image: np.ndarray, edges: np.ndarray, palette: np.ndarray, *, threshold: float = 0.5
 ) -> np.ndarray:
-    """The edges over their image (H, W, 3), which is faded to grey so that the colours of the edges stand out."""
+    """Draw the edges over their image (H, W, 3), faded to grey so that their colours stand out."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    faded = cv2.addWeighted(
-        image, 0.25, grey, 0.45, 76
-    )  # 30 % white, the rest image with a third of its colour
+    # 30 % white (76 of 255); the rest is the image, with about a third of its colour.
+    faded = cv2.addWeighted(image, 0.25, grey, 0.45, 76)
     return _blend(faded, as_prob(edges, len(palette)), palette, threshold)
 
 
-def color_labels(
-    label: np.ndarray, palette: np.ndarray, *, ignored: tuple[int, int, int] = BLACK
-) -> np.ndarray:
-    """A label map, uint8 (H, W), in its data set's colours, uint8 (H, W, 3); ids without one (255) are `ignored`."""
+def color_labels(label: np.ndarray, palette: np.ndarray, *, ignored: Color = BLACK) -> np.ndarray:
+    """Draw a label map, uint8 (H, W), in its classes' colours: uint8 (H, W, 3).
+
+    Ids that the palette does not hold (255) get the colour `ignored`.
+    """
     table = np.full((256, 3), ignored, np.uint8)
     table[: len(palette)] = palette
     return table[label]
@@ -67,81 +108,31 @@ def add_legend(
     *,
     font_size: int = 0,
 ) -> np.ndarray:
-    """The image with a strip below it: colour and name of each of `classes`, in as many columns as the width allows.
+    """Put a strip below the image with colour and name of each of `classes`.
 
-    font_size: pixels, 0 = by the image's width. An image too narrow for one name is widened with white on the right.
+    It has as many columns as the width allows. An image too narrow for one name is widened with
+    white on the right.
+
+    Args:
+        image: uint8 (H, W, 3).
+        classes: the ids to list, in this order.
+        names: of all K classes.
+        palette: uint8 (K, 3), of all K classes.
+        font_size: pixels; 0 takes one that suits the image's width.
     """
     size = font_size or _font_size(image.shape[1])
-    patch, gap = round(1.1 * size), round(0.5 * size)
-    entries = [(tuple(palette[k].tolist()), names[k].replace("_", " ")) for k in classes]
-    cell = (
-        patch
-        + 4 * gap
-        + max((_text_width(name, size) for _, name in entries), default=_text_width(NO_EDGE, size))
+    strip = _draw_legend(
+        [(tuple(palette[k].tolist()), names[k].replace("_", " ")) for k in classes],
+        image.shape[1],
+        size,
     )
-    width = max(image.shape[1], cell + gap)
-    columns = min(max(1, (width - gap) // cell), max(1, len(entries)))
-    rows = max(1, -(-len(entries) // columns))
-    line = patch + gap
-    strip = Image.new("RGB", (width, rows * line + gap + 1), WHITE)
-    pen = ImageDraw.Draw(strip)
-    pen.line([(0, 0), (width, 0)], fill=RULE)
-    if not entries:
-        pen.text((gap, gap + 1 + patch // 2), NO_EDGE, fill=INK, font=_font(size), anchor="lm")
-    for place, (color, name) in enumerate(entries):
-        x, y = gap + place % columns * cell, 1 + gap + place // columns * line
-        pen.rectangle([x, y, x + patch - 1, y + patch - 1], fill=color, outline=RULE)
-        pen.text((x + patch + gap, y + patch // 2), name, fill=INK, font=_font(size), anchor="lm")
-    wide = cv2.copyMakeBorder(
-        image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=WHITE
-    )
-    return np.vstack([wide, np.asarray(strip)])
-
-
-def panels(images: Sequence[tuple[str, np.ndarray]], *, columns: int = 0) -> np.ndarray:
-    """(title, image) pairs as a titled grid on white; 0 columns = one row. All get the size of the first."""
-    height, width = images[0][1].shape[:2]
-    columns, size = columns or len(images), _font_size(width)
-    gap, head = max(4, size // 2), 2 * size
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + head) + gap), WHITE)
-    pen = ImageDraw.Draw(sheet)
-    for place, (title, image) in enumerate(images):
-        if image.shape[:2] != (height, width):
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        x, y = gap + place % columns * (width + gap), place // columns * (height + head)
-        pen.text((x, y + head // 2), title, fill=INK, font=_font(size), anchor="lm")
-        sheet.paste(Image.fromarray(image), (x, y + head))
-        pen.rectangle([x - 1, y + head - 1, x + width, y + head + height], outline=RULE)
-    return np.array(sheet)
-
-
-def draw_comparison(
-    image: np.ndarray,
-    truth: np.ndarray,
-    edges: np.ndarray,
-    names: Sequence[str],
-    palette: np.ndarray,
-    *,
-    threshold: float = 0.5,
-) -> np.ndarray:
-    """Image, true edges and predicted edges side by side, with one legend of the classes present in either."""
-    seen = {
-        *present_classes(truth, len(palette)),
-        *present_classes(edges, len(palette), threshold=threshold),
-    }
-    row = [
-        ("image", image),
-        ("truth", draw_edges(truth, palette)),
-        ("prediction", draw_edges(edges, palette, threshold=threshold)),
-    ]
-    return add_legend(
-        panels(row), sorted(seen), names, palette, font_size=_font_size(image.shape[1])
-    )
+    missing = strip.shape[1] - image.shape[1]
+    wide = cv2.copyMakeBorder(image, 0, 0, 0, missing, cv2.BORDER_CONSTANT, value=WHITE)
+    return np.vstack([wide, strip])
 
 
 def as_prob(edges: np.ndarray, num_classes: int) -> np.ndarray:
-    """float32 (K, H, W) from any of the three forms of edges; probabilities are handed back as they are."""
+    """float32 (K, H, W) from any of the three forms of edges; float32 is returned uncopied."""
     if edges.ndim == 2:
         edges = unpack(edges, num_classes)
     if edges.ndim != 3 or len(edges) != num_classes:
@@ -154,8 +145,9 @@ def as_prob(edges: np.ndarray, num_classes: int) -> np.ndarray:
 def mix_colors(weights: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """float32 (P, 3) RGB from weights (K, P), each pixel with some weight above 0.
 
-    Hue is that of the weighted mean colour; saturation and value are the weighted means of the classes' own. The plain
-    mean of two vivid colours is a dull one, which the eye takes for a class of its own.
+    Hue is that of the weighted mean colour; saturation and value are the weighted means of the
+    classes' own. The plain mean of two vivid colours is a dull one, which the eye takes for
+    another class.
     """
     share = (weights / weights.sum(axis=0)).T.astype(np.float32)
     colors = palette.astype(np.float32) / 255
@@ -168,22 +160,44 @@ def mix_colors(weights: np.ndarray, palette: np.ndarray) -> np.ndarray:
 def _blend(
     canvas: np.ndarray, prob: np.ndarray, palette: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """The canvas (H, W, 3) with the mixed colours of all edges laid over it; opacity = the strongest probability."""
+    """Lay the mixed colours of all edges over the canvas; opacity = the strongest probability."""
     if canvas.shape[:2] != prob.shape[1:]:
         raise ValueError(
             f"an image of {canvas.shape[:2]} and edges of {prob.shape[1:]} do not fit together"
         )
     strongest = prob.max(axis=0)
     edge = (strongest >= threshold) & (strongest > 0)
+    if not edge.any():
+        return canvas
     weights = prob[:, edge]
     opacity = strongest[edge][:, None]
-    color = (
-        mix_colors(np.where(weights >= threshold, weights, 0), palette)
-        if edge.any()
-        else np.empty((0, 3))
-    )
+    color = mix_colors(np.where(weights >= threshold, weights, 0), palette)
     canvas[edge] = np.rint(opacity * color + (1 - opacity) * canvas[edge])
     return canvas
+
+
+def _draw_legend(entries: Sequence[tuple[Color, str]], width: int, size: int) -> np.ndarray:
+    """uint8 (h, w, 3), w >= `width`: a line above, then (colour, name) entries in columns."""
+    patch = round(1.1 * size)
+    gap = round(0.5 * size)
+    text = max((_text_width(name, size) for _, name in entries), default=_text_width(NO_EDGE, size))
+    cell = patch + 4 * gap + text
+    width = max(width, cell + gap)
+    columns = min(max(1, (width - gap) // cell), max(1, len(entries)))
+    rows = max(1, -(-len(entries) // columns))
+    line = patch + gap
+    strip = Image.new("RGB", (width, rows * line + gap + 1), WHITE)
+    pen = ImageDraw.Draw(strip)
+    pen.line([(0, 0), (width, 0)], fill=LINE)
+    if not entries:
+        pen.text((gap, gap + 1 + patch // 2), NO_EDGE, fill=TEXT, font=_font(size), anchor="lm")
+    for position, (color, name) in enumerate(entries):
+        row, column = divmod(position, columns)
+        x = gap + column * cell
+        y = 1 + gap + row * line
+        pen.rectangle([x, y, x + patch - 1, y + patch - 1], fill=color, outline=LINE)
+        pen.text((x + patch + gap, y + patch // 2), name, fill=TEXT, font=_font(size), anchor="lm")
+    return np.asarray(strip)
 
 
 def _font_size(width: int) -> int:
@@ -192,17 +206,10 @@ def _font_size(width: int) -> int:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own truetype font, so that images look the same on every machine."""
     return ImageFont.load_default(size=size)
 
 
 def _text_width(text: str, size: int) -> int:
     return int(_font(size).getlength(text)) + 1
-
-
-def distinct_colors(count: int) -> np.ndarray:
-    """uint8 (count, 3), RGB: hues spread evenly, for classes that nobody has given a colour."""
-    hues = np.linspace(0, 180, count, endpoint=False).astype(np.uint8)
-    hsv = np.stack([hues, np.full_like(hues, 200), np.full_like(hues, 230)], axis=1)
-    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]

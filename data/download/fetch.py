@@ -1,6 +1,7 @@
-"""Fetch a file over HTTP: resumed where it was cut off, checked by SHA-256, there whole or not at all.
+"""Fetch a file over HTTP: resumed where it was cut off, checked by SHA-256, complete or not there.
 
-While a file NAME is unfinished, NAME.part holds what has come of it, and NAME.part.json says what it is a part of.
+While a file NAME is unfinished, NAME.part holds the bytes that have arrived, and NAME.part.json
+says of what they are a part. NAME.sha256 holds the hash of the last time.
 """
 
 import hashlib
@@ -43,9 +44,17 @@ def fetch(
 ) -> str:
     """Fetch `url` to `path`, unless the file is there, and return its SHA-256 (64 hex digits).
 
-    It must be `sha256`, or, where that isn't known, the one that `keep_sha256` kept beside the path. Cut connections and
-    errors of the server are tried again, `retries` times without a new byte in between, after `pause`, twice `pause`, ...
-    seconds. DownloadError says what was wrong; what has come so far is kept for the next call.
+    DownloadError says what was wrong; the bytes that have arrived are kept for the next call.
+
+    Args:
+        url: http:// or https://.
+        path: of the file.
+        sha256: what the file's hash must be. None: the one that `keep_sha256` wrote beside the
+            path, if it did.
+        timeout: seconds without a byte that count as a cut connection.
+        retries: how often a cut connection or an error of the server is tried again without a new
+            byte in between.
+        pause: seconds before the first retry; it doubles with each.
     """
     path = Path(path)
     if path.is_file():
@@ -57,14 +66,9 @@ def fetch(
     _fetch_part(url, part, timeout, retries, pause)
     found = file_sha256(part)
     _note_of(part).unlink(missing_ok=True)
+    advice = "it was deleted, try again; if this repeats, the publisher has changed the file"
     try:
-        _check(
-            url,
-            path,
-            found,
-            sha256,
-            "it was deleted, try again; if this repeats, the publisher has changed the file",
-        )
+        _check(url, path, found, sha256, advice)
     except DownloadError:
         part.unlink()
         raise
@@ -79,22 +83,24 @@ def keep_sha256(path: Path, found: str) -> None:
 
 
 def _check(what: str, path: Path, found: str, published: str | None, advice: str) -> None:
+    """DownloadError unless the hash is the published one, or, without one, that of last time."""
+    if published:
+        if found != published:
+            raise DownloadError(
+                f"{what}: the SHA-256 is {found}, expected {published}, as published; {advice}"
+            )
+        return
     record = _record_of(path)
-    kept = (
-        record.read_text(encoding="utf-8").split()[:1] if record.is_file() and not published else []
-    )
-    if published and found != published:
-        raise DownloadError(
-            f"{what}: the SHA-256 is {found}, expected {published}, as published; {advice}"
-        )
+    kept = record.read_text(encoding="utf-8").split()[:1] if record.is_file() else []
     if kept and found != kept[0]:
         raise DownloadError(
-            f"{what}: the SHA-256 is {found}, expected {kept[0]}, that of last time in {record}; {advice}"
+            f"{what}: the SHA-256 is {found}, expected {kept[0]}, that of last time in {record}; "
+            f"{advice}"
         )
 
 
 def file_sha256(path: Path) -> str:
-    """64 hex digits."""
+    """The SHA-256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -104,14 +110,14 @@ def _record_of(path: Path) -> Path:
 
 
 def _fetch_part(url: str, part: Path, timeout: float, retries: int, pause: float) -> None:
-    """Go on until `part` is the whole file."""
+    """Send requests until `part` is the whole file."""
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url}: is no address that starts with http:// or https://")
     failures = 0
     while True:
         before = _size(part)
         try:
-            if _go_on(url, part, timeout):
+            if _request_rest(url, part, timeout):
                 return
             reason = "the connection was cut"
         except urllib.error.HTTPError as error:
@@ -126,21 +132,20 @@ def _fetch_part(url: str, part: Path, timeout: float, retries: int, pause: float
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         failures = 1 if _size(part) > before else failures + 1
         if failures > retries:
-            kept = f"; {_size(part)} bytes are kept in {part}, the same command goes on from there"
+            kept = f"; {_size(part)} bytes are kept in {part}, the same command resumes from there"
             raise DownloadError(f"{url}: {reason}{kept if _size(part) else ''}")
         time.sleep(pause * 2 ** (failures - 1))
 
 
-def _go_on(url: str, part: Path, timeout: float) -> bool:
-    """One request for what is missing of `part`. Is it whole now?"""
+def _request_rest(url: str, part: Path, timeout: float) -> bool:
+    """Send one request for what is missing of `part`. Is it the whole file now?"""
     note = _read_note(_note_of(part))
     have = _size(part) if note.get("url") == url else 0
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "data.download", "Accept-Encoding": "identity"}
-    )
+    headers = {"User-Agent": "data.download", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(url, headers=headers)
     if have:
         request.add_header("Range", f"bytes={have}-")
-        if note.get("version"):  # if the file is another one by now, all of it is sent
+        if note.get("version"):  # if the file has changed since, all of it is sent
             request.add_header("If-Range", note["version"])
     with urllib.request.urlopen(request, timeout=timeout) as response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
@@ -152,18 +157,23 @@ def _go_on(url: str, part: Path, timeout: float) -> bool:
         length = response.headers.get("Content-Length")
         total = None if length is None else have + int(length)
         _write_note(_note_of(part), url, response.headers)
-        with (
-            part.open("ab" if have else "wb") as file,
-            tqdm(
-                desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None
-            ) as bar,
-        ):
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
+        _append(response, part, have, total)
     return total is None or _size(part) == total
+
+
+def _append(response: http.client.HTTPResponse, part: Path, have: int, total: int | None) -> None:
+    """Write the body behind the first `have` bytes of `part`, with a progress bar."""
+    with (
+        part.open("ab" if have else "wb") as file,
+        tqdm(
+            desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None
+        ) as bar,
+    ):
+        while chunk := response.read(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _size(path: Path) -> int:
@@ -175,7 +185,10 @@ def _note_of(part: Path) -> Path:
 
 
 def _read_note(path: Path) -> dict[str, str]:
-    """Where a part comes from and which version of the file it is of; empty if unknown, and then it is not gone on with."""
+    """Where a part comes from, and of which version of the file it is.
+
+    Empty if that is not recorded; then the part is fetched from scratch.
+    """
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -184,6 +197,7 @@ def _read_note(path: Path) -> dict[str, str]:
 
 
 def _write_note(path: Path, url: str, headers: http.client.HTTPMessage) -> None:
+    # A weak tag (W/) promises equal meaning, not equal bytes, and is not allowed in If-Range.
     tag = headers.get("ETag", "")
     version = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
     with write_aside(path) as aside:

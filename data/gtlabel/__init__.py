@@ -1,1 +1,1 @@
-"""Edge labels of any data set, or of anybody's label maps: `python -m data.gtlabel`."""
+"""Making edge labels: what the label scripts share, and the one for anybody's label maps."""

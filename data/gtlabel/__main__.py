@@ -1,46 +1,63 @@
-"""Edge labels of anybody's label maps, and of the data sets that have no label script of their own.
+"""Edge labels of anybody's label maps, and of the data sets that have no label script.
 
     python -m data.gtlabel --labels DIR [--instances DIR] --num-classes K --out OUT
-    python -m data.gtlabel --dataset camvid --root datasets/CamVid --split train --out datasets/CamVid_edges
+    python -m data.gtlabel --dataset camvid --root datasets/CamVid --split train --out OUT
 
-Label maps are PNGs of ids: 0..K-1 are the classes, 255 is none; or --id-map FILE.json says which id is which class:
-{"7": 0, "8": 1}, and ids that it does not name are none. An instance map has the path of its label map, below its own
-folder; any two pixels with other instance numbers or other labels belong to two regions.
+Label maps are PNGs of ids: 0..K-1 are the classes, 255 is none; or --id-map FILE.json says which
+id is which class: {"7": 0, "8": 1}, and ids that it does not name are none.
 
-Writes OUT/.../NAME_edge.png for each DIR/.../NAME.png, with more than 24 classes also NAME_edge_24.png and so on; with
---eval OUT/gt_eval/{gt_thin,gt_raw}/{inst,cls}/.../NAME.png; and edges.txt, or SPLIT.txt, "/label map /edge label" per line.
+Writes OUT/.../NAME_edge.png for each DIR/.../NAME.png, with more than 24 classes also
+NAME_edge_24.png and so on; with --eval OUT/gt_eval/{gt_thin,gt_raw}/{inst,cls}/.../NAME.png; and
+edges.txt, or SPLIT.txt, "/label map /edge label" per line.
 """
 
 import argparse
-import colorsys
 import copy
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from data import build_dataset, parse_options
+from data.base import Dataset, Record
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
 from data.files import write_lines
-from data.gtlabel.jobs import Job, add_work_flags, run_jobs
-from data.gtlabel.products import ProductMaker, Rule, Truth, add_product_flags
-from data.image_io import IGNORE, check_ids, read_index
-
-IGNORED = 2  # what the reader below writes for --ignored-ids; regions have greater numbers
+from data.gtlabel.args import add_product_flags, add_work_flags, product_options, work_options
+from data.gtlabel.jobs import Job, run_jobs
+from data.gtlabel.maps import IGNORED, MapReader, read_class_names, read_id_map
+from data.gtlabel.products import GroundTruth, ProductMaker, Rule
+from data.image_io import IGNORE
+from data.visualize import contrasting_colors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, or `argv`."""
     parser = argparse.ArgumentParser(
         prog="python -m data.gtlabel",
         description="Make edge labels of any label maps.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    group = parser.add_argument_group("your label maps")
+    _add_folder_flags(parser.add_argument_group("your label maps"))
+    group = parser.add_argument_group("a data set by name")
+    group.add_argument("--dataset", help="camvid, bdd, mapillary, ...")
+    group.add_argument("--root", type=Path)
+    group.add_argument("--split", default="train")
+    group.add_argument(
+        "--option",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the set, as in version=v2.0",
+    )
+    group = parser.add_argument_group("result")
+    group.add_argument("--out", type=Path, required=True, help="the folder for the labels")
+    add_product_flags(parser, scale=1)
+    add_work_flags(parser)
+    return parser.parse_args(argv)
+
+
+def _add_folder_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--labels", type=Path, metavar="DIR", help="PNGs of ids, in folders of any depth"
     )
@@ -63,22 +80,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="ID",
         help="label ids that are no class, and whose border is no edge",
     )
-    group = parser.add_argument_group("a data set by name")
-    group.add_argument("--dataset", help="camvid, bdd, mapillary, ...")
-    group.add_argument("--root", type=Path)
-    group.add_argument("--split", default="train")
-    group.add_argument(
-        "--option",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the set, as in version=v2.0",
-    )
-    group = parser.add_argument_group("result")
-    group.add_argument("--out", type=Path, required=True, help="the folder for the labels")
-    add_product_flags(parser, scale=1)
-    add_work_flags(parser)
-    return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -91,71 +92,66 @@ def main(args: argparse.Namespace) -> int:
 
 
 def label_dataset(args: argparse.Namespace) -> int:
-    """The split of a data set that this repository reads."""
+    """Label one split of a data set that this repository reads; returns the exit status."""
     if args.root is None:
         raise InputError("--dataset needs --root, the data set's folder")
     out = args.out.resolve()
-    dataset = build_dataset(
-        args.dataset, args.root.resolve(), args.split, **parse_options(args.option)
-    )
+    options = parse_options(args.option)
+    dataset = build_dataset(args.dataset, args.root.resolve(), args.split, **options)
     if any(record.label is None for record in dataset.records):
         raise InputError(
             f"{dataset.name} {args.split}: there are no label maps; choose another --split"
         )
+    # What is sent to a worker with each job: the readers, without thousands of records.
     reader = copy.copy(dataset)
-    reader.records = []  # what is sent to a worker
-    maker = ProductMaker(
-        out, Rule(dataset.num_classes, args.instance), dataset.classes, dataset.palette, args
-    )
+    reader.records = []
+    rule = Rule(dataset.num_classes, args.instance)
+    maker = ProductMaker(out, rule, dataset.classes, dataset.palette, product_options(args))
     jobs, rows = [], []
     for record in dataset.records:
-        source = record.label.relative_to(dataset.root)
-        label, inputs = (
-            edge_label_name(source),
-            tuple(path for path in (record.label, record.instance) if path),
-        )
-        jobs.append(
-            Job(
-                record.name,
-                inputs,
-                partial(reader.read_truth, record),
-                maker.products(label, record.name),
-            )
-        )
-        image = record.image if record.image is not None else record.label
-        rows.append(f"/{image.relative_to(dataset.root).as_posix()} /{label.as_posix()}")
-    status = run_jobs(jobs, args, "edge labels")
+        source = record.label_path()
+        label = edge_label_name(source.relative_to(dataset.root))
+        inputs = tuple(path for path in (record.label, record.instance) if path)
+        products = maker.products(label, record.name)
+        jobs.append(Job(record.name, inputs, partial(_read, reader, record), products))
+        image = (record.image or source).relative_to(dataset.root)
+        rows.append(f"/{image.as_posix()} /{label.as_posix()}")
+    status = run_jobs(jobs, work_options(args), "edge labels")
     write_lines(out / f"{args.split}.txt", rows)
     return status
 
 
+def _read(dataset: Dataset, record: Record) -> GroundTruth:
+    label, instance = dataset.read_truth(record)
+    if label is None:
+        raise InputError(f"{record.label}: holds no label map")
+    return label, instance
+
+
 def label_folder(args: argparse.Namespace) -> int:
-    """A folder of label maps."""
+    """Label a folder of label maps; returns the exit status."""
     root, out = args.labels.resolve(), args.out.resolve()
     if out == root:
         raise InputError(f"--out {out}: is the folder of label maps; choose another")
     if not args.num_classes or not 1 <= args.num_classes < IGNORE:
         raise InputError(f"--num-classes {args.num_classes}: expected 1 to {IGNORE - 1}")
-    labels = sorted(
-        p
-        for p in root.rglob("*.png")
-        if not any(part.startswith(".") for part in p.relative_to(root).parts)
+    maps = find_label_maps(root)
+    id_map = read_id_map(args.id_map, args.num_classes)
+    reader = MapReader(args.num_classes, id_map, tuple(args.ignored_ids))
+    maker = ProductMaker(
+        out,
+        Rule(args.num_classes, args.instance, (IGNORED,)),
+        read_class_names(args.class_names, args.num_classes),
+        contrasting_colors(args.num_classes),
+        product_options(args),
+        settings={
+            "id_map": reader.id_map,
+            "instances": str(args.instances),
+            "ignored": reader.ignored_ids,
+        },
     )
-    if not labels:
-        raise FileNotFoundError(f"no *.png below {root}")
-    reader = MapReader(
-        args.num_classes, read_id_map(args.id_map, args.num_classes), tuple(args.ignored_ids)
-    )
-    names = read_class_names(args.class_names, args.num_classes)
-    rule = Rule(args.num_classes, args.instance, (IGNORED,))
-    settings = {
-        "id_map": reader.id_map,
-        "instances": str(args.instances),
-        "ignored": reader.ignored_ids,
-    }
-    maker = ProductMaker(out, rule, names, palette(args.num_classes), args, settings)
     jobs, rows = [], []
-    for path in labels:
+    for path in maps:
         source = path.relative_to(root)
         label = edge_label_name(source)
         instance = args.instances.resolve() / source if args.instances else None
@@ -163,88 +159,21 @@ def label_folder(args: argparse.Namespace) -> int:
         products = maker.products(label, source.with_suffix("").as_posix())
         jobs.append(Job(source.as_posix(), inputs, partial(reader, path, instance), products))
         rows.append(f"/{source.as_posix()} /{label.as_posix()}")
-    status = run_jobs(jobs, args, "edge labels")
+    status = run_jobs(jobs, work_options(args), "edge labels")
     write_lines(out / "edges.txt", rows)
     return status
 
 
-@dataclass(frozen=True)
-class MapReader:
-    """Reads anybody's label map. id_map: (id, class) pairs, or None where ids are classes."""
-
-    num_classes: int
-    id_map: tuple[tuple[int, int], ...] | None
-    ignored_ids: tuple[int, ...]
-
-    def __call__(self, label_path: Path, instance_path: Path | None) -> Truth:
-        ids = read_index(label_path)
-        label = self._classes(ids, label_path)
-        numbers = (
-            np.zeros(ids.shape, np.int32)
-            if instance_path is None
-            else read_index(instance_path).astype(np.int32)
-        )
-        if numbers.shape != ids.shape:
-            raise InputError(
-                f"{instance_path}: is {numbers.shape} (H, W), its label map {ids.shape}"
-            )
-        regions = (
-            numbers * 256 + label + (IGNORED + 1)
-        )  # a number of its own for each pair, none of them 0 or IGNORED
-        regions[np.isin(ids, self.ignored_ids)] = IGNORED
-        return label, regions
-
-    def _classes(self, ids: np.ndarray, path: Path) -> np.ndarray:
-        if self.id_map is None:
-            known = np.where(np.isin(ids, self.ignored_ids), ids.dtype.type(IGNORE), ids)
-            return check_ids(known, self.num_classes, path)
-        table = np.full(np.iinfo(ids.dtype).max + 1, IGNORE, np.uint8)
-        for one, k in self.id_map:
-            if one < table.size:
-                table[one] = k
-        table[[one for one in self.ignored_ids if one < table.size]] = IGNORE
-        return table[ids]
-
-
-def read_id_map(path: Path | None, num_classes: int) -> tuple[tuple[int, int], ...] | None:
-    """The (id, class) pairs of a JSON file {"id": class}; None without a file."""
-    if path is None:
-        return None
-    try:
-        pairs = sorted(
-            (int(one), int(k)) for one, k in json.loads(path.read_text(encoding="utf-8")).items()
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f'{path}: cannot be read as JSON like {{"7": 0, "8": 1}} ({error})'
-        ) from error
-    for one, k in pairs:
-        if not 0 <= one <= 65535 or not (0 <= k < num_classes or k == IGNORE):
-            raise InputError(
-                f"{path}: maps id {one} to class {k}; expected ids 0..65535, classes 0..{num_classes - 1} or {IGNORE}"
-            )
-    return tuple(pairs)
-
-
-def read_class_names(path: Path | None, num_classes: int) -> tuple[str, ...]:
-    """The lines of a file, or "class 0" and so on."""
-    if path is None:
-        return tuple(f"class {k}" for k in range(num_classes))
-    names = tuple(
-        line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+def find_label_maps(root: Path) -> list[Path]:
+    """All PNGs below `root`, in folders of any depth, without hidden files and folders."""
+    found = sorted(
+        path
+        for path in root.rglob("*.png")
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
-    if len(names) != num_classes:
-        raise InputError(f"{path}: has {len(names)} names; expected {num_classes}")
-    return names
-
-
-def palette(num_classes: int) -> np.ndarray:
-    """Colours that neighbours in the list do not share, uint8 (K, 3): hues by the golden ratio, in three shades."""
-    colours = [
-        colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.9, (0.9, 0.65, 0.45)[k % 3])
-        for k in range(num_classes)
-    ]
-    return np.rint(255 * np.array(colours)).astype(np.uint8)
+    if not found:
+        raise FileNotFoundError(f"no *.png below {root}")
+    return found
 
 
 if __name__ == "__main__":

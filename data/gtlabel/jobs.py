@@ -1,16 +1,15 @@
-"""The work of the label scripts: what is stale, here or on many machines, and what failed.
+"""The work of the label scripts: what is stale, run here or on many machines, and what failed.
 
-A script makes one `Job` per image. A job reads the image's label files once and makes those of its products whose
-files are missing or older than what they come from.
+A script makes one `Job` per image. A job reads the image's label files once and makes those of
+its products whose files are missing or older than what they come from.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -20,48 +19,79 @@ from data.files import write_aside
 CONNECT_SECONDS = 10
 WORKER_DIED = "a worker process died, perhaps for lack of memory; run again, with fewer --workers"
 
+Labels = TypeVar("Labels")  # what a job's `read` returns
+LabelsIn = TypeVar("LabelsIn", contravariant=True)
+Result = tuple[str, str | None]  # a job's name; None, or the reason why it failed
 
-class Product(Protocol):
-    """Something made from one image's labels. `stamp` is the file that holds its settings (see `write_stamp`)."""
 
-    stamp: Path
+class Product(Protocol[LabelsIn]):
+    """Something that is made from one image's labels."""
+
+    @property
+    def stamp(self) -> Path:
+        """The file that holds the settings that the product is made with (see `write_stamp`)."""
+        ...
 
     def files(self) -> Sequence[Path]:
         """What `make` writes."""
+        ...
 
-    def make(self, truth: Any) -> None:
+    def make(self, labels: LabelsIn) -> None:
         """Write all of `files` from what the job's `read` returned."""
+        ...
 
 
 @dataclass(frozen=True)
-class Job:
-    """name: for messages. inputs: the files that `read` reads. read: the labels, in whatever form the products take."""
+class Job(Generic[Labels]):
+    """The work on one image.
+
+    name: for messages.
+    inputs: the files that `read` reads.
+    read: returns the labels, in the form that the products take.
+    """
 
     name: str
     inputs: tuple[Path, ...]
-    read: Callable[[], Any]
-    products: tuple[Product, ...]
+    read: Callable[[], Labels]
+    products: tuple[Product[Labels], ...]
 
     def run(self) -> None:
-        truth = self.read()
+        labels = self.read()
         for product in self.products:
-            product.make(truth)
+            product.make(labels)
 
-    def pending(self, overwrite: bool) -> "Job":
-        """The same job with only the products that are missing or older than an input or their settings."""
+    def pending(self, overwrite: bool) -> "Job[Labels]":
+        """The same job with only the products that are missing, or older than inputs or settings.
+
+        `overwrite` keeps all products.
+        """
         if overwrite:
             return self
         newest = max((_changed(path) for path in self.inputs), default=0.0)
         stale = [
-            p
-            for p in self.products
-            if min(map(_written, p.files())) < max(newest, _changed(p.stamp))
+            product
+            for product in self.products
+            if min(map(_written, product.files())) < max(newest, _changed(product.stamp))
         ]
         return replace(self, products=tuple(stale))
 
 
-def write_stamp(path: Path, settings: dict[str, object]) -> Path:
-    """Write the settings that the files below a folder are made with, unless they are there already.
+@dataclass(frozen=True)
+class WorkOptions:
+    """How jobs are run.
+
+    workers: processes on this machine.
+    scheduler: the address of a Dask cluster to run them on instead.
+    overwrite: also make what is up to date.
+    """
+
+    workers: int = 1
+    scheduler: str | None = None
+    overwrite: bool = False
+
+
+def write_stamp(path: Path, settings: dict[str, Any]) -> Path:
+    """Write the settings that the files below a folder are made with, if they changed.
 
     So a file older than its stamp was made with other settings, and is stale.
     """
@@ -72,52 +102,36 @@ def write_stamp(path: Path, settings: dict[str, object]) -> Path:
     return path
 
 
-def add_work_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that `run_jobs` reads."""
-    group = parser.add_argument_group("work")
-    group.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes on this machine"
-    )
-    group.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="send the work to this Dask cluster instead; its workers must see the same paths and this repository",
-    )
-    group.add_argument(
-        "--overwrite",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="make also what is up to date",
-    )
+def run_jobs(jobs: Sequence[Job[Any]], options: WorkOptions, what: str) -> int:
+    """Make what is missing or stale; print what was made and every failure.
 
-
-def run_jobs(jobs: Sequence[Job], args: argparse.Namespace, what: str) -> int:
-    """Do what is missing or stale. Prints what was done and every failure; returns the exit status, 0 or 2."""
-    if args.workers < 1:
-        raise InputError(f"--workers {args.workers}: expected 1 or more")
-    todo = [job for job in (job.pending(args.overwrite) for job in jobs) if job.products]
+    Returns the exit status, 0 or 2. `what` names the work in the messages.
+    """
+    todo = [job for job in (job.pending(options.overwrite) for job in jobs) if job.products]
     if not todo:
         print(f"{what}: all {len(jobs)} are up to date")
         return 0
-    if args.scheduler:
-        results = _on_cluster(todo, args.scheduler)
-    elif args.workers > 1 and len(todo) > 1:
-        results = _in_processes(todo, min(args.workers, len(todo)))
-    else:
-        results = map(_attempt, todo)
-    failures = [
-        r for r in tqdm(results, total=len(todo), desc=what, unit="image", disable=None) if r[1]
-    ]
+    results = tqdm(_run(todo, options), total=len(todo), desc=what, unit="image", disable=None)
+    failures = [(name, reason) for name, reason in results if reason]
     print(
-        f"{what}: {len(todo) - len(failures)} made, {len(jobs) - len(todo)} up to date, {len(failures)} failed"
+        f"{what}: {len(todo) - len(failures)} made, {len(jobs) - len(todo)} up to date, "
+        f"{len(failures)} failed"
     )
     for name, reason in sorted(failures):
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 2 if failures else 0
 
 
-def _attempt(job: Job) -> tuple[str, str | None]:
-    """(The job's name, None or the reason why it failed). Whatever one image's files lead to, the others are done."""
+def _run(jobs: Sequence[Job[Any]], options: WorkOptions) -> Iterator[Result]:
+    if options.scheduler:
+        return _on_cluster(jobs, options.scheduler)
+    if options.workers > 1 and len(jobs) > 1:
+        return _in_processes(jobs, min(options.workers, len(jobs)))
+    return map(_attempt, jobs)
+
+
+def _attempt(job: Job[Any]) -> Result:
+    """Run one job. Whatever one image's files lead to, the others are done."""
     try:
         job.run()
     except (InputError, OSError) as error:
@@ -127,31 +141,30 @@ def _attempt(job: Job) -> tuple[str, str | None]:
     return job.name, None
 
 
-def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[str, str | None]]:
-    from joblib import (  # these imports take longer than many a run that has nothing to do
-        Parallel,
-        delayed,
-    )
+def _in_processes(jobs: Sequence[Job[Any]], workers: int) -> Iterator[Result]:
+    # Imported here: it takes longer than a run in which everything is up to date.
+    from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     unfinished = {job.name for job in jobs}
     try:
         with Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered") as parallel:
-            for name, reason in parallel(delayed(_attempt_alone)(job) for job in jobs):
+            results: Any = parallel(delayed(_attempt_in_worker)(job) for job in jobs)
+            for name, reason in results:
                 unfinished.discard(name)
                 yield name, reason
     except TerminatedWorkerError:
         yield from ((name, WORKER_DIED) for name in unfinished)
 
 
-def _attempt_alone(job: Job) -> tuple[str, str | None]:
+def _attempt_in_worker(job: Job[Any]) -> Result:
     import cv2
 
-    cv2.setNumThreads(1)  # as many threads as workers are enough
+    cv2.setNumThreads(1)  # the workers together already keep all cores busy
     return _attempt(job)
 
 
-def _on_cluster(jobs: Sequence[Job], address: str) -> Iterator[tuple[str, str | None]]:
+def _on_cluster(jobs: Sequence[Job[Any]], address: str) -> Iterator[Result]:
     try:
         from distributed import Client, as_completed
     except ImportError as error:
@@ -163,12 +176,13 @@ def _on_cluster(jobs: Sequence[Job], address: str) -> Iterator[tuple[str, str | 
             f"--scheduler {address}: no Dask scheduler answers there ({error})"
         ) from error
     with client:
-        futures = client.map(_attempt_alone, jobs, pure=False)
+        # pure=False: Dask would take two jobs of equal content for one.
+        futures = client.map(_attempt_in_worker, jobs, pure=False)
         names = {future.key: job.name for future, job in zip(futures, jobs, strict=True)}
         for future in as_completed(futures):
-            error = (
-                future.exception()
-            )  # not the job's own: the worker died, or cannot import this repository
+            # The job's own errors are in its result. This one says that the worker died, or
+            # cannot import this repository.
+            error = future.exception()
             yield future.result() if error is None else (names[future.key], _cluster_error(error))
 
 
@@ -178,7 +192,11 @@ def _cluster_error(error: BaseException) -> str:
 
 
 def _changed(path: Path) -> float:
-    """When an input was last written. One that is not there makes its products stale, so that the job says so."""
+    """When an input was last written.
+
+    A missing one counts as just written: its products are stale, and the job reports what is
+    missing.
+    """
     return path.stat().st_mtime if path.exists() else float("inf")
 
 

@@ -1,23 +1,36 @@
-"""What a label script makes from one image's label map: training label, evaluation truth, coloured image."""
+"""What a label script makes from one image's label map.
 
-import argparse
-from collections.abc import Iterator
+That is the training label, the ground truth for evaluation, and a coloured image to look at.
+"""
+
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data.edge_files import group_paths, write_edges
-from data.edges import PNG_CLASSES, class_groups, evaluation_edges, label_to_edges, resize_nearest
+from data.edges import (
+    PNG_CLASSES,
+    class_groups,
+    evaluation_edges,
+    label_to_edges,
+    present_bits,
+    resize_nearest,
+)
 from data.errors import InputError
 from data.gtlabel.jobs import Product, write_stamp
 from data.gtlabel.mat import write_gt_cls, write_gt_inst, write_label_edge
 from data.image_io import write_png
+from data.visualize import Color, add_legend, draw_edges
 
-Truth = tuple[np.ndarray, np.ndarray | None]  # label uint8 (H, W) of train ids; instance ids (H, W)
-COMPRESSION = 1  # of PNG, 0 to 9: nearly all bits are 0, so that more effort takes longer and saves next to nothing
+# (label uint8 (H, W) of train ids; instance ids (H, W), or None where there are none)
+GroundTruth = tuple[np.ndarray, np.ndarray | None]
+# Of PNG, 0 to 9. Nearly all bits are 0: more effort takes longer and saves next to nothing.
+COMPRESSION = 1
 
 
 @dataclass(frozen=True)
@@ -28,24 +41,27 @@ class Rule:
     instance_sensitive: bool = True
     ignored_ids: tuple[int, ...] = (2, 3)
 
-    def training(self, truth: Truth, radius: float) -> list[np.ndarray]:
+    def training(self, ground_truth: GroundTruth, radius: float) -> list[np.ndarray]:
         """The training label in groups of 24 classes, uint32 (H, W) each."""
         return [
-            label_to_edges(*ids, radius=radius, **options)
-            for *ids, options in class_groups(*truth, **asdict(self))
+            label_to_edges(label, instance, radius=radius, **options)
+            for label, instance, options in class_groups(*ground_truth, **asdict(self))
         ]
 
-    def evaluation(self, truth: Truth, thin: bool, scale: float) -> list[np.ndarray]:
-        """The evaluation truth in groups of 24 classes, uint32 (h, w) each."""
-        groups = class_groups(*truth, **asdict(self))
+    def evaluation(self, ground_truth: GroundTruth, thin: bool, scale: float) -> list[np.ndarray]:
+        """The edges to evaluate against in groups of 24 classes, uint32 (h, w) each."""
         return [
-            evaluation_edges(*ids, thin=thin, scale=scale, **options) for *ids, options in groups
+            evaluation_edges(label, instance, thin=thin, scale=scale, **options)
+            for label, instance, options in class_groups(*ground_truth, **asdict(self))
         ]
 
 
 @dataclass(frozen=True)
 class TrainingLabel:
-    """The training label: the rule at full size, never thinned; with `mat` also the published `labelEdge`."""
+    """The training label: the rule at full size, never thinned.
+
+    With `mat` also the published structure `labelEdge`.
+    """
 
     path: Path
     stamp: Path
@@ -56,15 +72,15 @@ class TrainingLabel:
     def files(self) -> list[Path]:
         return _edge_files(self.path, self.rule, self.mat)
 
-    def make(self, truth: Truth) -> None:
-        groups = self.rule.training(truth, self.radius)
+    def make(self, labels: GroundTruth) -> None:
+        groups = self.rule.training(labels, self.radius)
         write_edges(self.path, groups, compression=COMPRESSION)
         if self.mat:
             write_label_edge(self.path.with_suffix(".mat"), groups[0], self.rule.num_classes)
 
 
 @dataclass(frozen=True)
-class EvaluationTruth:
+class EvaluationLabel:
     """What predictions are scored against; with `mat` also the published `GTinst` or `GTcls`."""
 
     path: Path
@@ -77,51 +93,52 @@ class EvaluationTruth:
     def files(self) -> list[Path]:
         return _edge_files(self.path, self.rule, self.mat)
 
-    def make(self, truth: Truth) -> None:
-        groups = self.rule.evaluation(truth, self.thin, self.scale)
+    def make(self, labels: GroundTruth) -> None:
+        groups = self.rule.evaluation(labels, self.thin, self.scale)
         write_edges(self.path, groups, compression=COMPRESSION)
         if self.mat:
-            label, instance = (
-                None if ids is None else resize_nearest(ids, self.scale) for ids in truth
-            )
-            path, num_classes = self.path.with_suffix(".mat"), self.rule.num_classes
-            if self.rule.instance_sensitive:
-                write_gt_inst(path, groups[0], label, instance, num_classes)
-            else:
-                write_gt_cls(path, groups[0], label, num_classes)
+            self._write_mat(groups[0], *labels)
+
+    def _write_mat(self, bits: np.ndarray, label: np.ndarray, instance: np.ndarray | None) -> None:
+        path = self.path.with_suffix(".mat")
+        label = resize_nearest(label, self.scale)
+        if self.rule.instance_sensitive:
+            instance = None if instance is None else resize_nearest(instance, self.scale)
+            write_gt_inst(path, bits, label, instance, self.rule.num_classes)
+        else:
+            write_gt_cls(path, bits, label, self.rule.num_classes)
 
 
 @dataclass(frozen=True)
-class ColourImage:
-    """The training label as people look at it: a colour per class, with a legend of the classes that occur."""
+class ColorImage:
+    """The training label to look at: a colour per class, a legend of the classes that occur."""
 
     path: Path
     stamp: Path
     rule: Rule
     radius: float
     names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colors: tuple[Color, ...]
 
     def files(self) -> list[Path]:
         return [self.path]
 
-    def make(self, truth: Truth) -> None:
-        write_png(self.path, draw(self.rule.training(truth, self.radius), self.names, self.colours))
+    def make(self, labels: GroundTruth) -> None:
+        groups = self.rule.training(labels, self.radius)
+        write_png(self.path, draw_groups(groups, self.names, self.colors))
 
 
-def draw(
-    groups: list[np.ndarray], names: tuple[str, ...], colours: tuple[tuple[int, int, int], ...]
+def draw_groups(
+    groups: Sequence[np.ndarray], names: Sequence[str], colors: Sequence[Color]
 ) -> np.ndarray:
-    """uint8 (H + legend, W, 3), RGB: groups of edges in their classes' colours."""
-    # The label scripts are doors of the house like train.py, above `utils`; nothing in `utils` imports them.
-    from data.visualize import add_legend, draw_edges
-
-    classes = list(_present(groups))
-    palette = np.array(colours, np.uint8)
+    """Draw groups of edges in their classes' colours, with a legend: uint8 (H + legend, W, 3)."""
+    classes = [
+        number * PNG_CLASSES + k for number, bits in enumerate(groups) for k in present_bits(bits)
+    ]
+    palette = np.array(colors, np.uint8)
     image = np.full((*groups[0].shape, 3), 255, np.uint8)
-    if (
-        classes
-    ):  # only the classes that occur: 19 maps of probabilities of a 2048x1024 frame take 160 MB
+    # Only the classes that occur: 19 maps of probabilities of a 2048x1024 frame take 160 MB.
+    if classes:
         edges = np.stack(
             [groups[k // PNG_CLASSES] & np.uint32(1 << k % PNG_CLASSES) != 0 for k in classes]
         )
@@ -129,98 +146,111 @@ def draw(
     return add_legend(image, classes, names, palette)
 
 
-def add_product_flags(parser: argparse.ArgumentParser, *, scale: float) -> None:
-    """The flags that `ProductMaker` reads. scale: the published size of the data set's evaluation truth."""
-    boolean = argparse.BooleanOptionalAction
-    rule = parser.add_argument_group("rule")
-    rule.add_argument(
-        "--instance", action=boolean, default=True, help="edges between two instances of one class"
-    )
-    rule.add_argument("--radius", type=float, default=2, help="of training labels, in pixels")
-    group = parser.add_argument_group("products")
-    group.add_argument(
-        "--eval", action=boolean, default=False, help="also the evaluation truth, OUT/gt_eval"
-    )
-    group.add_argument(
-        "--scale", type=float, default=scale, help="size of the evaluation truth, 1 = full"
-    )
-    group.add_argument(
-        "--mat", action=boolean, default=False, help="also the published .mat structures"
-    )
-    group.add_argument(
-        "--visualize", action=boolean, default=False, help="also coloured images, OUT/view"
-    )
+@dataclass(frozen=True)
+class ProductOptions:
+    """Which products are made, and how.
+
+    radius: of training labels, in pixels.
+    scale: size of the evaluation ground truth relative to the label map.
+    evaluation: also the evaluation ground truth.
+    mat: also the published .mat structures.
+    view: also coloured images.
+    """
+
+    radius: float
+    scale: float
+    evaluation: bool
+    mat: bool
+    view: bool
 
 
 @dataclass(frozen=True)
 class ProductMaker:
-    """The products of each image, by the flags; they lie below `out`.
+    """The products of each image. They lie below `out`.
 
-    palette: uint8 (K, 3), RGB. settings: what else the products depend on, to be kept in the stamps.
+    rule: of training labels and evaluation ground truth.
+    names: of the classes.
+    palette: uint8 (K, 3), RGB.
+    settings: what else the products depend on, to be kept in the stamps.
     """
 
     out: Path
     rule: Rule
     names: tuple[str, ...]
     palette: np.ndarray
-    args: argparse.Namespace
-    settings: dict[str, object] = field(default_factory=dict)
+    options: ProductOptions
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        args, count = self.args, self.rule.num_classes
-        if args.mat and count > PNG_CLASSES:
+        if self.options.mat and self.rule.num_classes > PNG_CLASSES:
             raise InputError(
-                f"--mat: the published structures hold up to {PNG_CLASSES} classes, not {count}"
+                f"--mat: the published structures hold up to {PNG_CLASSES} classes, not "
+                f"{self.rule.num_classes}"
             )
-        if not 1 <= args.radius <= 64:
-            raise InputError(f"--radius {args.radius}: expected 1 to 64 pixels")
-        if not 0 < args.scale <= 4:
-            raise InputError(f"--scale {args.scale}: expected a number above 0, up to 4")
 
-    def products(self, label: Path, evaluation_name: str) -> tuple[Product, ...]:
-        """label: path of the training label below `out`. evaluation_name: path of the evaluation truth without .png."""
-        args, rule, radius = self.args, self.rule, self.args.radius
-        made: list[Product] = [
-            TrainingLabel(self.out / label, self._training_stamp, rule, radius, args.mat)
+    def products(self, label: Path, evaluation_name: str) -> tuple[Product[GroundTruth], ...]:
+        """The products of one image.
+
+        label: path of the training label below `out`.
+        evaluation_name: path of the evaluation ground truth below its folder, without .png.
+        """
+        options, stamp = self.options, self._training_stamp
+        made: list[Product[GroundTruth]] = [
+            TrainingLabel(self.out / label, stamp, self.rule, options.radius, options.mat)
         ]
-        if args.visualize:
-            colours = tuple(tuple(colour) for colour in self.palette.tolist())
-            view = self.out / "view" / label
-            made.append(ColourImage(view, self._training_stamp, rule, radius, self.names, colours))
-        if args.eval:
-            kinds = ("inst", "cls") if rule.instance_sensitive else ("cls",)
-            for mode, kind in product(("thin", "raw"), kinds):
-                path = self.out / "gt_eval" / f"gt_{mode}" / kind / f"{evaluation_name}.png"
-                one = Rule(rule.num_classes, kind == "inst", rule.ignored_ids)
-                made.append(
-                    EvaluationTruth(
-                        path, self._evaluation_stamp, one, mode == "thin", args.scale, args.mat
-                    )
-                )
+        if options.view:
+            colors = palette_colors(self.palette)
+            path = self.out / "view" / label
+            made.append(ColorImage(path, stamp, self.rule, options.radius, self.names, colors))
+        if options.evaluation:
+            made += self._evaluation_labels(evaluation_name)
         return tuple(made)
 
+    def _evaluation_labels(self, name: str) -> list[EvaluationLabel]:
+        """Thin and raw ones, with edges between instances (inst) and without (cls)."""
+        kinds = ("inst", "cls") if self.rule.instance_sensitive else ("cls",)
+        return [
+            EvaluationLabel(
+                path=self.out / "gt_eval" / f"gt_{mode}" / kind / f"{name}.png",
+                stamp=self._evaluation_stamp,
+                rule=Rule(self.rule.num_classes, kind == "inst", self.rule.ignored_ids),
+                thin=mode == "thin",
+                scale=self.options.scale,
+                mat=self.options.mat,
+            )
+            for mode, kind in product(("thin", "raw"), kinds)
+        ]
+
+    # Cached: a stamp is written, or compared, once a run.
     @cached_property
     def _training_stamp(self) -> Path:
-        settings = {**self.settings, **asdict(self.rule), "radius": self.args.radius}
+        settings = {**self.settings, **asdict(self.rule), "radius": self.options.radius}
         return write_stamp(self.out / "gtlabel.json", settings)
 
     @cached_property
     def _evaluation_stamp(self) -> Path:
-        rule = {"num_classes": self.rule.num_classes, "ignored_ids": self.rule.ignored_ids}
-        return write_stamp(
-            self.out / "gt_eval" / "gtlabel.json",
-            {**self.settings, **rule, "scale": self.args.scale},
+        settings = {
+            **self.settings,
+            "num_classes": self.rule.num_classes,
+            "ignored_ids": self.rule.ignored_ids,
+            "scale": self.options.scale,
+        }
+        return write_stamp(self.out / "gt_eval" / "gtlabel.json", settings)
+
+
+def pair_maps(label: np.ndarray, instance: np.ndarray, path: Path) -> GroundTruth:
+    """Both maps, if they have one size; else InputError that names `path`, the instance map."""
+    if label.shape != instance.shape:
+        raise InputError(
+            f"{path}: the instance map is {instance.shape} (H, W), its label map {label.shape}"
         )
+    return label, instance
+
+
+def palette_colors(palette: np.ndarray) -> tuple[Color, ...]:
+    """uint8 (K, 3) as a tuple of colours, which can be compared and sent to a worker cheaply."""
+    return tuple((red, green, blue) for red, green, blue in palette.tolist())
 
 
 def _edge_files(path: Path, rule: Rule, mat: bool) -> list[Path]:
     return [*group_paths(path, rule.num_classes), *([path.with_suffix(".mat")] if mat else [])]
-
-
-def _present(groups: list[np.ndarray]) -> Iterator[int]:
-    """The classes that have an edge."""
-    for place, bits in enumerate(groups):
-        present = int(np.bitwise_or.reduce(bits, axis=None))
-        yield from (
-            place * PNG_CLASSES + k for k in range(present.bit_length()) if present >> k & 1
-        )

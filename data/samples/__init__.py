@@ -1,1 +1,1 @@
-"""From a sample to what a net trains on: augmentation, targets, samplers."""
+"""From a data set's sample to what a net trains on: augmentation, targets, samplers."""

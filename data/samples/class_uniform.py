@@ -1,7 +1,9 @@
-"""Class-uniform sampling (Zhu et al., CVPR 2019): a share of each epoch's crops is centred on classes, the same number on each class.
+"""Class-uniform sampling (Zhu et al., CVPR 2019).
 
-An image is divided into square tiles. For each tile and class present in it, the index holds the centre of the class's pixels; a crop
-is then placed so that it holds such a point. The index depends on the labels alone, so it is made once and kept beside them.
+A share of each epoch's crops is centred on classes, the same number on each class. An image is
+divided into square tiles. For each tile and class present in it, the index holds the centre of
+the class's pixels; a crop is then placed so that it holds such a point. The index depends on the
+labels alone, so it is made once and kept beside them.
 """
 
 import contextlib
@@ -10,7 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -21,25 +23,34 @@ from data.errors import InputError
 from data.files import write_aside
 from data.samples.sampler import BatchSampler
 
-VERSION = 1  # of the index; it is part of the key of a kept file
+VERSION = 1  # of the index; it is part of the name of a kept file
 CHUNK = 16  # samples per task
 
 
-class Draw(NamedTuple):
-    """One training item: which sample, how many-th item of the epoch it is, and the pixel (y, x) of it that the crop must hold."""
+class CropKey(NamedTuple):
+    """What one training crop is made from.
+
+    epoch: counted from 0.
+    sample: index of the sample.
+    position: of the crop in the epoch. A sample may occur several times; it makes them differ.
+    around: the pixel (y, x) of the sample that the crop must hold; None: any.
+    """
 
     epoch: int
-    index: int
-    place: int = 0
+    sample: int
+    position: int = 0
     around: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class ClassUniform:
-    """index: int32 (M, 4) of (class, sample, y, x), see `class_index`. share: of an epoch's items that are centred on classes.
+    """Which points the crops of an epoch are centred on.
 
-    boost: the same of further samples, whose numbers go on where those of the data set end; they are used up to and including epoch
-    `last_boost_epoch` (counted from 0), and only around a class.
+    index: int32 (M, 4) of (class, sample, y, x), see `class_index`.
+    share: of an epoch's crops that are centred on classes.
+    boost: more points, of coarsely labelled samples, whose numbers follow those of the data set;
+        they are used only around a class.
+    last_boost_epoch: the last epoch (counted from 0) that uses `boost`.
     """
 
     index: np.ndarray
@@ -49,18 +60,21 @@ class ClassUniform:
     last_boost_epoch: int = 0
 
     def points(self, epoch: int) -> np.ndarray:
-        """The index that this epoch draws from."""
+        """The points that this epoch chooses from."""
         if self.boost is None or epoch > self.last_boost_epoch:
             return self.index
         return np.concatenate([self.index, self.boost])
 
 
 class ClassUniformSampler(BatchSampler):
-    """Batches of `Draw`s. Every class gets the same number of items, floor(share * samples / classes), a random choice among its points
-    that uses each once before it uses one again; the rest are samples taken at random, each at most once.
+    """Yields batches of `CropKey`s.
 
-    The published sampler lets the epoch shrink where a class has no point; here random samples take its place, so that every
-    epoch has as many items as the data set has samples.
+    Every class gets the same number of crops, floor(share * samples / classes), around a random
+    choice of its points that uses each once before it uses one again. The other crops are of
+    samples taken at random, each at most once.
+
+    The published sampler lets the epoch shrink where a class has no point; here random samples
+    take its place, so that every epoch has as many crops as the data set has samples.
     """
 
     def __init__(
@@ -73,26 +87,33 @@ class ClassUniformSampler(BatchSampler):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        """See `BatchSampler` for the arguments that are not named here.
+
+        Args:
+            length: number of samples, without those of `uniform.boost`.
+            batch_size: of a global batch, over all ranks.
+            uniform: the points to centre crops on.
+        """
         super().__init__(length, batch_size, seed=seed, rank=rank, world=world)
         self.uniform = uniform
 
-    def keys(self, epoch: int, rng: np.random.Generator) -> list[tuple]:
-        """The epoch's items in the order in which they are trained on."""
+    def keys(self, epoch: int, rng: np.random.Generator) -> list[CropKey]:
+        """The epoch's crops in the order in which they are trained on."""
         points = self.uniform.points(epoch)
-        each = int(self.length * self.uniform.share / self.uniform.num_classes)
+        per_class = int(self.length * self.uniform.share / self.uniform.num_classes)
         chosen = [
-            _repeat(rng.permutation(np.flatnonzero(points[:, 0] == k)), each)
+            # np.resize repeats the permutation as often as needed.
+            np.resize(rng.permutation(np.flatnonzero(points[:, 0] == k)), per_class)
             for k in np.unique(points[:, 0])
         ]
         centred = points[np.concatenate(chosen)] if chosen else points
         at_random = rng.permutation(self.length)[: self.length - len(centred)]
-        items = [(int(sample), (int(y), int(x))) for _, sample, y, x in centred]
-        items += [(int(sample), None) for sample in at_random]
-        order = rng.permutation(len(items))
-        return [
-            Draw(epoch, items[number][0], place, items[number][1])
-            for place, number in enumerate(order)
+        crops: list[tuple[int, tuple[int, int] | None]] = [
+            (int(sample), (int(y), int(x))) for _, sample, y, x in centred
         ]
+        crops += [(int(sample), None) for sample in at_random]
+        order = rng.permutation(len(crops))
+        return [CropKey(epoch, crops[n][0], p, crops[n][1]) for p, n in enumerate(order)]
 
 
 def class_index(
@@ -100,62 +121,50 @@ def class_index(
 ) -> np.ndarray:
     """int32 (M, 4): (class, sample, y, x) of every class in every tile of every sample.
 
-    Made by `workers` processes, and kept in `class_centroids/` below the data set's folder, or, where that cannot be written, below the
-    user's cache folder (`cache` puts it elsewhere). The kept file's name holds a digest of what the index depends on, the label
-    files' sizes and times among it, so that a stale one is never read; it is written whole or not at all, so any number of
-    processes may do so at once.
+    The index is kept in `class_centroids/` below the data set's folder, or, where that cannot be
+    written, below the user's cache folder. The file's name holds a digest of what the index
+    depends on, the label files' sizes and times among it, so a stale one is never read. It is
+    written completely or not at all, so any number of processes may do so at once.
+
+    Args:
+        dataset: samples with label files; InputError if one has none.
+        tile: side of the square tiles in pixels.
+        workers: processes that make the index.
+        cache: the folder to keep the index in, instead of the two above.
     """
-    labelled = [record for record in dataset.records if record.label is not None]
-    if len(labelled) < len(dataset):
+    if any(record.label is None for record in dataset.records):
         raise InputError(
-            f"{dataset.name} {dataset.split}: class-uniform sampling needs label files; train with --class-uniform-pct 0"
+            f"{dataset.name} {dataset.split}: class-uniform sampling needs label files; train "
+            "with --class-uniform-pct 0"
         )
     name = f"{dataset.name}-{dataset.split}-tile{tile}-{_digest(dataset, tile)}.npy"
-    folders = (
-        [cache] if cache else [root / "class_centroids" for root in (dataset.root, _user_cache())]
-    )
+    folders = [root / "class_centroids" for root in (dataset.root, _user_cache())]
+    if cache:
+        folders = [cache]
     for folder in folders:
         kept = _read(folder / name)
         if kept is not None:
             return kept
-    chunks = [
-        range(first, min(first + CHUNK, len(dataset))) for first in range(0, len(dataset), CHUNK)
-    ]
-    parts = Parallel(n_jobs=max(1, workers))(
-        delayed(_sample_index)(dataset, numbers, tile)
-        for numbers in tqdm(
-            chunks, desc=f"class centroids of {dataset.split}", leave=False, disable=None
-        )
-    )
-    index = np.concatenate(parts)
+    index = _make_index(dataset, tile, workers)
     _keep(index, folders, name)
     return index
 
 
 def tile_centroids(label: np.ndarray, num_classes: int, tile: int) -> np.ndarray:
-    """int32 (M, 3): (class, y, x), the centre of mass, rounded down, of every class in every tile of a label uint8 (H, W).
+    """int32 (M, 3): (class, y, x), the centre of mass, rounded down, of every class in every tile.
 
-    As published only whole tiles count, from the top left corner on; but a side shorter than a tile is one tile (published: none, so
-    that such images would never be drawn).
+    As published only whole tiles count, from the top left corner on. But a side shorter than a
+    tile is one tile (published: none, so that such images would never be chosen).
+
+    label: uint8 (H, W). tile: side in pixels.
     """
     height, width = label.shape
     rows, columns = min(tile, height), min(tile, width)
     found = []
     for top in range(0, height - rows + 1, rows):
         for left in range(0, width - columns + 1, columns):
-            part = label[top : top + rows, left : left + columns].astype(np.int64)
-            down, across = np.arange(rows)[:, None], np.arange(columns)
-            by_row = np.bincount((part + 256 * down).ravel(), minlength=256 * rows).reshape(
-                rows, 256
-            )
-            by_column = np.bincount((part + 256 * across).ravel(), minlength=256 * columns).reshape(
-                columns, 256
-            )
-            count = by_row.sum(axis=0)
-            present = np.flatnonzero(count[:num_classes])
-            y = (down.T @ by_row)[0, present] // count[present] + top
-            x = (across @ by_column)[present] // count[present] + left
-            found.append(np.stack([present, y, x], axis=1))
+            part = label[top : top + rows, left : left + columns]
+            found.append(_centroids(part, num_classes) + np.array([0, top, left]))
     return np.concatenate(found).astype(np.int32)
 
 
@@ -166,31 +175,56 @@ def pick_classes(index: np.ndarray, classes: Iterable[int], first_sample: int) -
     return part
 
 
-def _sample_index(dataset: Dataset, numbers: Sequence[int], tile: int) -> np.ndarray:
+def _centroids(part: np.ndarray, num_classes: int) -> np.ndarray:
+    """int64 (M, 3): (class, y, x) of every class in uint8 (h, w)."""
+    rows, columns = part.shape
+    y = np.arange(rows)
+    x = np.arange(columns)
+    # Histograms of the ids in each row and in each column, (rows, 256) and (columns, 256).
+    by_row = _histograms(part + 256 * y[:, None], rows)
+    by_column = _histograms(part + 256 * x, columns)
+    count = by_row.sum(axis=0)
+    present = np.flatnonzero(count[:num_classes])
+    centre_y = (y @ by_row)[present] // count[present]
+    centre_x = (x @ by_column)[present] // count[present]
+    return np.stack([present, centre_y, centre_x], axis=1)
+
+
+def _histograms(codes: np.ndarray, lines: int) -> np.ndarray:
+    return np.bincount(codes.ravel(), minlength=256 * lines).reshape(lines, 256)
+
+
+def _make_index(dataset: Dataset, tile: int, workers: int) -> np.ndarray:
+    count = len(dataset)
+    chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    bar = tqdm(chunks, desc=f"class centroids of {dataset.split}", leave=False, disable=None)
+    tasks = (delayed(_index_of_samples)(dataset, numbers, tile) for numbers in bar)
+    parts: Any = Parallel(n_jobs=max(1, workers))(tasks)
+    return np.concatenate(parts)
+
+
+def _index_of_samples(dataset: Dataset, numbers: Sequence[int], tile: int) -> np.ndarray:
     parts = [np.empty((0, 4), np.int32)]
     for number in numbers:
         label, _ = dataset.read_truth(dataset.records[number])
+        assert label is not None
         points = tile_centroids(label, dataset.num_classes, tile)
         parts.append(np.insert(points, 1, number, axis=1))
     return np.concatenate(parts)
 
 
-def _repeat(values: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` of values, values, values, ..."""
-    return np.resize(values, count)
-
-
 def _digest(dataset: Dataset, tile: int) -> str:
     """16 digits that change when the index would."""
-    known = hashlib.sha256(f"{VERSION} {dataset.name} {dataset.num_classes} {tile}\n".encode())
+    digest = hashlib.sha256(f"{VERSION} {dataset.name} {dataset.num_classes} {tile}\n".encode())
     for record in dataset.records:
-        known.update(_line(record, dataset.root))
-    return known.hexdigest()[:16]
+        digest.update(_file_state(record, dataset.root))
+    return digest.hexdigest()[:16]
 
 
-def _line(record: Record, root: Path) -> bytes:
-    found = record.label.stat()
-    return f"{os.path.relpath(record.label, root)} {found.st_size} {found.st_mtime_ns}\n".encode()
+def _file_state(record: Record, root: Path) -> bytes:
+    path = record.label_path()
+    found = path.stat()
+    return f"{os.path.relpath(path, root)} {found.st_size} {found.st_mtime_ns}\n".encode()
 
 
 def _user_cache() -> Path:
@@ -207,10 +241,14 @@ def _read(path: Path) -> np.ndarray | None:
 
 
 def _keep(index: np.ndarray, folders: Sequence[Path], name: str) -> None:
-    """Write the index into the first of the folders that takes it; into none, and the next run makes it again."""
+    """Write the index into the first of the folders that can be written.
+
+    If none can, the next run makes the index again.
+    """
     for folder in folders:
+        # A folder without write permission is left alone also by root, whom it would not stop.
         if folder.parent.is_dir() and not folder.parent.stat().st_mode & 0o222:
-            continue  # meant to be left alone, also by root, whom the file system would let write
+            continue
         with contextlib.suppress(OSError), write_aside(folder / name) as aside:
             with aside.open("wb") as file:
                 np.save(file, index)

@@ -1,4 +1,8 @@
-"""From a crop to what a loss needs; and from the compact form that workers send to the maps that the loss reads."""
+"""Training samples of the edge task: a crop and its edges.
+
+Workers send edges as bits, 32 times smaller than maps of floats; `unpack_edges` opens them on the
+device.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +16,16 @@ from data.base import Dataset, Sample
 from data.edge_files import read_edges, require_edge_labels
 from data.edges import MAX_CLASSES, label_to_edges
 from data.errors import InputError
-from data.samples.transforms import Augmentation, Crop, change_look, cut, draw_window
+from data.samples.transforms import Augmentation, Crop, draw_window, extract_crop, jitter_and_blur
 
 EDGE_RADIUS = 2
 
 
 @dataclass(frozen=True)
 class EdgeLabels:
-    """The true edges that a net is trained on: made from a sample's labels, or read from the files of a label script.
+    """The true edges that a net is trained on.
+
+    They are made from a sample's labels, or read from the files of a label script.
 
     files: a label file for each sample of the data set, or None.
     """
@@ -31,32 +37,47 @@ class EdgeLabels:
     def __post_init__(self) -> None:
         if self.dataset.num_classes > MAX_CLASSES:
             raise InputError(
-                f"the edge task takes at most {MAX_CLASSES} classes; {self.dataset.name} has {self.dataset.num_classes}"
+                f"the edge task takes at most {MAX_CLASSES} classes; {self.dataset.name} has "
+                f"{self.dataset.num_classes}"
             )
 
     @classmethod
     def of(
         cls, dataset: Dataset, *, instance_sensitive: bool = True, folder: str | Path | None = None
     ) -> "EdgeLabels":
-        """`folder`: where a label script wrote its files, all of which must be there; None: made from labels."""
-        files = folder and require_edge_labels(
-            folder, dataset, instance_sensitive=instance_sensitive
-        )
-        return cls(dataset, instance_sensitive, files or None)
+        """Find the edges of a data set.
+
+        Args:
+            dataset: the samples.
+            instance_sensitive: also edges between two instances of one class.
+            folder: where a label script wrote its files, all of which must be there; None makes
+                edges from labels.
+        """
+        if not folder:
+            return cls(dataset, instance_sensitive)
+        files = require_edge_labels(folder, dataset, instance_sensitive=instance_sensitive)
+        return cls(dataset, instance_sensitive, files)
 
     def sample(self, index: int) -> Sample:
-        """The image, and the label maps if the edges are made of them; to decode them beside files would be for nothing."""
+        """The image, and the label maps if edges are made from them.
+
+        Label maps are not decoded beside label files: nobody would read them.
+        """
         if self.files is None:
             return self.dataset[index]
         record = self.dataset.records[index]
         return Sample(self.dataset.read_image(record), None, None, record.name)
 
     def maps(self, index: int, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `edges` needs of a whole image, to be resized and cropped with it: (label, instance) or (bits, None)."""
+        """What `edges` needs of a whole image, to be resized and cropped with it.
+
+        (label, instance) or, from files, (bits, None).
+        """
         if self.files is None:
             if sample.label is None:
                 raise InputError(
-                    f"{self.dataset.name}: {sample.name} has no label map; train with --edge-labels DIR"
+                    f"{self.dataset.name}: {sample.name} has no label map; train with "
+                    "--edge-labels DIR"
                 )
             return sample.label, sample.instance
         bits = read_edges(self.files[index], self.dataset.num_classes)
@@ -68,7 +89,7 @@ class EdgeLabels:
         return bits, None
 
     def edges(self, label: np.ndarray, instance: np.ndarray | None) -> np.ndarray:
-        """uint32 (H, W) of bits, at radius 2 from resized labels; bits from files are as they are."""
+        """uint32 (H, W): at radius 2 from resized labels; bits from files as they are."""
         if self.files is not None:
             return label
         return label_to_edges(
@@ -82,10 +103,11 @@ class EdgeLabels:
 
 @dataclass(frozen=True)
 class EdgeTraining:
-    """Training items of the edge task; `items[epoch, index]` depends on (seed, epoch, index) and on nothing else.
+    """Training samples of the edge task, indexed by (epoch, index).
 
-    An item is a dictionary: image uint8 (C, C, 3); edges int32 (C, C), bit k set = edge of class k; valid uint8 (1, C, C), 0 on
-    padding; name. Workers send bits, 32 times smaller than maps of floats; `unpack_edges` opens them on the device.
+    A sample depends on (seed, epoch, index) and on nothing else. It is a dictionary: image uint8
+    (C, C, 3); edges int32 (C, C), bit k set = edge of class k; valid uint8 (1, C, C), 0 on
+    padding; name.
     """
 
     labels: EdgeLabels
@@ -99,27 +121,33 @@ class EdgeTraining:
         epoch, index = key
         sample = self.labels.sample(index)
         rng = np.random.default_rng((self.seed, epoch, index))
-        window = draw_window(*sample.image.shape[:2], self.augmentation, rng)
+        height, width = sample.image.shape[:2]
+        window = draw_window(height, width, self.augmentation, rng)
         maps = self.labels.maps(index, sample)
-        crop = cut(sample.image, maps, window, self.augmentation.crop_size, margin=EDGE_RADIUS)
-        change_look(crop, self.augmentation, rng)
+        crop_size = self.augmentation.crop_size
+        # The margin lets edges at the crop's border see their neighbours outside it.
+        crop = extract_crop(sample.image, maps, window, crop_size, margin=EDGE_RADIUS)
+        jitter_and_blur(crop, self.augmentation, rng)
         edges, valid = edge_target(crop, self.labels)
         return {
             "image": torch.from_numpy(crop.image),
-            "edges": torch.from_numpy(edges.view(np.int32)),
+            "edges": torch.from_numpy(edges.view(np.int32)),  # torch shifts no uint32
             "valid": torch.from_numpy(valid),
             "name": sample.name,
         }
 
 
 def edge_target(crop: Crop, labels: EdgeLabels) -> tuple[np.ndarray, np.ndarray]:
-    """(edges uint32 (C, C), valid uint8 (1, C, C)) of a crop; no edges on padding."""
+    """(edges uint32 (C, C), valid uint8 (1, C, C)) of a crop; there are no edges on padding."""
+    label, instance = crop.maps
+    assert label is not None
     edges = np.zeros(crop.image.shape[:2], np.uint32)
     valid = np.zeros((1, *edges.shape), np.uint8)
-    edges[crop.inside] = labels.edges(*crop.maps)[crop.inner]
+    edges[crop.inside] = labels.edges(label, instance)[crop.inner]
     valid[0][crop.inside] = 1
     if crop.mirror:
-        edges, valid = edges[:, ::-1], valid[:, :, ::-1]
+        edges = edges[:, ::-1]
+        valid = valid[:, :, ::-1]
     return np.ascontiguousarray(edges), np.ascontiguousarray(valid)
 
 

@@ -1,6 +1,7 @@
-"""Training items of the segmentation task: a crop, its labels, and for decoupled nets the relaxed classes and edges.
+"""Training samples of the segmentation task: a crop and its label.
 
-Workers send the classes within the border as bits (see `data.samples.relaxed`); `unpack_relaxed` opens them on the device.
+Decoupled nets also get the relaxed classes and edges of `data.samples.relaxed`. Workers send the
+relaxed classes as bits; `unpack_relaxed` opens them on the device.
 """
 
 from dataclasses import dataclass
@@ -12,17 +13,20 @@ from torch import Tensor
 from data.base import Dataset, Sample
 from data.errors import InputError
 from data.image_io import IGNORE
-from data.samples.class_uniform import Draw
+from data.samples.class_uniform import CropKey
 from data.samples.relaxed import relaxed_target
-from data.samples.transforms import Augmentation, Crop, change_look, cut, draw_window
+from data.samples.transforms import Augmentation, Crop, draw_window, extract_crop, jitter_and_blur
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """How labels are relaxed: the class of any pixel within `border` counts, but a class in `strict_classes` keeps its own pixels.
+    """How labels are relaxed: the class of any pixel within a border counts as a pixel's own.
 
-    off_epoch: after this epoch (counted from 0) labels are no longer relaxed; -1: never. (The published code then also weighs
-    boundary pixels double and changes its edges; no published setting gets there, and ours does neither.)
+    border: pixels.
+    strict_classes: these count at their own pixels only.
+    off_epoch: after this epoch (counted from 0) labels are no longer relaxed; -1 = never. (The
+        published code then also weighs boundary pixels double and changes its edges. No published
+        setting gets there, and ours does neither.)
     """
 
     border: int = 1
@@ -36,59 +40,69 @@ class Relaxation:
 
 @dataclass(frozen=True)
 class SegTraining:
-    """Training items; `items[epoch, index]`, or `items[Draw(...)]`, depends on (seed, epoch, index, place) and on nothing else.
+    """Training samples of the segmentation task, indexed by (epoch, index) or a `CropKey`.
 
-    An item is a dictionary: image uint8 (C, C, 3); label uint8 (C, C), 255 = void and padding; name; and with a `relaxation` bits
-    int32 (words, C, C) and edge uint8 (1, C, C), see `data.samples.relaxed.relaxed_target`. `further` holds the samples whose numbers go on
-    after those of `dataset` (coarsely labelled ones, say); they come up only if the sampler asks for them.
+    A sample depends on the seed and its key and on nothing else. It is a dictionary: image uint8
+    (C, C, 3); label uint8 (C, C), 255 = void and padding; name; and with a `relaxation` bits int32
+    (words, C, C) and edge uint8 (1, C, C), see `data.samples.relaxed.relaxed_target`.
+
+    coarse: more samples, with coarse labels; their indices follow those of `dataset`. They occur
+        only if the sampler asks for them.
     """
 
     dataset: Dataset
     augmentation: Augmentation
     seed: int
     relaxation: Relaxation | None = None
-    further: Dataset | None = None
+    coarse: Dataset | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple) -> dict[str, Tensor | str]:
-        draw = Draw(*key)
-        sample = self._sample(draw.index)
-        rng = np.random.default_rng((self.seed, draw.epoch, draw.index, draw.place))
-        window = draw_window(*sample.image.shape[:2], self.augmentation, rng, draw.around)
-        crop = cut(sample.image, (sample.label,), window, self.augmentation.crop_size)
-        change_look(crop, self.augmentation, rng)
+    def __getitem__(self, key: CropKey | tuple[int, int]) -> dict[str, Tensor | str]:
+        if not isinstance(key, CropKey):
+            key = CropKey(*key)
+        sample, full_label = self._read(key.sample)
+        rng = np.random.default_rng((self.seed, key.epoch, key.sample, key.position))
+        height, width = sample.image.shape[:2]
+        window = draw_window(height, width, self.augmentation, rng, key.around)
+        crop = extract_crop(sample.image, (full_label,), window, self.augmentation.crop_size)
+        jitter_and_blur(crop, self.augmentation, rng)
         label = crop_label(crop)
-        item = {
+        item: dict[str, Tensor | str] = {
             "image": torch.from_numpy(crop.image),
             "label": torch.from_numpy(label),
             "name": sample.name,
         }
         if self.relaxation is not None:
-            border, strict = self.relaxation.border_in(draw.epoch), self.relaxation.strict_classes
             bits, edge = relaxed_target(
-                label, self.dataset.num_classes, border=border, strict_classes=strict
+                label,
+                self.dataset.num_classes,
+                border=self.relaxation.border_in(key.epoch),
+                strict_classes=self.relaxation.strict_classes,
             )
-            item |= {"bits": torch.from_numpy(bits.view(np.int32)), "edge": torch.from_numpy(edge)}
+            item["bits"] = torch.from_numpy(bits.view(np.int32))  # torch shifts no uint32
+            item["edge"] = torch.from_numpy(edge)
         return item
 
-    def _sample(self, index: int) -> Sample:
-        dataset, number = (
-            (self.dataset, index)
-            if index < len(self.dataset)
-            else (self.further, index - len(self))
-        )
-        sample = dataset[number]
+    def _read(self, index: int) -> tuple[Sample, np.ndarray]:
+        """The sample, and its label, which must be there."""
+        dataset = self.dataset
+        if self.coarse is not None and index >= len(dataset):
+            index -= len(dataset)
+            dataset = self.coarse
+        sample = dataset[index]
         if sample.label is None:
             raise InputError(
                 f"{dataset.name} {dataset.split}: {sample.name} has no label map to train on"
             )
-        return sample
+        return sample, sample.label
 
 
 def crop_label(crop: Crop) -> np.ndarray:
     """uint8 (C, C): the label below a crop, 255 on padding, mirrored as its image is."""
+    (part,) = crop.maps
+    assert part is not None
     label = np.full(crop.image.shape[:2], IGNORE, np.uint8)
-    label[crop.inside] = crop.maps[0][crop.inner]
+    label[crop.inside] = part[crop.inner]
     return np.ascontiguousarray(label[:, ::-1]) if crop.mirror else label

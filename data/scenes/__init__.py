@@ -1,1 +1,1 @@
-"""The drawn data set."""
+"""The drawn data set: street scenes with exact ground truth."""

@@ -2,22 +2,17 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from data.errors import run
-from data.scenes.dataset import DEFAULT_ROOT, PARTS, Plan, make_scenes
+from data.scenes.make import make_scenes
+from data.scenes.plan import PARTS, Plan
+
+DEFAULT_ROOT = "datasets/scenes"
 
 
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(side) for side in text.lower().split("x"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected WIDTHxHEIGHT as in 320x160"
-        ) from error
-    return width, height
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, or `argv`."""
     standard = Plan()
     parser = argparse.ArgumentParser(
         prog="python -m data.scenes", description="Draw the street scenes."
@@ -46,11 +41,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    """Draw the set and print what it holds."""
     width, height = args.size
     plan = Plan(args.seed, args.train, args.val, args.test, width, height)
     make_scenes(args.root, plan, overwrite=args.overwrite)
     counts = ", ".join(f"{plan.count(part)} {part}" for part in PARTS)
     print(f"{args.root}: {counts} images of {width}x{height}, seed {plan.seed}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(width, height) from "320x160"."""
+    try:
+        width, height = (int(side) for side in text.lower().split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected WIDTHxHEIGHT as in 320x160"
+        ) from error
+    return width, height
 
 
 if __name__ == "__main__":

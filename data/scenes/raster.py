@@ -1,16 +1,21 @@
-"""Polygons to pixels, the same on every machine: OpenCV's `fillPoly` fills other pixels in version 5 than in version 4.
+"""Polygons to pixels, the same on every machine.
 
-A pixel belongs to a polygon if its centre lies inside (even-odd rule), decided in whole numbers. Polygons that share an
+OpenCV's `fillPoly` fills other pixels in version 5 than in version 4. Here a pixel belongs to a
+polygon if its centre lies inside (even-odd rule), decided in whole numbers. Polygons that share an
 edge share no pixel and leave none out.
 """
 
 import numpy as np
-from numba import njit
+
+from data.thinning import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans(corners: np.ndarray, height: int, width: int) -> np.ndarray:
-    """int64 (n, 2) corners (u, v), anywhere -> int64 (m, 3): row v, first u, last u + 1 of each run on the canvas."""
+    """int64 (n, 2) corners (u, v), anywhere -> int64 (m, 3): the runs of pixels on the canvas.
+
+    A run is row v, first u, last u + 1.
+    """
     count = len(corners)
     top, bottom = max(0, corners[:, 1].min()), min(height, corners[:, 1].max())
     found = np.empty((max(0, bottom - top) * (count // 2), 3), np.int64)
@@ -23,7 +28,8 @@ def spans(corners: np.ndarray, height: int, width: int) -> np.ndarray:
             if v0 > v1:
                 u0, v0, u1, v1 = u1, v1, u0, v0
             if v0 <= v < v1:
-                # The edge meets the row's centre line at u = reach / (2 rise); the next centre is at start + 1/2.
+                # The edge meets the row's centre line at u = reach / (2 rise); the next pixel
+                # centre is at start + 1/2.
                 rise = v1 - v0
                 reach = 2 * u0 * rise + (2 * (v - v0) + 1) * (u1 - u0)
                 start = -((rise - reach) // (2 * rise))
@@ -41,7 +47,7 @@ def spans(corners: np.ndarray, height: int, width: int) -> np.ndarray:
     return found[:total]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def paint(image: np.ndarray, runs: np.ndarray, color: tuple[int, int, int]) -> None:
     """Set the runs of image (H, W, 3) to the colour."""
     for v, first, end in runs:
@@ -49,14 +55,14 @@ def paint(image: np.ndarray, runs: np.ndarray, color: tuple[int, int, int]) -> N
             image[v, u, 0], image[v, u, 1], image[v, u, 2] = color
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def assign(ids: np.ndarray, runs: np.ndarray, number: int) -> None:
     """Set the runs of ids (H, W) to the number."""
     for v, first, end in runs:
         ids[v, first:end] = number
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def darken(image: np.ndarray, runs: np.ndarray, percent: int) -> None:
     """Keep `percent` of the light in the runs of image (H, W, 3)."""
     for v, first, end in runs:

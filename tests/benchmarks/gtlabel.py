@@ -2,8 +2,8 @@
 
     python tests/benchmarks/gtlabel.py [--root datasets/cityscapes] [--frames 18] [--workers 2]
 
-Without --root a frame of the reference data is used, or, where they are absent, a drawn one. Times
-are the least of --repeat runs, averaged over the frames. "Files alone" reads the two label PNGs and
+Without --root the golden frame of ../shared is used, or, where that is absent, a drawn one. Times
+are the least of the repeats, averaged over the frames. "Files alone" reads the two label PNGs and
 writes the edge PNG, and computes nothing.
 """
 
@@ -28,17 +28,19 @@ import numpy as np  # noqa: E402
 
 from data import cityscapes_gtlabel as script  # noqa: E402
 from data.edges import encode_png, evaluation_edges, label_to_edges  # noqa: E402
-from data.gtlabel.products import COMPRESSION  # noqa: E402
+from data.gtlabel.args import product_options  # noqa: E402
+from data.gtlabel.products import COMPRESSION, GroundTruth  # noqa: E402
 from data.image_io import read_index, write_png  # noqa: E402
 
-# The same work on the same kind of machine, as the reference data have it.
+# golden/edges/README.md, section 6: the same work on the same kind of machine.
 PUBLISHED = (
-    "label 5.2 s with files and 1.5 s without, evaluation 5.9 s, in Octave; "
-    "label without files 3.4-10.1 s in pyEdgeEval"
+    "label 5.2 s with files and 1.5 s without, evaluation 5.9 s, in Octave; label without files "
+    "3.4-10.1 s in pyEdgeEval"
 )
 
 
 def main() -> None:
+    """Print the figures of one core, then those of whole runs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,32 +64,37 @@ def main() -> None:
 
 
 def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) -> None:
-    """Per image, one thread."""
+    """Print what each step takes per image, on one thread."""
     times: dict[str, list[float]] = {}
     for frame in frames:
-        truth = script.read_truth(frame.label, frame.instance)
-        edges = label_to_edges(*truth, num_classes=19)
+        ground_truth = script.read_truth(frame.label, frame.instance)
+        edges = label_to_edges(*ground_truth, num_classes=19)
         whole = script.make_job(frame, root, make_maker(folder / "out"))
         actions = {
             "files": partial(files_alone, frame, edges, folder / "edge.png"),
-            "rule": partial(label_to_edges, *truth, num_classes=19),
+            "rule": partial(label_to_edges, *ground_truth, num_classes=19),
             "label": replace(whole, products=whole.products[:1]).run,
-            "evaluation rules": partial(evaluation_rules, *truth),
+            "evaluation rules": partial(evaluation_rules, ground_truth),
             "evaluation": replace(whole, products=whole.products[1:]).run,
         }
         for name, action in actions.items():
             times.setdefault(name, []).append(least(action, repeat))
     ms = {name: 1000 * float(np.mean(one)) for name, one in times.items()}
-    height, width = truth[0].shape
+    height, width = ground_truth[0].shape
     print(f"{len(frames)} frames of {width}x{height}, one thread, ms per image")
-    print(f"published: {PUBLISHED}")
-    print(f"  reading two PNGs and writing one, nothing computed   {ms['files']:7.1f}")
-    print(f"  training label, the rule alone                       {ms['rule']:7.1f}")
-    print(f"  training label with files                            {ms['label']:7.1f}")
-    print(f"  evaluation thin + raw, inst + cls, the rules alone   {ms['evaluation rules']:7.1f}")
-    whole, ratio = ms["evaluation"], ms["label"] / ms["files"]
-    print(f"  evaluation thin + raw, inst + cls, with files        {whole:7.1f}  (bar: 1000)")
-    print(f"  training label with files / files alone              {ratio:7.2f}x (bar: 1.5x)")
+    print(f"(published: {PUBLISHED})")
+    for title, figure in (
+        ("reading two PNGs and writing one, nothing computed", f"{ms['files']:7.1f}"),
+        ("training label, the rule alone", f"{ms['rule']:7.1f}"),
+        ("training label with files", f"{ms['label']:7.1f}"),
+        ("evaluation thin + raw, inst + cls, the rules alone", f"{ms['evaluation rules']:7.1f}"),
+        ("evaluation thin + raw, inst + cls, with files", f"{ms['evaluation']:7.1f}  (bar: 1000)"),
+        (
+            "training label with files / files alone",
+            f"{ms['label'] / ms['files']:7.2f}x (bar: 1.5x)",
+        ),
+    ):
+        print(f"  {title:50}   {figure}")
 
 
 def files_alone(frame: script.Frame, edges: np.ndarray, target: Path) -> None:
@@ -97,20 +104,21 @@ def files_alone(frame: script.Frame, edges: np.ndarray, target: Path) -> None:
     write_png(target, encode_png(edges), compression=COMPRESSION)
 
 
-def evaluation_rules(label: np.ndarray, instance: np.ndarray) -> None:
-    for thin, kind in product((True, False), (True, False)):
-        evaluation_edges(label, instance, num_classes=19, thin=thin, instance_sensitive=kind)
+def evaluation_rules(ground_truth: GroundTruth) -> None:
+    """Compute all four kinds of evaluation ground truth."""
+    for thin, sensitive in product((True, False), (True, False)):
+        evaluation_edges(*ground_truth, num_classes=19, thin=thin, instance_sensitive=sensitive)
 
 
 def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: int) -> None:
-    """Whole runs of the command over few and many images: the cost of starting, and of an image."""
+    """Run the command over few and many images: the difference leaves out what starting takes."""
     few, many = count, 5 * count
     roots = {
         number: copy_frames(frames, folder / f"{number} frames", number) for number in (few, many)
     }
     per_image = {}
     for n in (1, workers):
-        seconds = {}
+        seconds, peak = {}, 0
         for number, root in roots.items():
             seconds[number], peak = command(root, folder / f"{number} out {n}", n)
         per_image[n] = (seconds[many] - seconds[few]) / (many - few)
@@ -121,12 +129,13 @@ def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: i
         )
     ratio = per_image[1] / per_image[workers]
     print(
-        f"  {workers} workers make labels {ratio:.2f}x as fast as one "
-        f"(bar: 1.8x with 2; needs {workers} idle cores)"
+        f"  {workers} workers make labels {ratio:.2f}x as fast as one (bar: 1.8x with 2; wants "
+        f"{workers} idle cores)"
     )
 
 
 def copy_frames(frames: list[script.Frame], root: Path, count: int) -> Path:
+    """A Cityscapes folder of `count` copies of the frames, in turn."""
     folder = root / "gtFine/train/city"
     folder.mkdir(parents=True)
     for k in range(count):
@@ -137,7 +146,10 @@ def copy_frames(frames: list[script.Frame], root: Path, count: int) -> Path:
 
 
 def command(root: Path, out: Path, workers: int) -> tuple[float, int]:
-    """(seconds, peak MB of the main process) of the label script on a folder, with --eval."""
+    """(seconds, MB) of the label script on a folder, evaluation ground truth included.
+
+    MB: the peak of the main process.
+    """
     code = (
         "import sys; from data import cityscapes_gtlabel as s; s.main(s.parse_args(sys.argv[1:]));"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
@@ -157,14 +169,16 @@ def command(root: Path, out: Path, workers: int) -> tuple[float, int]:
 
 
 def make_maker(out: Path) -> script.ProductMaker:
-    """The script's own, for training label and evaluation truth."""
-    args = script.parse_args(["--out", str(out), "--eval"])
+    """The script's maker, for training label and evaluation ground truth."""
+    options = product_options(script.parse_args(["--out", str(out), "--eval"]))
+    cityscapes = script.Cityscapes
     return script.ProductMaker(
-        out, script.Rule(19), script.Cityscapes.classes, script.Cityscapes.palette, args
+        out, script.Rule(19), cityscapes.classes, cityscapes.palette, options
     )
 
 
 def least(action: Callable[[], object], repeat: int) -> float:
+    """The least seconds of `repeat` calls, after one to warm up."""
     action()
     times = []
     for _ in range(repeat):

@@ -1,4 +1,4 @@
-"""Crops and edge targets: against resizing whole images by hand, and as functions of (seed, epoch, index)."""
+"""Crops and edge targets, against resized whole images; and that (seed, epoch, index) fix them."""
 
 import cv2
 import numpy as np
@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from data.base import Sample
-from data.edges import label_to_edges, unpack
+from data.edges import label_to_edges
 from data.image_io import IGNORE
 from data.samples.edge import EdgeLabels, EdgeTraining, edge_target, unpack_edges
 from data.samples.transforms import (
     MEAN_COLOR,
     Augmentation,
     Window,
-    cut,
     draw_window,
+    extract_crop,
     resize_long_side,
 )
 
 
 class Drawn:
-    """Eight images with blobs of four classes and instances; odd sizes, one smaller than the crop."""
+    """Eight images with blobs of four classes and instances; one is smaller than the crop."""
 
     classes, num_classes = ("a", "b", "c", "d"), 4
     sizes = ((60, 91), (40, 33), (75, 50), (64, 64)) * 2
@@ -66,7 +66,7 @@ def test_a_crop_is_the_part_of_the_whole_scaled_image(
     sample = Drawn()[index]
     size = (round(sample.image.shape[0] * scale), round(sample.image.shape[1] * scale))
     top, left = max(0, size[0] - 48) // 2, max(0, size[1] - 48) // 3
-    crop = cut(
+    crop = extract_crop(
         sample.image, (sample.label, sample.instance), Window(size, top, left, mirror), 48, margin=2
     )
     edges, valid = edge_target(crop, EdgeLabels(Drawn()))
@@ -93,7 +93,7 @@ def test_a_crop_is_the_part_of_the_whole_scaled_image(
 
 
 def test_windows_are_drawn_as_published(rng: np.random.Generator) -> None:
-    """Long sides over the whole range 0.75 to 2 of the base size, crops inside the image, half of them mirrored."""
+    """Long sides of 0.75 to 2 times the base size, crops inside, half of them mirrored."""
     windows = [draw_window(100, 200, Augmentation(400, 96), rng) for _ in range(2000)]
     sides = np.array([window.size[1] for window in windows])
     assert (sides.min(), sides.max()) == (300, 800)
@@ -115,10 +115,13 @@ def test_items_depend_on_seed_epoch_and_index_alone() -> None:
         assert not torch.equal(first["image"], other["image"])
 
 
-def test_bits_unpack_to_the_same_maps_on_both_sides(rng: np.random.Generator) -> None:
-    bits = rng.integers(0, 2**32, (5, 7), dtype=np.uint32)
-    tensor = unpack_edges(torch.from_numpy(bits.view(np.int32))[None], 32)
-    np.testing.assert_array_equal(tensor[0].numpy(), unpack(bits, 32))
+def test_bits_unpack_to_a_map_for_each_class(rng: np.random.Generator) -> None:
+    bits = rng.integers(0, 2**32, (2, 5, 7), dtype=np.uint32)
+    maps = unpack_edges(torch.from_numpy(bits.view(np.int32)), 32)
+    assert maps.shape == (2, 32, 5, 7) and maps.dtype == torch.bool
+    for n, y, x in np.ndindex(bits.shape):
+        written = f"{bits[n, y, x]:032b}"[::-1]  # class 0 first; bit 31 is the sign in int32
+        assert [bool(value) for value in maps[n, :, y, x]] == [digit == "1" for digit in written]
 
 
 @pytest.mark.parametrize(

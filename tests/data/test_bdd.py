@@ -7,7 +7,7 @@ import pytest
 from helpers.bdd import LABEL, bdd_at
 
 from data import build_dataset
-from data.bdd import BDD, LAYOUTS
+from data.bdd import BDD, LAYOUTS, Layout
 from data.cityscapes import Cityscapes
 from data.errors import InputError
 from data.image_io import read_index, write_png
@@ -17,9 +17,7 @@ LAYOUT_NAMES = ["since 2020", "2018", "within seg"]
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=LAYOUT_NAMES)
 @pytest.mark.parametrize("below", ["", "bdd100k"])
-def test_every_layout_reads_the_same(
-    tmp_path: Path, layout: tuple[str, str, str], below: str
-) -> None:
+def test_every_layout_reads_the_same(tmp_path: Path, layout: Layout, below: str) -> None:
     bdd_at(tmp_path / below, layout)
     dataset = build_dataset("bdd", tmp_path, "trainval")
     assert [record.name for record in dataset.records] == ["00a-1", "00b-2", "7d0-1", "7d1-2"]

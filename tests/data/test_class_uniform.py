@@ -1,4 +1,4 @@
-"""Class-uniform sampling: the index against plain loops and scipy, epochs by their counts, crops by what they hold."""
+"""Class-uniform sampling: the index against loops and SciPy, epochs by their counts."""
 
 import multiprocessing
 import os
@@ -11,18 +11,19 @@ import pytest
 from scipy.ndimage import center_of_mass
 
 from data import build_dataset
+from data.base import Record
 from data.errors import InputError
 from data.image_io import IGNORE, write_png
 from data.samples import class_uniform
 from data.samples.class_uniform import (
     ClassUniform,
     ClassUniformSampler,
-    Draw,
+    CropKey,
     class_index,
     pick_classes,
     tile_centroids,
 )
-from data.samples.transforms import Augmentation, cut, draw_window
+from data.samples.transforms import Augmentation, draw_window, extract_crop
 
 
 def blobs(rng: np.random.Generator, height: int, width: int, num_classes: int) -> np.ndarray:
@@ -56,7 +57,7 @@ def test_centroids_are_the_published_ones(
     assert ours
 
 
-def test_a_image_smaller_than_a_tile_is_one_tile() -> None:
+def test_an_image_smaller_than_a_tile_is_one_tile() -> None:
     label = np.full((10, 30), IGNORE, np.uint8)
     label[2:5, 20:24] = 1
     assert plain_centroids(label, 2, 64) == []
@@ -112,7 +113,7 @@ def test_the_index_is_kept_until_a_label_changes(
     assert changed[changed[:, 1] == 3][:, 0].tolist() == [7] * 4
     kept.write_bytes(kept.read_bytes()[:200])
     for name in list((tiny / "class_centroids").iterdir()):
-        name.write_bytes(name.read_bytes()[:150])  # torn
+        name.write_bytes(name.read_bytes()[:150])  # cut off
     np.testing.assert_array_equal(class_index(dataset, 24), changed)
 
 
@@ -146,14 +147,14 @@ def test_many_processes_may_make_it_at_once(tiny: Path) -> None:
 
 
 def index_of(counts: dict[int, int], samples: int) -> np.ndarray:
-    """So many points of each class, over the samples in turn."""
+    """This number of points of each class, over the samples in turn."""
     rows = [(k, n % samples, n, k) for k, count in counts.items() for n in range(count)]
     return np.array(rows, np.int32)
 
 
 def keys(
     uniform: ClassUniform, epoch: int, *, length: int = 40, world: int = 1, seed: int = 1
-) -> list[list[Draw]]:
+) -> list[list[CropKey]]:
     """[step] -> the global batch."""
     shares = []
     for rank in range(world):
@@ -164,33 +165,34 @@ def keys(
 
 
 def test_an_epoch_has_as_many_crops_of_each_class() -> None:
-    """40 samples, half of the crops on 4 classes: 5 each. Class 2 has 3 points, each used once before one is used again."""
+    """40 samples, half of the crops on 4 classes: 5 each.
+
+    Class 2 has 3 points; each is used once before one is used again.
+    """
     uniform = ClassUniform(index_of({0: 50, 1: 9, 2: 3, 3: 5}, 40), 0.5, 4)
-    draws = [draw for step in keys(uniform, 0) for draw in step]
-    assert len(draws) == 40
-    assert [draw.place for draw in draws] == list(range(40))
-    centred = [draw for draw in draws if draw.around is not None]
-    assert Counter(draw.around[1] for draw in centred) == {0: 5, 1: 5, 2: 5, 3: 5}
-    assert sorted(Counter(draw.around for draw in centred if draw.around[1] == 2).values()) == [
+    crops = [key for step in keys(uniform, 0) for key in step]
+    assert len(crops) == 40
+    assert [key.position for key in crops] == list(range(40))
+    centred = [key for key in crops if key.around is not None]
+    assert Counter(key.around[1] for key in centred) == {0: 5, 1: 5, 2: 5, 3: 5}
+    assert sorted(Counter(key.around for key in centred if key.around[1] == 2).values()) == [
         1,
         2,
         2,
     ]
-    assert len({draw.around for draw in centred if draw.around[1] == 3}) == 5
-    at_random = [draw.index for draw in draws if draw.around is None]
+    assert len({key.around for key in centred if key.around[1] == 3}) == 5
+    at_random = [key.sample for key in crops if key.around is None]
     assert len(set(at_random)) == len(at_random) == 20
-    assert all(draw.index == draw.around[0] % 40 for draw in centred)
-    assert any(draw.around for draw in draws[:10]) and any(
-        draw.around is None for draw in draws[:10]
-    )
+    assert all(key.sample == key.around[0] % 40 for key in centred)
+    assert any(key.around for key in crops[:10]) and any(key.around is None for key in crops[:10])
 
 
 def test_an_absent_class_leaves_its_share_to_random_samples() -> None:
-    draws = [
-        draw for step in keys(ClassUniform(index_of({0: 5, 3: 5}, 40), 0.5, 4), 0) for draw in step
+    crops = [
+        key for step in keys(ClassUniform(index_of({0: 5, 3: 5}, 40), 0.5, 4), 0) for key in step
     ]
-    assert len(draws) == 40
-    assert Counter(draw.around and draw.around[1] for draw in draws) == {None: 30, 0: 5, 3: 5}
+    assert len(crops) == 40
+    assert Counter(key.around and key.around[1] for key in crops) == {None: 30, 0: 5, 3: 5}
 
 
 def test_epochs_repeat_and_differ_and_ranks_share_them() -> None:
@@ -201,17 +203,17 @@ def test_epochs_repeat_and_differ_and_ranks_share_them() -> None:
     assert keys(uniform, 3, world=2) == keys(uniform, 3, world=4) == keys(uniform, 3)
 
 
-def test_boosted_classes_come_from_further_samples_until_their_last_epoch() -> None:
+def test_boosted_classes_come_from_coarse_samples_until_their_last_epoch() -> None:
     coarse = pick_classes(index_of({0: 30, 1: 30, 2: 30}, 10), [1], first_sample=40)
     assert set(coarse[:, 0]) == {1}
     assert (coarse[:, 1].min(), coarse[:, 1].max()) == (40, 49)
     uniform = ClassUniform(index_of({0: 20, 1: 2, 2: 20}, 40), 0.75, 3, coarse, last_boost_epoch=5)
     for epoch, boosted in ((0, True), (5, True), (6, False)):
-        draws = [draw for step in keys(uniform, epoch) for draw in step]
-        further = [draw for draw in draws if draw.index >= 40]
-        assert bool(further) == boosted
-        assert all(draw.around[1] == 1 for draw in further)
-        assert len(draws) == 40
+        crops = [key for step in keys(uniform, epoch) for key in step]
+        coarsely = [key for key in crops if key.sample >= 40]
+        assert bool(coarsely) == boosted
+        assert all(key.around[1] == 1 for key in coarsely)
+        assert len(crops) == 40
 
 
 @pytest.mark.parametrize("crop_size", [24, 48, 100])
@@ -228,7 +230,7 @@ def test_the_crop_holds_its_point_and_lies_within_the_image(
         window = draw_window(60, 90, augmentation, rng, (y, x))
         assert 0 <= window.top <= max(0, window.size[0] - crop_size)
         assert 0 <= window.left <= max(0, window.size[1] - crop_size)
-        crop = cut(np.zeros((60, 90, 3), np.uint8), (label,), window, crop_size)
+        crop = extract_crop(np.zeros((60, 90, 3), np.uint8), (label,), window, crop_size)
         assert (crop.maps[0] == 1).any()
         offsets.append(y * window.size[0] / 60 - window.top)
     assert np.std(offsets) > crop_size / 10, "the point's place within the crop is random"
@@ -236,6 +238,6 @@ def test_the_crop_holds_its_point_and_lies_within_the_image(
 
 def test_data_without_labels_is_refused(tiny: Path) -> None:
     dataset = build_dataset("camvid", tiny, "train")
-    dataset.records[2] = class_uniform.Record("x", dataset.records[2].image)
+    dataset.records[2] = Record("x", dataset.records[2].image)
     with pytest.raises(InputError, match="needs label files; train with --class-uniform-pct 0"):
         class_index(dataset, 24)

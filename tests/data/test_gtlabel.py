@@ -1,4 +1,4 @@
-"""data.cityscapes_gtlabel and what all label scripts share: files, staleness, failures, workers, clusters, .mat files."""
+"""data.cityscapes_gtlabel, and what all label scripts share: staleness, failures, workers, .mat."""
 
 import json
 import os
@@ -11,14 +11,16 @@ import cv2
 import numpy as np
 import pytest
 import scipy.io
+from helpers.cityscapes import write_frame
+from helpers.edge_labels import read_bits
 
 from data import cityscapes_gtlabel as script
 from data.base import Record
 from data.cityscapes import Cityscapes, train_id_table
 from data.edge_files import edge_label_path, group_paths, read_edges, require_edge_labels
-from data.edges import decode_png, pack, unpack
+from data.edges import pack, unpack
 from data.errors import InputError
-from data.gtlabel import jobs as gtlabel_run
+from data.gtlabel import jobs
 from data.gtlabel.products import Rule, TrainingLabel
 from data.image_io import read_image, write_png
 
@@ -40,23 +42,10 @@ def root(tmp_path, golden):
     return tmp_path / "cs"
 
 
-def write_frame(root, split, city, name, label, instance, image=True):
-    folder = root / "gtFine" / split / city
-    write_png(folder / f"{name}_gtFine_labelIds.png", label)
-    write_png(folder / f"{name}_gtFine_instanceIds.png", instance)
-    if image:
-        path = root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
-        write_png(path, np.zeros((*label.shape, 3), np.uint8))
-
-
 def run(root, out, *flags):
     return script.main(
         script.parse_args(["--root", str(root), "--out", str(out), *map(str, flags)])
     )
-
-
-def bits(path):
-    return decode_png(read_image(path))
 
 
 def edge_file(out, frame=FRAMES[0]):
@@ -67,11 +56,13 @@ def test_files_are_the_published_ones(root, tmp_path, golden):
     out = tmp_path / "out"
     assert run(root, out, "--eval") == 0
     for split, city, name in FRAMES:
-        np.testing.assert_array_equal(bits(edge_file(out, (split, city, name))), golden["train"])
+        np.testing.assert_array_equal(
+            read_bits(edge_file(out, (split, city, name))), golden["train"]
+        )
         for mode in ("thin", "raw"):
             for kind in ("inst", "cls"):
                 path = out / f"gt_eval/gt_{mode}/{kind}/{name}_leftImg8bit.png"
-                np.testing.assert_array_equal(bits(path), golden[f"{mode}_{kind}"])
+                np.testing.assert_array_equal(read_bits(path), golden[f"{mode}_{kind}"])
         image, label = (
             f"/leftImg8bit/{split}/{city}/{name}_leftImg8bit.png",
             f"/gtFine/{split}/{city}/{name}_gtFine_edge.png",
@@ -94,19 +85,19 @@ def test_the_test_list_has_images_only(root, tmp_path):
 
 def test_no_instance_makes_class_edges(root, tmp_path, golden):
     run(root, tmp_path / "out", "--no-instance", "--split", "train", "--eval", "--scale", 1)
-    found = bits(edge_file(tmp_path / "out"))
+    found = read_bits(edge_file(tmp_path / "out"))
     assert (found & ~golden["train"] == 0).all() and (found != golden["train"]).any()
     np.testing.assert_array_equal(
-        bits(tmp_path / "out/gt_eval/gt_raw/cls" / f"{FRAMES[0][2]}_leftImg8bit.png"), found
+        read_bits(tmp_path / "out/gt_eval/gt_raw/cls" / f"{FRAMES[0][2]}_leftImg8bit.png"), found
     )
     assert not (tmp_path / "out/gt_eval/gt_raw/inst").exists()
 
 
 def test_labels_without_images(tmp_path, golden, capsys):
-    write_frame(tmp_path / "cs", *FRAMES[0], golden["labelIds"], golden["instanceIds"], image=False)
+    write_frame(tmp_path / "cs", *FRAMES[0], golden["labelIds"], golden["instanceIds"], color=None)
     assert run(tmp_path / "cs", tmp_path / "out") == 0
     assert "1 of 1 label maps have no image" in capsys.readouterr().out
-    np.testing.assert_array_equal(bits(edge_file(tmp_path / "out")), golden["train"])
+    np.testing.assert_array_equal(read_bits(edge_file(tmp_path / "out")), golden["train"])
 
 
 def test_second_run_does_what_is_missing_or_stale(root, tmp_path, capsys):
@@ -144,8 +135,8 @@ def test_a_new_product_does_not_redo_the_others(root, tmp_path):
 
 
 def test_failures_are_listed_and_the_rest_is_done(root, tmp_path, golden, capsys):
-    torn = root / "gtFine/train/aachen" / f"{FRAMES[0][2]}_gtFine_labelIds.png"
-    torn.write_bytes(torn.read_bytes()[:500])
+    half = root / "gtFine/train/aachen" / f"{FRAMES[0][2]}_gtFine_labelIds.png"
+    half.write_bytes(half.read_bytes()[:500])
     wrong = golden["labelIds"].copy()
     wrong[5, 5] = 77
     write_frame(root, "train", "aachen", "aachen_000002_000019", wrong, golden["instanceIds"])
@@ -167,7 +158,9 @@ def test_failures_are_listed_and_the_rest_is_done(root, tmp_path, golden, capsys
     ):
         assert words in said.err
     assert not list((tmp_path / "out").rglob("aachen*.png"))
-    np.testing.assert_array_equal(bits(edge_file(tmp_path / "out", FRAMES[1])), golden["train"])
+    np.testing.assert_array_equal(
+        read_bits(edge_file(tmp_path / "out", FRAMES[1])), golden["train"]
+    )
 
 
 def test_a_label_without_its_instance_map(root, tmp_path, golden, capsys):
@@ -176,7 +169,7 @@ def test_a_label_without_its_instance_map(root, tmp_path, golden, capsys):
     with pytest.raises(InputError, match=r"2 of 2 label maps have no instance map.*--no-instance"):
         run(root, tmp_path / "out")
     assert run(root, tmp_path / "out", "--no-instance") == 0
-    found, label = bits(edge_file(tmp_path / "out")), golden["labelIds"]
+    found, label = read_bits(edge_file(tmp_path / "out")), golden["labelIds"]
     assert "edges come from the label ids alone" in capsys.readouterr().out
     border = np.isin(label, (2, 3))
     assert (found[border] == 0).all() and found[4:-4, 6:-6].any()  # the frame still is no edge
@@ -206,7 +199,7 @@ def test_workers_write_the_same_files(root, tmp_path):
     run(root, tmp_path / "one", "--eval")
     assert run(root, tmp_path / "two", "--eval", "--workers", 2) == 0
     ones = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.png"))
-    assert len(ones) == 2 + 2 * 4  # labels, evaluation truth
+    assert len(ones) == 2 + 2 * 4  # labels, evaluation ground truth
     for path in ones:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
 
@@ -319,7 +312,7 @@ def test_polygons_are_drawn_where_label_maps_are_missing(root, tmp_path, capsys)
     polygons.write_text(json.dumps({"imgHeight": 40, "imgWidth": 60, "objects": objects}))
     assert run(root, tmp_path / "out", "--split", "train") == 0
     assert "1 of 1 frames have polygons but no label map" in capsys.readouterr().out
-    road, car = unpack(bits(edge_file(tmp_path / "out")), 19)[[0, 13]]
+    road, car = unpack(read_bits(edge_file(tmp_path / "out")), 19)[[0, 13]]
     assert (
         car[15, 19:23].all() and not road[15, 19:23].any()
     )  # between the cars, out of reach of the road
@@ -355,14 +348,14 @@ def test_dask_cluster(root, tmp_path, golden, capsys):
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
     ) as cluster:
         assert run(root, tmp_path / "out", "--scheduler", cluster.scheduler_address) == 2
-    np.testing.assert_array_equal(bits(edge_file(tmp_path / "out")), golden["train"])
+    np.testing.assert_array_equal(read_bits(edge_file(tmp_path / "out")), golden["train"])
     said = capsys.readouterr()
     assert "1 made, 0 up to date, 1 failed" in said.out and "the file is empty" in said.err
 
 
 def test_no_scheduler_there(root, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(gtlabel_run, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(jobs, "CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match="no Dask scheduler answers"):
         run(root, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
 
@@ -401,22 +394,21 @@ def test_memory_of_a_full_size_frame(tmp_path, golden):
         cv2.resize(golden[key], (2048, 1024), interpolation=cv2.INTER_NEAREST)
         for key in ("labelIds", "instanceIds")
     )
-    write_frame(tmp_path / "cs", *FRAMES[0], label, instance, image=False)
+    write_frame(tmp_path / "cs", *FRAMES[0], label, instance, color=None)
     code = (
-        "from data import cityscapes_gtlabel as s;"
-        f"s.main(s.parse_args(['--root', {str(tmp_path / 'cs')!r}, '--out', {str(tmp_path / 'out')!r}, '--eval', '--mat', '--visualize']));"
+        "import sys; from data import cityscapes_gtlabel as s; s.main(s.parse_args(sys.argv[1:]));"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
+    flags = ["--root", tmp_path / "cs", "--out", tmp_path / "out", "--eval", "--mat", "--visualize"]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *flags], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert int(done.stdout.split()[-1]) < 500 * 1024  # kB
 
 
 def test_a_worker_that_dies_is_a_failure_and_no_crash(tmp_path, capsys):
-    stamp = gtlabel_run.write_stamp(tmp_path / "stamp", {})
+    stamp = jobs.write_stamp(tmp_path / "stamp", {})
     product = TrainingLabel(tmp_path / "x_edge.png", stamp, Rule(2), 2, False)
-    jobs = [gtlabel_run.Job(f"image {k}", (), partial(os._exit, 1), (product,)) for k in range(2)]
-    args = script.parse_args(["--out", "x", "--workers", "2"])
-    assert gtlabel_run.run_jobs(jobs, args, "edge labels") == 2
+    todo = [jobs.Job(f"image {k}", (), partial(os._exit, 1), (product,)) for k in range(2)]
+    assert jobs.run_jobs(todo, jobs.WorkOptions(workers=2), "edge labels") == 2
     assert capsys.readouterr().err.count("a worker process died") == 2

@@ -4,14 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.edge_labels import read_bits
 from helpers.kitti import CAR, ROAD, draw_frame
 
 from data import kitti_gtlabel as script
 from data.cityscapes import train_id_table
 from data.edge_files import edge_label_path
-from data.edges import decode_png, label_to_edges
+from data.edges import label_to_edges
 from data.errors import InputError
-from data.image_io import read_image, write_png
+from data.image_io import write_png
 from data.kitti import KITTI, VALIDATION, read_instances
 
 
@@ -35,10 +36,6 @@ def run(*flags):
     return script.main(script.parse_args([*map(str, flags)]))
 
 
-def bits(path):
-    return decode_png(read_image(path))
-
-
 def test_sample(root):
     sample = KITTI(root, "trainval")[4]
     label, coded = draw_frame(1)
@@ -59,6 +56,14 @@ def test_published_splits(root):
         assert len(train) == 179 and len(val) == 21
         assert [record.name for record in val.records] == [f"{place:06}_10" for place in places]
         assert {record.name for record in (*train.records, *val.records)} == everything
+    # Written out from the published lists, so that the table itself is tested.
+    names = [[r.name[3:6] for r in KITTI(root, "val", cv=cv).records] for cv in range(3)]
+    assert [chosen[:4] for chosen in names] == [
+        ["001", "005", "011", "029"],
+        ["000", "012", "024", "031"],
+        ["003", "006", "013", "021"],
+    ]
+    assert [chosen[-1] for chosen in names] == ["198", "197", "199"]
     test = KITTI(root, "test")[0]
     assert test.label is None and test.instance is None
 
@@ -95,7 +100,7 @@ def test_labels_and_lists_of_the_semantics_benchmark(root, tmp_path):
     dataset = KITTI(root, "val", cv=1)
     sample, record = dataset[5], dataset.records[5]
     expected = label_to_edges(sample.label, sample.instance, num_classes=19)
-    np.testing.assert_array_equal(bits(edge_label_path(tmp_path, dataset, record)), expected)
+    np.testing.assert_array_equal(read_bits(edge_label_path(tmp_path, dataset, record)), expected)
     assert expected[6, 8] >> 13 & 1  # between the two cars
     lines = (tmp_path / "val_cv1.txt").read_text().splitlines()
     assert (
@@ -114,7 +119,7 @@ def test_semantics_without_instance_maps(tmp_path, capsys):
     assert run("--root", tmp_path / "kitti", "--out", tmp_path / "out", "--no-instance") == 0
     said = capsys.readouterr().out
     assert "labels only" in said and "1 images, not 200" in said
-    found = bits(tmp_path / "out/training/semantic/000000_10_edge.png")
+    found = read_bits(tmp_path / "out/training/semantic/000000_10_edge.png")
     np.testing.assert_array_equal(found, label_to_edges(train_id_table()[label], num_classes=19))
 
 
@@ -131,7 +136,7 @@ def test_odometry_sequences(tmp_path, capsys):
             )
     flags = ("--root", tmp_path / "kitti", "--odometry-labels", tmp_path / "labels")
     assert run(*flags, "--out", tmp_path / "flat", "--eval") == 0
-    found = bits(tmp_path / "flat/sequences/07/000001_edge.png")
+    found = read_bits(tmp_path / "flat/sequences/07/000001_edge.png")
     np.testing.assert_array_equal(found, label_to_edges(train_id_table()[label], num_classes=19))
     assert (tmp_path / "flat/gt_eval/gt_thin/inst/07/000001.png").is_file()
     lines = (tmp_path / "flat/sequences/00.txt").read_text().splitlines()
@@ -147,7 +152,7 @@ def test_odometry_sequences(tmp_path, capsys):
         tmp_path / "inst",
     )
     assert run(*flags, *more) == 0
-    found = bits(tmp_path / "inst/sequences/07/000000_edge.png")
+    found = read_bits(tmp_path / "inst/sequences/07/000000_edge.png")
     np.testing.assert_array_equal(
         found, label_to_edges(train_id_table()[label], ids, num_classes=19)
     )

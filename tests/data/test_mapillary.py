@@ -1,4 +1,4 @@
-"""data.mapillary: drawn sets of both versions and the older layout, what is missing or broken, and the real sample."""
+"""data.mapillary: drawn sets of all layouts, what is missing or broken, and the real sample."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,8 @@ def test_instances_are_the_regions_on_disk_and_none_is_0_or_ignored(tmp_path: Pa
     np.testing.assert_array_equal(same, coded[0][:, None] == coded[0][None, :])
     assert sample.instance.min() > 3
     edges = label_to_edges(sample.label, sample.instance, num_classes=3, radius=1)
-    # Bird | Road, Road | Car, Car | Car, Car | not evaluated; between the two that are not evaluated there is no edge.
+    # Bird | Road, Road | Car, Car | Car, Car | not evaluated; between the two that are not
+    # evaluated there is no edge.
     assert edges[2].tolist() == [0, 3, 3, 6, 6, 4, 4, 4, 4, 0]
 
 
@@ -131,7 +132,8 @@ def test_mistakes(tmp_path: Path) -> None:
         ("[]", "TypeError"),
         ('{"labels": [{"readable": "Bird"}]}', "KeyError: 'color'"),
         (
-            '{"labels": [{"readable": "A", "color": [300, 0, 0], "instances": true, "evaluate": true}]}',
+            '{"labels": [{"readable": "A", "color": [300, 0, 0], "instances": true, '
+            '"evaluate": true}]}',
             "OverflowError",
         ),
         ('{"labels": []}', "has 0 labels; expected 1 to 254"),

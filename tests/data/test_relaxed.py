@@ -71,7 +71,9 @@ def test_relaxed_bits_are_a_loop(num_classes: int, border: int, rng: np.random.G
 def test_relaxed_edges_are_distances_to_each_class(
     num_classes: int, radius: float, rng: np.random.Generator
 ) -> None:
-    """An edge of class k: the nearest pixel that has what this one has not, or has not what this one has, is within the radius."""
+    """An edge of class k: a pixel within the radius has the class and this one lacks it,
+    or the other way round.
+    """
     label = random_label(rng, num_classes)
     bits = relax(label, num_classes)
     multihot = np.pad(unpacked(bits, num_classes)[:-1], ((0, 0), (1, 1), (1, 1)))

@@ -4,19 +4,16 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
-from helpers.sbd import NAME, OTHER, TESTED, run, write_truth
+from helpers.edge_labels import read_bits
+from helpers.sbd import NAME, OTHER, TESTED, run, write_ground_truth
 
 from data.edge_files import edge_label_path, require_edge_labels
-from data.edges import decode_png, pack
+from data.edges import pack
 from data.errors import InputError
 from data.image_io import read_image
 from data.imresize import imresize
 from data.sbd import SBD, draw_holdout, read_holdout
-from data.sbd_truth import read_sbd_truth
-
-
-def bits(path):
-    return decode_png(read_image(path))
+from data.sbd_ground_truth import read_sbd_ground_truth
 
 
 def test_labels_are_the_published_ones(sbd_root, tmp_path, sbd_golden):
@@ -27,33 +24,34 @@ def test_labels_are_the_published_ones(sbd_root, tmp_path, sbd_golden):
             expected = sbd_golden[f"train_{kind}_s{scale}"]
             for part, name in (("train", NAME), ("val", OTHER)):
                 path = out / f"label_{kind}_orig/{part}/scale_{scale}/{name}_{kind}.png"
-                np.testing.assert_array_equal(bits(path), expected)
+                np.testing.assert_array_equal(read_bits(path), expected)
         np.testing.assert_array_equal(
-            bits(out / f"label_{kind}_orig/test/{TESTED}_{kind}.png"),
+            read_bits(out / f"label_{kind}_orig/test/{TESTED}_{kind}.png"),
             sbd_golden[f"train_{kind}_s1"],
         )
         for mode in ("thin", "raw"):
             for name in (NAME, OTHER, TESTED):
                 path = out / f"gt_eval/gt_{mode}/{kind}/{name}.png"
-                np.testing.assert_array_equal(bits(path), sbd_golden[f"{mode}_{kind}"])
+                np.testing.assert_array_equal(read_bits(path), sbd_golden[f"{mode}_{kind}"])
 
 
 def test_labels_of_the_real_files_are_the_published_ones(shared, sbd_golden):
     folder = shared / "samples/sbd/dataset"
-    truth = read_sbd_truth(folder / f"cls/{NAME}.mat", folder / f"inst/{NAME}.mat")
+    ground_truth = read_sbd_ground_truth(folder / f"cls/{NAME}.mat", folder / f"inst/{NAME}.mat")
     for kind in ("inst", "cls"):
         options = {"instance_sensitive": kind == "inst"}
         for scale in (0.5, 1):
             np.testing.assert_array_equal(
-                truth.training_edges(scale, **options), sbd_golden[f"train_{kind}_s{scale}"]
+                ground_truth.training_edges(scale, **options), sbd_golden[f"train_{kind}_s{scale}"]
             )
         for mode in ("thin", "raw"):
             np.testing.assert_array_equal(
-                truth.evaluation_edges(thin=mode == "thin", **options), sbd_golden[f"{mode}_{kind}"]
+                ground_truth.evaluation_edges(thin=mode == "thin", **options),
+                sbd_golden[f"{mode}_{kind}"],
             )
     sample = SBD(shared / "samples/sbd", "test")[0]
     assert sample.name == NAME and sample.image.shape == (371, 500, 3)
-    np.testing.assert_array_equal(sample.label, truth.own_label)
+    np.testing.assert_array_equal(sample.label, ground_truth.instance_class)
 
 
 def test_published_lists(sbd_root, tmp_path):
@@ -67,7 +65,8 @@ def test_published_lists(sbd_root, tmp_path):
 
     def rows(part, name, kind="inst", chosen=scales):
         return [
-            f"/image/{part}/scale_{s}/{name}.png /label_{kind}_orig/{part}/scale_{s}/{name}_{kind}.png"
+            f"/image/{part}/scale_{s}/{name}.png "
+            f"/label_{kind}_orig/{part}/scale_{s}/{name}_{kind}.png"
             for s in chosen
         ]
 
@@ -118,7 +117,7 @@ def test_downloaded_data_set(sbd_root, tmp_path, sbd_golden):
         SBD(sbd_root, "test").records[0],
         instance_sensitive=False,
     )
-    np.testing.assert_array_equal(bits(path), sbd_golden["train_cls_s1"])
+    np.testing.assert_array_equal(read_bits(path), sbd_golden["train_cls_s1"])
 
 
 def test_prepared_data_set(sbd_root, tmp_path, sbd_golden):
@@ -135,10 +134,10 @@ def test_prepared_data_set(sbd_root, tmp_path, sbd_golden):
     sample = train[0]
     assert sample.image.shape == (186, 250, 3) and sample.label is None and sample.instance is None
     np.testing.assert_array_equal(
-        bits(require_edge_labels(out, train)[0]), sbd_golden["train_inst_s0.5"]
+        read_bits(require_edge_labels(out, train)[0]), sbd_golden["train_inst_s0.5"]
     )
     path = edge_label_path(out, train, train.records[2], instance_sensitive=False)
-    np.testing.assert_array_equal(bits(path), sbd_golden["train_cls_s1"])
+    np.testing.assert_array_equal(read_bits(path), sbd_golden["train_cls_s1"])
     np.testing.assert_array_equal(
         SBD(out, "test").edge_truth(0, thin=True), sbd_golden["thin_inst"]
     )
@@ -154,7 +153,7 @@ def test_class_edges_alone(sbd_root, tmp_path, sbd_golden):
     assert not list((tmp_path / "out").rglob("*_inst*.png"))
     dataset = SBD(tmp_path / "out", "val")
     path = edge_label_path(tmp_path / "out", dataset, dataset.records[0], instance_sensitive=False)
-    np.testing.assert_array_equal(bits(path), sbd_golden["train_cls_s1"])
+    np.testing.assert_array_equal(read_bits(path), sbd_golden["train_cls_s1"])
 
 
 def test_held_out_images(tmp_path):
@@ -184,9 +183,11 @@ def test_mat_and_images(sbd_root, tmp_path, sbd_golden):
     np.testing.assert_array_equal(
         pack(np.stack([one.toarray() != 0 for one in stored.ravel()])), sbd_golden["train_inst_s1"]
     )
-    truth = scipy.io.loadmat(tmp_path / f"out/gt_eval/gt_raw/inst/{NAME}.mat")["GTinst"][0, 0]
-    np.testing.assert_array_equal(truth["Segmentation"], sbd_golden["inst_seg"])
-    assert truth["Categories"].ravel().tolist() == sbd_golden["categories"].tolist()
+    ground_truth = scipy.io.loadmat(tmp_path / f"out/gt_eval/gt_raw/inst/{NAME}.mat")["GTinst"][
+        0, 0
+    ]
+    np.testing.assert_array_equal(ground_truth["Segmentation"], sbd_golden["inst_seg"])
+    assert ground_truth["Categories"].ravel().tolist() == sbd_golden["categories"].tolist()
     rows = scipy.io.loadmat(tmp_path / "out/trainaug_inst_orig.mat")["dataList"]
     assert rows[0, 1][0] == f"/label_inst_orig/train/scale_1/{NAME}.mat"
     assert (tmp_path / f"out/view/label_cls_orig/test/{TESTED}_cls.png").is_file()
@@ -211,15 +212,17 @@ def test_broken_files_are_listed_and_the_rest_is_done(sbd_root, tmp_path, capsys
         SBD(sbd_root, "train", holdout=tmp_path / "held_out.txt")[0]
 
 
-def test_truth_that_does_not_fit_together(sbd_root, sbd_golden):
+def test_files_that_does_not_fit_together(sbd_root, sbd_golden):
     wrong = {**sbd_golden, "categories": np.array([5, 5, 9, 15, 21], np.uint8)}
-    write_truth(sbd_root / "dataset", NAME, wrong)
+    write_ground_truth(sbd_root / "dataset", NAME, wrong)
     files = (sbd_root / f"dataset/cls/{NAME}.mat", sbd_root / f"dataset/inst/{NAME}.mat")
     with pytest.raises(InputError, match="Categories are 5 to 21"):
-        read_sbd_truth(*files)
-    write_truth(sbd_root / "dataset", NAME, {**sbd_golden, "cls_seg": sbd_golden["cls_seg"][:-1]})
+        read_sbd_ground_truth(*files)
+    write_ground_truth(
+        sbd_root / "dataset", NAME, {**sbd_golden, "cls_seg": sbd_golden["cls_seg"][:-1]}
+    )
     with pytest.raises(InputError, match=r"\(371, 500\).*\(370, 500\)"):
-        read_sbd_truth(*files)
+        read_sbd_ground_truth(*files)
 
 
 def test_errors(sbd_root, tmp_path):

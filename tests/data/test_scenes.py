@@ -1,4 +1,4 @@
-"""The drawn street scenes: the same bits everywhere, valid ground truth, and a folder that is whole or not there."""
+"""The drawn street scenes: the same bits everywhere, valid labels, a folder that is complete."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from data.cityscapes import LABELS
 from data.errors import InputError
 from data.image_io import read_index
 from data.scenes import __main__ as command
-from data.scenes import dataset as scenes
-from data.scenes import raster
+from data.scenes import dataset, layout, raster
 from data.scenes.canvas import Canvas
-from data.scenes.dataset import Plan, make_scenes
 from data.scenes.layout import draw_scene
+from data.scenes.make import make_scenes
+from data.scenes.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Plan(train=3, val=2, test=1, width=96, height=64)
-# Drawn alike with OpenCV 4.10 and NumPy 2.0 as with OpenCV 5.0 and NumPy 2.4. A change of the drawing changes it on purpose,
-# together with data.scenes.VERSION.
+# The same with OpenCV 4.10 and NumPy 2.0 as with OpenCV 5.0 and NumPy 2.4. Whoever changes the
+# drawing on purpose changes it together with data.scenes.plan.VERSION.
 DIGEST = "060a8dc31c47f705"
 
 
@@ -53,9 +53,12 @@ def test_scenes_are_the_same_bits_everywhere(drawn: list) -> None:
 
 
 def test_scenes_do_not_depend_on_string_hashing() -> None:
-    """Sets of strings come in another order in every process; none may steer the dice."""
-    code = "import hashlib; from data.scenes.layout import draw_scene as d; "
-    code += "print(hashlib.sha256(b''.join(a.tobytes() for i in range(3) for a in d(1, 2, i, 160, 80))).hexdigest())"
+    """Sets of strings have another order in every process; no random choice may depend on it."""
+    code = (
+        "import hashlib; from data.scenes.layout import draw_scene as draw; "
+        "bits = b''.join(a.tobytes() for i in range(3) for a in draw(1, 2, i, 160, 80)); "
+        "print(hashlib.sha256(bits).hexdigest())"
+    )
     seen = set()
     for seed in ("1", "2"):
         result = subprocess.run(
@@ -80,7 +83,7 @@ def test_seed_split_and_index_each_change_the_scene() -> None:
 
 
 def test_ground_truth_is_valid(drawn: list) -> None:
-    known = {label.id: label for label in LABELS}
+    by_id = {label.id: label for label in LABELS}
     for image, label, instance in drawn:
         assert (image.shape, image.dtype) == ((160, 320, 3), np.uint8)
         assert (label.dtype, instance.dtype, label.shape, instance.shape) == (
@@ -91,7 +94,7 @@ def test_ground_truth_is_valid(drawn: list) -> None:
         )
         np.testing.assert_array_equal(np.where(instance >= 1000, instance // 1000, instance), label)
         for number in np.unique(instance):
-            assert number in known or known[number // 1000].has_instances
+            assert number in by_id or by_id[number // 1000].has_instances
         assert (
             (label[:1] == 2).all()
             and (label[-1] == 3)[2:].all()
@@ -136,7 +139,7 @@ def test_polygons_are_filled_as_a_plain_test_of_each_pixel_centre_says(
 
 
 def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Even-odd rule with exact fractions, pixel by pixel: how many edges a ray to the left crosses."""
+    """Even-odd rule with exact fractions, pixel by pixel: count what a ray crosses."""
     inside = np.zeros((height, width), np.int64)
     for v in range(height):
         for u in range(width):
@@ -145,14 +148,15 @@ def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
                 corners.tolist(), np.roll(corners, -1, axis=0).tolist(), strict=True
             ):
                 if (v0 <= v) != (v1 <= v):  # the edge passes the height v + 1/2
-                    # u + 1/2 >= u0 + (v + 1/2 - v0) (u1 - u0) / (v1 - v0), times 2 (v1 - v0), whose sign turns the relation
+                    # u + 1/2 >= u0 + (v + 1/2 - v0) (u1 - u0) / (v1 - v0), times 2 (v1 - v0),
+                    # whose sign turns the relation round
                     gap = (2 * u + 1 - 2 * u0) * (v1 - v0) - (2 * v + 1 - 2 * v0) * (u1 - u0)
                     crossed += gap >= 0 if v1 > v0 else gap <= 0
             inside[v, u] = crossed % 2
     return inside
 
 
-def test_the_canvas_keeps_image_and_truth_together() -> None:
+def test_the_canvas_keeps_image_and_ground_truth_together() -> None:
     canvas = Canvas(8, 6, haze=(100, 100, 100))
     square = [(1, 1), (4, 1), (4, 4), (1, 4)]
     for expected in (26000, 26001):
@@ -176,22 +180,22 @@ def test_the_canvas_keeps_image_and_truth_together() -> None:
 def test_a_set_is_made_on_first_use_and_then_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenes, "make_scenes", lambda root: make_scenes(root, SMALL))
+    monkeypatch.setattr(dataset, "make_scenes", lambda root: make_scenes(root, SMALL))
     root = tmp_path / "datasets/scenes"
     sizes = {
         split: len(build_dataset("scenes", root, split))
         for split in ("train", "val", "test", "trainval")
     }
     assert sizes == {"train": 3, "val": 2, "test": 1, "trainval": 5}
-    monkeypatch.setattr(scenes, "make_scenes", lambda root: pytest.fail("drawn again"))
-    dataset = build_dataset("scenes", root, "trainval")
-    assert len({record.name for record in dataset.records}) == 5
-    sample = dataset[4]
+    monkeypatch.setattr(dataset, "make_scenes", lambda root: pytest.fail("drawn again"))
+    both = build_dataset("scenes", root, "trainval")
+    assert len({record.name for record in both.records}) == 5
+    sample = both[4]
     image, _, instance = draw_scene(0, 1, 1, 96, 64)
     np.testing.assert_array_equal(sample.image, image)
     np.testing.assert_array_equal(sample.instance, instance)
     assert sample.label.max() == 255
-    assert dataset.num_classes == 19
+    assert both.num_classes == 19
 
 
 def test_two_runs_write_the_same_files(tmp_path: Path) -> None:
@@ -216,21 +220,21 @@ def test_the_standard_set_is_200_50_20() -> None:
 def test_an_interrupted_run_leaves_nothing_and_the_next_one_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, whole = tmp_path / "set", scenes._draw_files
+    root = tmp_path / "set"
     killed = tmp_path / ".set.1.part"  # what a killed process leaves
     killed.mkdir()
     (killed / "half.png").write_bytes(b"half")
 
-    def fails_at_the_second(folder: Path, plan: Plan, job: tuple[str, int]) -> None:
-        if job == ("train", 1):
+    def fails_at_the_second(seed: int, split: int, index: int, width: int, height: int) -> tuple:
+        if (split, index) == (0, 1):
             raise OSError("disk full")
-        whole(folder, plan, job)
+        return draw_scene(seed, split, index, width, height)
 
-    monkeypatch.setattr(scenes, "_draw_files", fails_at_the_second)
-    with pytest.raises(OSError, match="disk full"):
-        make_scenes(root, SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "draw_scene", fails_at_the_second)
+        with pytest.raises(OSError, match="disk full"):
+            make_scenes(root, SMALL)
     assert not root.exists()
-    monkeypatch.setattr(scenes, "_draw_files", whole)
     make_scenes(root, SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".set.lock", "set"]
     assert len(build_dataset("scenes", root, "train")) == 3

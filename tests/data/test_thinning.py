@@ -1,4 +1,4 @@
-"""Thinning against the reference numbers, scikit-image, and a pixel-by-pixel restatement of the rule."""
+"""Thinning against reference maps, scikit-image, and the rule restated pixel by pixel."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def plain_thin(mask: np.ndarray) -> np.ndarray:
-    """Guo & Hall's rule, pixel by pixel: N1(p) and the neighbours are written out as in the paper."""
+    """Guo & Hall's rule, pixel by pixel: N1(p) and the neighbours are written as in the paper."""
     mask = np.pad(mask, 1)
     while True:
         before = mask.copy()

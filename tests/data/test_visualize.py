@@ -117,28 +117,24 @@ def test_legend_wraps_and_widens():
     ).any()  # says "no edge"
 
 
-def test_panels_hold_their_images(rng):
-    images = [rng.integers(1, 255, (30, 60, 3), np.uint8) for _ in range(3)]
-    sheet = visualize.panels([("a", images[0]), ("b", images[1]), ("c", images[2])], columns=2)
-    for image in images:
-        windows = np.lib.stride_tricks.sliding_window_view(sheet, (1, 1, 3))[:, :, 0, 0, 0]
-        corners = np.argwhere((windows == image[0, 0]).all(axis=-1))
-        assert any(np.array_equal(sheet[y : y + 30, x : x + 60], image) for y, x in corners)
-
-
-def test_comparison_has_the_classes_of_truth_and_prediction():
-    image = np.full((40, 200, 3), 90, np.uint8)
-    truth = np.zeros((40, 200), np.uint32)
-    truth[10] = 1
-    sheet = visualize.draw_comparison(
-        image, truth, edges_of((2, 5, 5, 0.9), size=(40, 200)), NAMES, PALETTE
-    )
-    assert sheet.shape[1] > 600
-    strip = sheet[-25:]
-    assert has_color(strip, RED) and has_color(strip, BLUE) and not has_color(strip, GREEN)
-
-
 def test_label_colours():
     label = np.array([[0, 1], [3, 255]], np.uint8)
     drawn = visualize.color_labels(label, PALETTE)
     assert drawn.tolist() == [[list(RED), list(GREEN)], [list(GREY), [0, 0, 0]]]
+
+
+@pytest.mark.parametrize("colors", [visualize.distinct_colors, visualize.contrasting_colors])
+def test_made_colours_are_all_different(colors):
+    made = colors(19)
+    assert made.shape == (19, 3) and made.dtype == np.uint8
+    assert len(np.unique(made, axis=0)) == 19
+
+
+def test_contrasting_colours_of_neighbours_are_far_apart():
+    made = visualize.contrasting_colors(65).astype(int)
+    assert len(np.unique(made, axis=0)) == 65
+    assert np.abs(made[1:] - made[:-1]).sum(axis=1).min() > 150
+
+
+def test_default_names_count_from_1():
+    assert visualize.default_class_names(3) == ("class 1", "class 2", "class 3")

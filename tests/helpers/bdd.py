@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.bdd import LAYOUTS
+from data.bdd import LAYOUTS, Layout
 from data.files import write_aside
 from data.image_io import write_png
 
@@ -13,13 +13,13 @@ LABEL = np.array([[0, 0, 13, 13, 18, 255]] * 4, np.uint8)
 
 
 def write_jpg(path: Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3), RGB, at the best quality."""
     with write_aside(path) as aside:
-        aside.write_bytes(
-            cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
-        )
+        _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])
+        aside.write_bytes(encoded.data)
 
 
-def bdd_at(root: Path, layout: tuple[str, str, str] = LAYOUTS[0]) -> Path:
+def bdd_at(root: Path, layout: Layout = LAYOUTS[0]) -> Path:
     """Two images of 6x4 in train and val, one in test, which has no label."""
     images, labels, suffix = layout
     for part, names in (

@@ -9,14 +9,13 @@ from PIL import Image
 
 from data.image_io import write_png
 
-# id 0 is a label as any other, id 1 is not evaluated
+# Id 0 is a label like any other; ids 1 and 4 are not evaluated.
 NAMES = ("Bird", "Ambiguous", "Road", "Car", "Unlabeled")
-
-
 LABEL = np.array([[0, 0, 2, 2, 3, 3, 3, 3, 1, 4]] * 6, np.uint8)
 
 
 def config(names: tuple[str, ...] = NAMES) -> str:
+    """The text of a config file with these labels."""
     rows = [
         {
             "name": f"object--{name.lower()}",
@@ -38,7 +37,7 @@ def instances() -> np.ndarray:
 
 
 def mapillary_at(root: Path, version: str = "v2.0", config_name: str = "config_v2.0.json") -> Path:
-    """Two images of 10x6 in training and in validation, one in testing, which has empty folders of labels."""
+    """Two images of 10x6 in training and in validation, one in testing, which has no labels."""
     root.mkdir(parents=True, exist_ok=True)
     (root / config_name).write_text(config())
     for part, names in (

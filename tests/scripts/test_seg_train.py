@@ -16,10 +16,10 @@ from data import DATASETS, build_dataset
 from data.base import Sample
 from data.errors import InputError, run
 from data.image_io import IGNORE
-from data.samples.class_uniform import Draw
+from data.samples.class_uniform import CropKey
 from data.samples.relaxed import relaxed_target
 from data.samples.seg import Relaxation, SegTraining, crop_label
-from data.samples.transforms import Augmentation, Window, cut
+from data.samples.transforms import Augmentation, Window, extract_crop
 from models import build_model
 from models.losses import body_edge_loss, ohem_cross_entropy
 from utils.checkpoint import load_model, load_start, read_checkpoint
@@ -68,7 +68,7 @@ PLAIN = Augmentation(0, 48, (1.0, 1.0), mirror=False)
 @pytest.mark.parametrize("mirror", [False, True])
 def test_the_label_lies_below_its_crop(mirror: bool) -> None:
     sample = Drawn()[1]  # 40x33, in a crop of 48
-    crop = cut(sample.image, (sample.label,), Window((40, 33), 0, 0, mirror), 48)
+    crop = extract_crop(sample.image, (sample.label,), Window((40, 33), 0, 0, mirror), 48)
     expected = np.full((48, 48), IGNORE, np.uint8)
     expected[:40, :33] = sample.label
     np.testing.assert_array_equal(crop_label(crop), expected[:, ::-1] if mirror else expected)
@@ -102,13 +102,13 @@ def test_items_depend_on_seed_epoch_index_and_place_alone() -> None:
 
     first = image(1, 2, 0)
     assert torch.equal(first, image(1, 2, 0))
-    assert torch.equal(first, image(1, *Draw(2, 0)))
-    for other in (image(2, 2, 0), image(1, 3, 0), image(1, 2, 2), image(1, *Draw(2, 0, 7))):
+    assert torch.equal(first, image(1, *CropKey(2, 0)))
+    for other in (image(2, 2, 0), image(1, 3, 0), image(1, 2, 2), image(1, *CropKey(2, 0, 7))):
         assert not torch.equal(first, other)
 
 
-def test_further_samples_go_on_after_the_data_set() -> None:
-    items = SegTraining(Drawn(), PLAIN, 0, further=Drawn())
+def test_coarse_samples_follow_the_data_set() -> None:
+    items = SegTraining(Drawn(), PLAIN, 0, coarse=Drawn())
     assert len(items) == 3
     assert items[0, 4]["name"] == "drawn1"
 
@@ -378,7 +378,7 @@ def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) ->
     for epoch in range(3):
         work.sampler.start_at(epoch)
         draws = [draw for batch in work.sampler for draw in batch]
-        seen[epoch] = [draw for draw in draws if draw.index >= len(train_set)]
+        seen[epoch] = [draw for draw in draws if draw.sample >= len(train_set)]
         for draw in seen[epoch]:
             item = work.items[draw]
             assert item["name"].startswith("val_")

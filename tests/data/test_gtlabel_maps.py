@@ -5,22 +5,21 @@ import json
 import numpy as np
 import pytest
 from helpers.bdd import bdd_at
+from helpers.edge_labels import read_bits
 from helpers.mapillary import config, mapillary_at
 
 from data.bdd import LAYOUTS
 from data.edge_files import read_edge_groups, read_edges, write_edges
-from data.edges import class_groups, decode_png, label_to_edges, unpack
+from data.edges import class_groups, label_to_edges, unpack
 from data.errors import InputError
 from data.gtlabel import __main__ as script
-from data.image_io import read_image, read_index, write_png
+from data.image_io import read_index, write_png
 
 
 def run(*flags):
-    return script.main(script.parse_args([*map(str, flags)]))
-
-
-def bits(path):
-    return decode_png(read_image(path))
+    """The status of the command with these flags; a string may hold several, between blanks."""
+    words = [word for flag in flags for word in str(flag).split()]
+    return script.main(script.parse_args(words))
 
 
 def blocks(rng, ids, shape=(40, 56), size=8):
@@ -32,13 +31,12 @@ def blocks(rng, ids, shape=(40, 56), size=8):
 def test_ids_are_classes(tmp_path, rng):
     label = blocks(rng, [0, 1, 2, 255]).astype(np.uint8)
     write_png(tmp_path / "maps/drive/a.png", label)
-    assert (
-        run("--labels", tmp_path / "maps", "--num-classes", 3, "--out", tmp_path / "out", "--eval")
-        == 0
-    )
-    found = bits(tmp_path / "out/drive/a_edge.png")
+    assert run(f"--labels {tmp_path}/maps --num-classes 3 --out {tmp_path}/out --eval") == 0
+    found = read_bits(tmp_path / "out/drive/a_edge.png")
     np.testing.assert_array_equal(found, label_to_edges(label, num_classes=3))
-    np.testing.assert_array_equal(bits(tmp_path / "out/gt_eval/gt_raw/inst/drive/a.png"), found)
+    np.testing.assert_array_equal(
+        read_bits(tmp_path / "out/gt_eval/gt_raw/inst/drive/a.png"), found
+    )
     assert (tmp_path / "out/edges.txt").read_text() == "/drive/a.png /drive/a_edge.png\n"
 
 
@@ -46,28 +44,19 @@ def test_id_map_and_16_bit_ids(tmp_path, rng):
     ids = blocks(rng, [7, 26, 300, 9]).astype(np.uint16)
     write_png(tmp_path / "maps/a.png", ids)
     (tmp_path / "map.json").write_text(json.dumps({"7": 0, "26": 1, "300": 1}))
-    flags = (
-        "--labels",
-        tmp_path / "maps",
-        "--num-classes",
-        2,
-        "--out",
-        tmp_path / "out",
-        "--id-map",
-        tmp_path / "map.json",
-    )
-    assert run(*flags) == 0
+    flags = f"--labels {tmp_path}/maps --num-classes 2 --out {tmp_path}/out"
+    flags += f" --id-map {tmp_path}/map.json"
+    assert run(flags) == 0
     label = np.select([ids == 7, np.isin(ids, (26, 300))], [0, 1], 255).astype(np.uint8)
     np.testing.assert_array_equal(
-        bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
+        read_bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
     )
-    (tmp_path / "map.json").write_text(
-        json.dumps({"7": 1, "26": 0})
-    )  # another map makes the labels stale
-    assert run(*flags) == 0
+    # Another map makes the labels stale.
+    (tmp_path / "map.json").write_text(json.dumps({"7": 1, "26": 0}))
+    assert run(flags) == 0
     label = np.select([ids == 7, ids == 26], [1, 0], 255).astype(np.uint8)
     np.testing.assert_array_equal(
-        bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
+        read_bits(tmp_path / "out/a_edge.png"), label_to_edges(label, num_classes=2)
     )
 
 
@@ -78,56 +67,66 @@ def test_instances_of_which_0_is_one_too(tmp_path):
     instance[:, 4:9] = 2  # Cityscapes would ignore this number; here it is an instance like another
     write_png(tmp_path / "maps/a.png", label)
     write_png(tmp_path / "inst/a.png", instance)
-    flags = (
-        "--labels",
-        tmp_path / "maps",
-        "--instances",
-        tmp_path / "inst",
-        "--num-classes",
-        2,
-        "--radius",
+    flags = f"--labels {tmp_path}/maps --instances {tmp_path}/inst --num-classes 2 --radius 1"
+    assert run(flags, "--out", tmp_path / "out") == 0
+    assert read_bits(tmp_path / "out/a_edge.png")[3].tolist() == [
+        0,
+        0,
+        0,
         1,
-    )
-    assert run(*flags, "--out", tmp_path / "out") == 0
-    assert bits(tmp_path / "out/a_edge.png")[3].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 3, 3, 0, 0]
-    assert run(*flags, "--out", tmp_path / "flat", "--no-instance") == 0
-    assert bits(tmp_path / "flat/a_edge.png")[3].tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0]
+        1,
+        0,
+        0,
+        0,
+        3,
+        3,
+        0,
+        0,
+    ]
+    assert run(flags, "--out", tmp_path / "flat", "--no-instance") == 0
+    assert read_bits(tmp_path / "flat/a_edge.png")[3].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        3,
+        3,
+        0,
+        0,
+    ]
 
 
 def test_ignored_ids_make_no_edge(tmp_path):
     label = np.array([[0, 0, 0, 5, 5, 5, 6, 6, 6, 0, 0, 0]] * 4, np.uint8)
     write_png(tmp_path / "maps/a.png", label)
     (tmp_path / "map.json").write_text('{"0": 0}')
-    flags = (
-        "--labels",
-        tmp_path / "maps",
-        "--num-classes",
+    flags = f"--labels {tmp_path}/maps --num-classes 1 --radius 1 --id-map {tmp_path}/map.json"
+    assert run(flags, "--ignored-ids", 5, "--out", tmp_path / "out") == 0
+    assert read_bits(tmp_path / "out/a_edge.png")[1].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
         1,
-        "--radius",
         1,
-        "--id-map",
-        tmp_path / "map.json",
-    )
-    assert run(*flags, "--ignored-ids", 5, "--out", tmp_path / "out") == 0
-    assert bits(tmp_path / "out/a_edge.png")[1].tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+        0,
+        0,
+    ]
 
 
 def test_65_classes_in_three_files(tmp_path, rng):
     label = blocks(rng, [*range(65), 255], (96, 96), 6).astype(np.uint8)
     write_png(tmp_path / "maps/a.png", label)
-    assert (
-        run(
-            "--labels",
-            tmp_path / "maps",
-            "--num-classes",
-            65,
-            "--out",
-            tmp_path / "out",
-            "--eval",
-            "--visualize",
-        )
-        == 0
-    )
+    flags = f"--labels {tmp_path}/maps --num-classes 65 --out {tmp_path}/out"
+    assert run(flags, "--eval", "--visualize") == 0
     groups = read_edge_groups(tmp_path / "out/a_edge.png", 65)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
         "a_edge.png",
@@ -146,10 +145,9 @@ def test_65_classes_in_three_files(tmp_path, rng):
     )
     with pytest.raises(InputError, match="read them group by group"):
         read_edges(tmp_path / "out/a_edge.png", 65)
-    (
-        tmp_path / "out/a_edge_48.png"
-    ).unlink()  # one file of three is missing: the label is made again
-    assert run("--labels", tmp_path / "maps", "--num-classes", 65, "--out", tmp_path / "out") == 0
+    # One file of three is missing: the label is made again.
+    (tmp_path / "out/a_edge_48.png").unlink()
+    assert run(flags) == 0
     assert (tmp_path / "out/a_edge_48.png").is_file()
 
 
@@ -184,43 +182,24 @@ def test_camvid_by_name(tmp_path, rng):
     write_png(tmp_path / "camvid/val/a.png", np.zeros((*label.shape, 3), np.uint8))
     write_png(tmp_path / "camvid/valannot/a.png", label)
     (tmp_path / "camvid/val.txt").write_text("val/a.png valannot/a.png\n")
-    flags = (
-        "--dataset",
-        "camvid",
-        "--root",
-        tmp_path / "camvid",
-        "--split",
-        "val",
-        "--out",
-        tmp_path / "out",
-    )
-    assert run(*flags, "--visualize", "--workers", 2) == 0
+    flags = f"--dataset camvid --root {tmp_path}/camvid --split val --out {tmp_path}/out"
+    assert run(flags, "--visualize", "--workers", 2) == 0
     label[label == 11] = 255
     np.testing.assert_array_equal(
-        bits(tmp_path / "out/valannot/a_edge.png"), label_to_edges(label, num_classes=11)
+        read_bits(tmp_path / "out/valannot/a_edge.png"), label_to_edges(label, num_classes=11)
     )
     assert (tmp_path / "out/val.txt").read_text() == "/val/a.png /valannot/a_edge.png\n"
 
 
 def test_bdd_by_name(tmp_path):
     bdd_at(tmp_path / "bdd", LAYOUTS[1])
-    flags = (
-        "--dataset",
-        "bdd",
-        "--root",
-        tmp_path / "bdd",
-        "--split",
-        "val",
-        "--out",
-        tmp_path / "out",
-        "--eval",
-    )
-    assert run(*flags, "--visualize") == 0
+    flags = f"--dataset bdd --root {tmp_path}/bdd --split val --out {tmp_path}/out --eval"
+    assert run(flags, "--visualize") == 0
     line = (tmp_path / "out/val.txt").read_text().splitlines()[1]
     assert line == "/seg/images/val/7d1-2.jpg /seg/labels/val/7d1-2_edge.png"
     label = read_index(tmp_path / "bdd/seg/labels/val/7d1-2_train_id.png")
     np.testing.assert_array_equal(
-        bits(tmp_path / f"out{line.split()[1]}"), label_to_edges(label, num_classes=19)
+        read_bits(tmp_path / f"out{line.split()[1]}"), label_to_edges(label, num_classes=19)
     )
     assert (tmp_path / "out/gt_eval/gt_thin/inst/7d1-2.png").is_file()
     assert (tmp_path / "out/view/seg/labels/val/7d1-2_edge.png").is_file()
@@ -236,17 +215,8 @@ def test_mapillary_by_name_65_classes_with_instances(tmp_path, rng):
     for name in ("aa", "bb"):
         write_png(root / f"training/v2.0/labels/{name}.png", ids)
         write_png(root / f"training/v2.0/instances/{name}.png", coded)
-    flags = (
-        "--dataset",
-        "mapillary",
-        "--root",
-        root,
-        "--out",
-        tmp_path / "out",
-        "--eval",
-        "--visualize",
-    )
-    assert run(*flags, "--workers", 2, "--option", "version=v2.0") == 0
+    flags = f"--dataset mapillary --root {root} --out {tmp_path}/out --eval --visualize"
+    assert run(flags, "--workers", 2, "--option", "version=v2.0") == 0
     groups = read_edge_groups(tmp_path / "out/training/v2.0/labels/aa_edge.png", 65)
     found = np.concatenate(
         [unpack(group, count) for group, count in zip(groups, (24, 24, 17), strict=True)]
@@ -261,11 +231,11 @@ def test_mapillary_by_name_65_classes_with_instances(tmp_path, rng):
         np.testing.assert_array_equal(found[k], expected)
     assert len(list((tmp_path / "out/gt_eval/gt_thin/inst").glob("bb*.png"))) == 3
     with pytest.raises(InputError, match=r"'v2.0' is no option of a data set; expected NAME=VALUE"):
-        run(*flags, "--option", "v2.0")
+        run(flags, "--option", "v2.0")
     with pytest.raises(
         InputError, match="mapillary has no option 'cv'; it takes version, images, instances"
     ):
-        run(*flags, "--option", "cv=1", "instances=false")
+        run(flags, "--option", "cv=1", "instances=false")
 
 
 def test_failures(tmp_path, capsys):
@@ -298,14 +268,8 @@ def test_bad_id_maps(tmp_path, text, words):
     (tmp_path / "map.json").write_text(text)
     with pytest.raises(InputError, match=words):
         run(
-            "--labels",
-            tmp_path / "maps",
-            "--num-classes",
-            2,
-            "--out",
-            tmp_path / "o",
-            "--id-map",
-            tmp_path / "map.json",
+            f"--labels {tmp_path}/maps --num-classes 2 --out {tmp_path}/out",
+            f"--id-map {tmp_path}/map.json",
         )
 
 
