@@ -35,7 +35,7 @@ def contrasting_colors(count: int) -> np.ndarray:
     """uint8 (count, 3), RGB: unlike colours for neighbours in the list, for very many classes.
 
     Hues go round by the golden ratio, in three shades in turn; `distinct_colors` gives neighbours
-    hues that cannot be told apart when there are fifty.
+    hues too close to distinguish when there are fifty.
     """
     shades = (0.9, 0.65, 0.45)
     colors = [

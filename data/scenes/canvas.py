@@ -57,7 +57,7 @@ class Canvas:
         Args:
             name: its class. It gets a new instance number if the class has instances.
             z: its distance in metres; the farther, the hazier.
-            group: a crowd whose members cannot be told apart; it gets no instance number.
+            group: a crowd whose members are not separate; it gets no instance number.
         """
         label = BY_NAME[name]
         number = label.id

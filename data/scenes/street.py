@@ -167,7 +167,7 @@ def _windows(
         pane(z0, z1 - z0, floor * storey - 0.1, floor * storey + 0.08, scaled(wall, 82))
         for z in columns:
             if floor == 0:
-                foot = 0.0 if rng.chance(0.25) else 0.6  # a door or a window
+                foot = 0.0 if rng.chance(0.25) else 0.6  # door or window
                 width = wide * (1.5 if shop else 1.0)
                 pane(z, width, foot, 2.3, rng.vary((52, 50, 50), 24))
             else:

@@ -31,7 +31,7 @@ from helpers.documents import (
     writes,
 )
 from helpers.kitti import draw_frame
-from helpers.sbd import NAME, OTHER, TESTED, write_truth
+from helpers.sbd import NAME, OTHER, TESTED, write_ground_truth
 
 from data.image_io import write_png
 from data.scenes.dataset import Plan, make_scenes
@@ -229,7 +229,7 @@ def draw_kitti(folder: Path) -> None:
 def draw_sbd(folder: Path, golden: dict) -> None:
     (folder / "img").mkdir(parents=True)
     for name in (NAME, OTHER, TESTED):
-        write_truth(folder, name, golden)
+        write_ground_truth(folder, name, golden)
         cv2.imwrite(str(folder / "img" / f"{name}.jpg"), np.zeros((371, 500, 3), np.uint8))
     (folder / "train.txt").write_text(f"{NAME}\n{OTHER}\n")
     (folder / "val.txt").write_text(f"{TESTED}\n")

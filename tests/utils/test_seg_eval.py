@@ -344,7 +344,7 @@ def test_the_modes_of_inference_are_for_edges_too(tiny_camvid, tmp_path):
     assert metrics_of(tmp_path / "a")["scores"] == metrics_of(tmp_path / "b")["scores"]
     assert metrics_of(tmp_path / "a")["source"]["window"] == 32
     image = build_dataset("camvid", tiny_camvid, "test")[0].image
-    model, _ = load_model(edge)
+    _, _ = load_model(edge)
     predictor = load(
         tmp_path / "edge.pth", "cpu", window=32, scales=(0.5, 1.0), mirror=True, batch_size=4
     )
