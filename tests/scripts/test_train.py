@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.training import assert_equal_runs, flags, records, run_command, start
+from helpers.training import (
+    assert_equal_runs,
+    at,
+    die,
+    flags,
+    records,
+    run_command,
+    start,
+    watch,
+)
 from joblib import Parallel, delayed
 
 import train
 from data.errors import InputError, run
 from utils.checkpoint import load_model
-from utils.training.trainer import Trainer
 
 
 def test_a_run_leaves_its_files(tiny_camvid: Path, tmp_path: Path) -> None:
@@ -42,15 +50,9 @@ def test_a_resumed_run_equals_an_unbroken_one(
     tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(*flags(tiny_camvid, tmp_path / "whole", "--workers", "1"))
-    # The second run dies in the middle of its last epoch.
-    step = Trainer._step
-
-    def die_in_the_last_epoch(self: Trainer, batch: dict, where: str) -> None:
-        if "epoch 2, iteration 1" in where:
-            raise KeyboardInterrupt
-        step(self, batch, where)
-
-    monkeypatch.setattr(Trainer, "_step", die_in_the_last_epoch)
+    # The second run dies in the middle of its last epoch: each of the two before it asks for a stop
+    # five times, after two steps, for two images of validation and at its end.
+    watch(monkeypatch, at(11, die))
     with pytest.raises(KeyboardInterrupt):
         start(*flags(tiny_camvid, tmp_path / "broken"))
     monkeypatch.undo()
