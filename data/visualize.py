@@ -201,6 +201,11 @@ def _text_width(text: str, size: int) -> int:
     return int(_font(size).getlength(text)) + 1
 
 
+def default_class_names(count: int) -> tuple[str, ...]:
+    """ "class 1", "class 2", ...: for classes that nobody has named."""
+    return tuple(f"class {k + 1}" for k in range(count))
+
+
 def distinct_colors(count: int) -> np.ndarray:
     """uint8 (count, 3), RGB: hues spread evenly, for classes that nobody has given a colour."""
     hues = np.linspace(0, 180, count, endpoint=False).astype(np.uint8)

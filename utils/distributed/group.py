@@ -66,7 +66,9 @@ def process_group(device: str, *, timeout: timedelta = TIMEOUT) -> Iterator[Rank
 def _join(ranks: Ranks, device: str, timeout: timedelta) -> None:
     try:
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timeout)
-        _control.append(dist.new_group(backend="gloo", timeout=PATIENCE))
+        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        assert isinstance(control, dist.ProcessGroup)  # this rank is in it, as all are
+        _control.append(control)
     except (RuntimeError, ValueError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise InputError(

@@ -25,6 +25,10 @@ class JointBatchNorm(nn.BatchNorm2d):
         """(N, C, H, W) -> the same, in the same dtype; sums of half precision are in float32."""
         if not self.training:
             return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         count = torch.tensor([wide.numel() / wide.shape[1]], dtype=wide.dtype)
         dist.all_reduce(count)

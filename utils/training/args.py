@@ -344,8 +344,9 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
     parser = train_parser()
     early, _ = _early_parser().parse_known_args(argv)
     recipe = RECIPES.get(early.recipe, {})
-    task = task_of(early.model or recipe.get("model", parser.get_default("model")))
-    parser.set_defaults(**TASK_DEFAULTS.get(task, {}) | recipe)
+    # A model that does not exist has no task; `parser` reports it below.
+    task = task_of(early.model or str(recipe.get("model", parser.get_default("model"))))
+    parser.set_defaults(**TASK_DEFAULTS.get(task or "", {}) | recipe)
     args = parser.parse_args(argv)
     args.data_root = args.data_root or f"datasets/{args.dataset}"
     args.run_dir = (

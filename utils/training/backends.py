@@ -46,8 +46,8 @@ def backend_switches(backends: Backends) -> Iterator[None]:
     """
     before = (
         torch.backends.cudnn.benchmark,
-        torch.backends.cudnn.allow_tf32,
-        torch.backends.cuda.matmul.allow_tf32,
+        bool(torch.backends.cudnn.allow_tf32),
+        bool(torch.backends.cuda.matmul.allow_tf32),
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import torch
@@ -17,6 +18,14 @@ from torch.utils.data import Dataset as TorchDataset
 from data.errors import InputError
 from data.samples.sampler import BatchSampler
 from utils.distributed.preemption import leave_process_group
+
+
+class KeyedItems(Protocol):
+    """Training samples, asked for by the keys (epoch, index, ...) of a `BatchSampler`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> dict: ...
 
 
 class TrackedItems(TorchDataset):
@@ -31,7 +40,7 @@ class TrackedItems(TorchDataset):
         workers: of the loader.
     """
 
-    def __init__(self, items: TorchDataset, files: Sequence[Path | None], workers: int) -> None:
+    def __init__(self, items: KeyedItems, files: Sequence[Path | None], workers: int) -> None:
         self.items = items
         self.files = files
         self.notes = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
@@ -64,7 +73,7 @@ class TrackedItems(TorchDataset):
 
 
 def make_loader(
-    items: TorchDataset,
+    items: KeyedItems,
     files: Sequence[Path | None],
     sampler: BatchSampler,
     *,
@@ -138,7 +147,8 @@ def named_deaths(loader: DataLoader) -> Iterator[None]:
             for group in re.findall(r"\(pid\S* ([\d, ]+)", text)
             for number in group.split(",")
         }
-        items: TrackedItems = loader.dataset
+        items = loader.dataset
+        assert isinstance(items, TrackedItems)
         images = ", ".join(items.last_read(processes)) or "unknown"
         items.end_workers()
         found = re.search(r"killed by signal: [^.]*|exited unexpectedly", text)

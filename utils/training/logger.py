@@ -5,6 +5,7 @@ On request also Weights & Biases and TensorBoard.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from data.files import write_aside
 class Service(Protocol):
     """Where numbers go besides the file."""
 
-    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
         """Take the numbers of one event."""
 
     def close(self) -> None:
@@ -66,7 +67,8 @@ class Logger:
         if self.path is None:
             return
         _append(self.path, json.dumps({"kind": kind, **values}) + "\n")
-        step = int(values.get("step", values.get("epoch", 0)))  # type: ignore[call-overload]
+        step = values.get("step", values.get("epoch", 0))
+        assert isinstance(step, int)
         numbers = {
             key: value
             for key, value in values.items()
@@ -157,7 +159,7 @@ class WandbService:
         self.run.define_metric("step")
         self.run.define_metric("*", step_metric="step")
 
-    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
         """Log each number as kind/name."""
         self.run.log({"step": step} | {f"{kind}/{name}": value for name, value in numbers.items()})
 
@@ -177,7 +179,7 @@ class TensorBoardService:
             raise InputError(f"--tensorboard needs the package tensorboard: {advice}") from error
         self.writer = SummaryWriter(str(folder))
 
-    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
         """Log each number as kind/name."""
         for name, value in numbers.items():
             self.writer.add_scalar(f"{kind}/{name}", value, step)

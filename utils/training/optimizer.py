@@ -16,10 +16,12 @@ class FusedSGD(torch.optim.SGD):
     SGD does not care about the order of elements. CUDA's kernel takes any dense layout as it is.
     """
 
-    def __init__(self, groups: list[dict], **options: float) -> None:
-        super().__init__(groups, fused=True, **options)
+    def __init__(
+        self, groups: list[dict], *, lr: float, momentum: float, weight_decay: float
+    ) -> None:
+        super().__init__(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch's overloads admit no single signature
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step of SGD; weights, gradients and momenta keep their memory layout."""
         weights = [
             parameter

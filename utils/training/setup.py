@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset as TorchDataset
 
 from data import build_dataset, parse_options
 from data.base import Dataset
@@ -26,6 +25,7 @@ from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
 from utils.distributed.sync_batchnorm import synchronise_batch_norm
 from utils.training.args import TrainArgs
+from utils.training.loading import KeyedItems
 from utils.training.objective import Objective, losses_of
 from utils.training.optimizer import edge_optimizer, seg_optimizer
 from utils.training.schedule import PerEpoch, Schedule, per_iteration
@@ -60,7 +60,7 @@ class TrainSetup:
     --val-every 0.
     """
 
-    items: TorchDataset
+    items: KeyedItems
     files: list[Path | None]
     sampler: BatchSampler
     objective: Objective

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.errors import InputError
+from data.samples.sampler import BatchSampler
 from data.samples.transforms import normalize
 from utils.checkpoint import ModelInfo, save_checkpoint
 from utils.distributed.environment import Ranks
@@ -139,9 +140,9 @@ class Trainer:
         """The steps of the epoch that are not done yet, and its line in the log."""
         progress, settings = self.progress, self.settings
         progress.sums = progress.sums or dict.fromkeys(self.objective.loss.terms, 0.0)
-        self.net.train()
+        self.parallel.train()
         if settings.freeze_bn:
-            freeze_batch_norm(self.net)
+            freeze_batch_norm(self.parallel)
         reset_peak_memory(settings.device)
         traced = settings.profile and self.ranks.is_main
         with Trace(settings.folder, enabled=traced) as trace:
@@ -180,7 +181,9 @@ class Trainer:
         progress = self.progress
         if progress.step == steps:
             return
-        self.loader.batch_sampler.start_at(progress.epoch, progress.step)
+        sampler = self.loader.batch_sampler
+        assert isinstance(sampler, BatchSampler)
+        sampler.start_at(progress.epoch, progress.step)
         batches, begun = TimedBatches(self.loader), time.perf_counter()
         earlier = progress.seconds, progress.waited  # of the epoch, in a process that was stopped
         bar = tqdm(

@@ -123,8 +123,9 @@ class EdgeValidation:
         self, maps: tuple[np.ndarray, np.ndarray | None], size: tuple[int, int]
     ) -> torch.Tensor:
         """The training target bool (1, K, h, w) of a whole image at the network's size."""
+        label, instance = maps
         bits = self.labels.edges(
-            *(None if values is None else nearest(values, size) for values in maps)
+            nearest(label, size), None if instance is None else nearest(instance, size)
         )
         return unpack_edges(torch.from_numpy(bits.view(np.int32))[None], self.dataset.num_classes)
 
