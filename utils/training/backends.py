@@ -1,10 +1,10 @@
 """PyTorch's process-wide switches of a training run, set in one place and put back at its end.
 
 `--deterministic` asks for deterministic kernels, and PyTorch warns where there is none (warn_only)
-instead of ending the run: on CUDA the gradients of PSPNet's adaptive average pooling and of the
-decoupled nets' `grid_sample` have none. Every other operation of our nets and losses has one, as
-far as PyTorch's documentation and source say (bilinear up-sampling by its decomposition,
-`cross_entropy` as it is only called with reduction="none"). CPU runs repeat without the flag.
+instead of ending the run: by its documentation, on CUDA the gradients of PSPNet's adaptive average
+pooling and of the decoupled nets' `grid_sample` have none. Bilinear up-sampling gets a slower
+decomposition that has. CPU runs repeat bit for bit without the flag. Nothing of this was run on a
+GPU yet; `make test-gpu` does.
 """
 
 import contextlib
