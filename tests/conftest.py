@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the shared reference data where they exist, and one torch thread (two cores: 5 s against 80 s)."""
+"""Fixtures and markers of all tests; one torch thread (on two busy cores: 5 s against 80 s)."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data beside the checkout; tests that need it are skipped where it is absent."""
+    """The folder of reference data beside the checkout; tests that need it are skipped without."""
     folder = ROOT.parent / "shared"
     if not (folder / "golden").is_dir():
         pytest.skip(f"needs the reference data in {folder}")
@@ -43,9 +43,10 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def tiny_camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in CamVid's layout, small enough to train on in a test: 8 train, 4 val and 3 test images of 64x48.
+    """A data set in CamVid's layout, small enough to train on in a test.
 
-    Eleven classes of blobs, each with its own colour, and void; tests that break a file copy the folder first.
+    8 train, 4 val and 3 test images of 64x48, with eleven classes of blobs, each with its own
+    colour, and void. Tests that damage a file copy the folder first.
     """
     root = tmp_path_factory.mktemp("tiny_camvid")
     rng = np.random.default_rng(0)

@@ -23,9 +23,10 @@ MEASURED = ("seconds", "images_per_second", "data_wait", "memory_gib")
 
 def flags(root: Path, folder: Path, *more: str) -> list[str]:
     """DFF-R18 on eight images, three epochs of two steps."""
-    small = "--model dff --backbone resnet18 --pretrained none --crop-size 32 --batch-size 4 --lr 0.01 --workers 0"
+    net = "--model dff --backbone resnet18 --pretrained none"
+    small = "--crop-size 32 --batch-size 4 --lr 0.01 --workers 0 --device cpu"
     return [
-        *f"--dataset camvid --data-root {root} {small} --device cpu --run-dir {folder}".split(),
+        *f"--dataset camvid --data-root {root} {net} {small} --run-dir {folder}".split(),
         *["--epochs", "3", "--val-thresholds", "3", "--val-samples", "2"],
         *more,
     ]

@@ -1,4 +1,4 @@
-"""What may happen to a run: damaged checkpoints, a full disk, kill -9 at any moment, a rank or a worker that dies."""
+"""Faults: damaged checkpoints, a full disk, kill -9 at any moment, a rank or worker that dies."""
 
 import os
 import re
@@ -190,7 +190,7 @@ def test_other_errors_of_a_step_stay_what_they_are() -> None:
 def test_workers_leave_a_schedulers_signals_to_the_main_process(
     tiny_camvid: Path, tmp_path: Path
 ) -> None:
-    """SIGTERM to the whole process group, as a scheduler sends it: the checkpoint is written all the same."""
+    """SIGTERM to the whole process group, as a scheduler sends it: the checkpoint is written."""
     argv = flags(
         tiny_camvid, tmp_path / "run", "--epochs", "500", "--workers", "2", "--val-samples", "2"
     )
@@ -254,7 +254,7 @@ def test_kill_9_of_one_rank_ends_all_with_a_reason(
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(tiny_camvid: Path, tmp_path: Path) -> None:
-    """kill -9 twenty times, each time started again by the same command: the run ends as an unbroken one, bit for bit.
+    """Started again each time by the same command, the run ends as an unbroken one, bit for bit.
 
     A process of its own has everything imported and forks, so that a start takes a second. A
     checkpoint is written after every step; each kill comes up to half a second after none, one or

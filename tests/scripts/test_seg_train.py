@@ -1,4 +1,4 @@
-"""train.py on segmentation nets: targets, both stages, resuming bit for bit, two ranks, what best.pth follows, and clear errors."""
+"""train.py on segmentation nets: targets, both stages, resuming, two ranks, best.pth, errors."""
 
 import json
 import shutil
@@ -35,9 +35,10 @@ from utils.training.validation import ValidationScores
 
 def flags(root: Path, folder: Path, *more: str, model: str = "deeplabv3plus") -> list[str]:
     """A run of seconds: eight images, half of the crops on classes."""
-    small = "--backbone resnet18 --pretrained none --crop-size 56 --batch-size 4 --workers 0 --class-uniform-tile 24"
+    net = f"--model {model} --backbone resnet18 --pretrained none"
+    small = "--crop-size 56 --batch-size 4 --workers 0 --class-uniform-tile 24 --device cpu"
     return [
-        *f"--dataset camvid --data-root {root} --model {model} {small} --device cpu --run-dir {folder}".split(),
+        *f"--dataset camvid --data-root {root} {net} {small} --run-dir {folder}".split(),
         *["--epochs", "3", "--val-samples", "2", "--images-per-loss", "2"],
         *more,
     ]
@@ -117,7 +118,8 @@ def test_further_samples_go_on_after_the_data_set() -> None:
 def test_a_run_of_both_stages(
     tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """The base run's files and scores; then the decoupled net starts from it and lists exactly what is new."""
+    """The base run's files and scores; then the decoupled net starts from it and lists its new
+    parameters."""
     start(*flags(tiny_camvid, tmp_path / "base"))
     names = {path.name for path in (tmp_path / "base").iterdir()}
     assert names == {"last.pth", "previous.pth", "best.pth", "args.json", "log.jsonl", "curves.png"}
@@ -226,7 +228,7 @@ def test_best_follows_the_mean_iou(
 def test_a_resumed_run_equals_an_unbroken_one(
     model: str, tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With dropout (pspnet), class-uniform epochs and all augmentation; one run with a worker, the other without."""
+    """With dropout (pspnet), class-uniform epochs and all augmentation; one run has a worker."""
     more = ("--epochs", "2", "--val-every", "2")
     start(*flags(tiny_camvid, tmp_path / "whole", *more, "--workers", "1", model=model))
     watch(monkeypatch, at(3, die))  # after the first step of the last epoch
@@ -240,7 +242,8 @@ def test_a_resumed_run_equals_an_unbroken_one(
 
 @pytest.mark.slow
 def test_two_ranks_train_as_one(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The same class-uniform batches, joint batch normalisation, losses over the same groups of images: the same run, but for rounding."""
+    """The same run, but for rounding: the same class-uniform batches, joint batch normalization,
+    losses over the same groups of images."""
     root = shutil.copytree(
         tiny_camvid, tmp_path / "set", ignore=shutil.ignore_patterns("class_centroids")
     )
@@ -353,7 +356,7 @@ def test_frozen_batch_normalisation_keeps_its_statistics(tiny_camvid: Path, tmp_
 
 
 def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The val split stands in for the coarse one: its images come up, and only around the boosted classes."""
+    """The val split stands in for the coarse one: only crops around the boosted classes come up."""
     argv = flags(
         tiny_camvid,
         tmp_path,

@@ -13,7 +13,10 @@ SCRIPT = Path(__file__).resolve().parents[2] / "slurm" / "train.sbatch"
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> dict:
-    """The environment of a job; srun and scontrol note how they are called, srun ends with $STATUS after $TENTHS of a second."""
+    """The environment of a job; srun and scontrol write down how they are called.
+
+    srun ends with $STATUS after $TENTHS of a second.
+    """
     programs = {
         "srun": 'echo "srun $*" >> calls; trap "echo asked >> calls; exit 75" TERM; touch on\n'
         'for i in $(seq "${TENTHS:-0}"); do sleep 0.1; done; exit "${STATUS:-0}"',
@@ -39,10 +42,8 @@ def test_status_75_alone_is_put_back_in_the_queue(
     )
     assert done.returncode == status
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert (
-        calls[0]
-        == "srun --kill-on-bad-exit=0 python train.py --workers 6 --recipe dff-scenes --checkname two words"
-    )
+    command = "python train.py --workers 6 --recipe dff-scenes --checkname two words"
+    assert calls[0] == f"srun --kill-on-bad-exit=0 {command}"
     assert calls[1:] == ["scontrol requeue 17"] * requeued
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's switches: which are chosen, that they are set within a run alone, and what the log says."""
+"""PyTorch's switches: which are chosen, where they are set, and what the log says."""
 
 import json
 import os

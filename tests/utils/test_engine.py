@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from helpers.training import (
@@ -21,6 +20,7 @@ from data.errors import InputError
 from utils.checkpoint import load_model, read_checkpoint
 from utils.training.async_scalars import AsyncScalars
 from utils.training.precision import Precision
+from utils.training.records import peak_memory
 
 
 def weights(folder: Path, name: str = "last.pth") -> dict[str, torch.Tensor]:
@@ -141,7 +141,8 @@ def test_memory_layouts_agree(tiny_camvid: Path, tmp_path: Path) -> None:
 def test_a_compiled_net_trains_as_the_plain_one(
     tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The graphs are captured and run as they are: what follows, PyTorch's code generator, takes more than a minute here."""
+    """The graphs are captured and run as they are: PyTorch's code generator, which follows, takes
+    more than a minute here."""
     compiled, compile_net = [], torch.compile
     monkeypatch.setattr(
         torch,
@@ -188,7 +189,7 @@ def test_the_log_says_how_fast_and_with_what(
     for line in lines[1:]:
         assert 0 <= line["data_wait"] <= 1
         assert line["images_per_second"] == pytest.approx(8 / line["seconds"], rel=0.05)
-        assert line["memory_gib"] > 0.05
+        assert line["memory_gib"] == pytest.approx(peak_memory("cpu"), rel=0.1)
 
 
 def test_scalarss_come_one_step_later() -> None:
@@ -203,7 +204,8 @@ def test_scalarss_come_one_step_later() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_train_as_one(ranks: int, tiny_camvid: Path, tmp_path: Path) -> None:
-    """The same global batches, joint batch normalisation, averaged gradients: the same losses and weights, but for rounding."""
+    """The same global batches, joint batch normalization, averaged gradients: the same run, but for
+    rounding."""
     more = ("--epochs", "4", "--lr", "1e-4", "--val-every", "4")
     start(*flags(tiny_camvid, tmp_path / "one", *more))
     done = run_command(flags(tiny_camvid, tmp_path / "many", *more), ranks=ranks)
@@ -220,4 +222,3 @@ def test_the_order_of_samples_does_not_depend_on_how_they_are_read(
     start(*flags(tiny_camvid, tmp_path / "none", *SHORT, "--workers", "0"))
     start(*flags(tiny_camvid, tmp_path / "two", *SHORT, "--workers", "2"))
     assert_equal_runs(tmp_path / "none", tmp_path / "two")
-    assert np.isfinite(records(tmp_path / "two")[-1]["loss"])

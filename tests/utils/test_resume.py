@@ -1,4 +1,4 @@
-"""A run that is stopped goes on as if it had not been: mid-epoch, after any signal, on another number of ranks."""
+"""A stopped run resumes as if it never stopped: mid-epoch, by any signal, on other ranks."""
 
 import contextlib
 import os
@@ -67,8 +67,8 @@ def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(
     )
     assert start(*whole) == 0
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)]
-    # In the first epoch after two steps, for two images and at the end of validation; then after the
-    # first step of the second epoch.
+    # In the first epoch it asks after two steps, for two images and at the end of validation; then
+    # after the first step of the second epoch.
     watch(monkeypatch, at(6, lambda: signal.raise_signal(number)))
     assert start(*broken) == REQUEUE == 75
     monkeypatch.undo()
@@ -260,7 +260,7 @@ def test_how_numbers_are_computed_may_change_on_resume(tiny_camvid: Path, tmp_pa
 def test_another_number_of_ranks_goes_on_with_the_same_samples(
     first: int, second: int, tiny_camvid: Path, tmp_path: Path
 ) -> None:
-    """Stopped by SIGTERM at any moment, resumed on another number of ranks: as an unbroken run of one rank, but for rounding."""
+    """Stopped by SIGTERM at any moment: as an unbroken run of one rank, but for rounding."""
     small = ("--epochs", "9", "--lr", "1e-4", "--val-every", "0")
     start(*flags(tiny_camvid, tmp_path / "whole", *small))
     argv = flags(tiny_camvid, tmp_path / "run", *small)

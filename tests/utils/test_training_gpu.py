@@ -42,7 +42,7 @@ def test_a_resumed_run(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """With deterministic kernels; whether the end is equal bit for bit is reported, not asserted."""
+    """With deterministic kernels; whether it is equal bit for bit is reported, not asserted."""
     more = (*GPU, "--amp", amp, fast, "--deterministic", "--lr", "1e-3", "--val-every", "0")
     start(*flags(tiny_camvid, tmp_path / "whole", *more))
     watch(monkeypatch, at(3, lambda: signal.raise_signal(signal.SIGTERM)))

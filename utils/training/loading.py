@@ -105,7 +105,7 @@ def make_loader(
 
 
 def init_worker(_worker: int) -> None:
-    """In each worker process: OpenCV without threads, and no signals of the main process's group."""
+    """In each worker process: OpenCV without threads, no signals of the main process's group."""
     cv2.setNumThreads(0)
     leave_process_group()
 

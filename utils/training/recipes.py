@@ -72,8 +72,8 @@ EDGE_RECIPES: dict[str, Recipe] = {
     },
 }
 
-# The training scripts of DecoupleSegNets (Li et al., ECCV 2020), on eight GPUs; `batch_size` is over
-# all of them and `images_per_loss` is what each had. Where a script leaves a setting to the
+# The training scripts of DecoupleSegNets (Li et al., ECCV 2020), on eight GPUs; `batch_size` is
+# over all of them and `images_per_loss` is what each had. Where a script leaves a setting to the
 # program's default, that is in TASK_DEFAULTS (utils.training.args).
 _SEG = {"pretrained": "imagenet", "base_size": 0, "batch_size": 8, "images_per_loss": 1}
 _SEG_CITYSCAPES = {
