@@ -18,9 +18,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from data.errors import run
 from data.files import write_aside
+from utils.checkpoint import ModelInfo
 from utils.distributed.environment import Ranks
 from utils.distributed.group import own_device, process_group
 from utils.distributed.preemption import REQUEUE, Preempted, StopRequest
@@ -33,7 +35,7 @@ from utils.training.logger import Logger
 from utils.training.precision import Precision
 from utils.training.records import describe_run
 from utils.training.resume import open_run_dir, require_same_command
-from utils.training.setup import build_network, build_setup, split_of, use_fast_forms
+from utils.training.setup import TrainSetup, build_network, build_setup, split_of, use_fast_forms
 from utils.training.state import Settings
 from utils.training.trainer import Trainer
 
@@ -57,25 +59,11 @@ def main(args: argparse.Namespace) -> int:
         if checkpoint is not None:
             require_same_command(checkpoint, vars(args))
         model, info = build_network(args, train_set, ranks, device, fresh=checkpoint is None)
-        trainer = Trainer(
-            model,
-            info,
-            setup.optimizer(
-                model, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay
-            ),
-            make_loader(
-                setup.items, setup.files, setup.sampler, workers=args.workers, device=device
-            ),
-            setup.objective,
-            setup.validation,
-            settings=loop_settings(args, folder, device),
-            precision=Precision(args.amp, device, clip=args.clip_grad),
-            ranks=ranks,
-            logger=closing.enter_context(open_logger(args, folder, ranks)),
-            stop=stop,
-        )
+        logger = closing.enter_context(open_logger(args, folder, ranks))
+        trainer = build_trainer(args, setup, model, info, ranks, logger, stop, device)
         if checkpoint is not None:
             trainer.restore(checkpoint.state)
+            del checkpoint  # its weights and momenta, of which the trainer has copies
         elif ranks.is_main:
             write_args(folder, args)
         announce(args, trainer, ranks, device)
@@ -100,6 +88,32 @@ def enter_machine(args: argparse.Namespace, device: str, closing: contextlib.Exi
     ranks = closing.enter_context(process_group(device, timeout=timeout))
     own_device(torch.device(device), ranks)
     return ranks
+
+
+def build_trainer(
+    args: argparse.Namespace,
+    setup: TrainSetup,
+    model: nn.Module,
+    info: ModelInfo,
+    ranks: Ranks,
+    logger: Logger,
+    stop: StopRequest,
+    device: str,
+) -> Trainer:
+    """The loop, with the optimizer and the loader that it drives."""
+    return Trainer(
+        model,
+        info,
+        setup.optimizer(model, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay),
+        make_loader(setup.items, setup.files, setup.sampler, workers=args.workers, device=device),
+        setup.objective,
+        setup.validation,
+        settings=loop_settings(args, Path(args.run_dir), device),
+        precision=Precision(args.amp, device, clip=args.clip_grad),
+        ranks=ranks,
+        logger=logger,
+        stop=stop,
+    )
 
 
 def loop_settings(args: argparse.Namespace, folder: Path, device: str) -> Settings:
