@@ -7,7 +7,7 @@ DEMO := demo
 # Torch's threads spin while they wait for each other; asleep they leave the cores to the loader.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test lint install
+.PHONY: demo test test-fast test-gpu lint install
 
 install: $(VENV)/.installed
 
@@ -38,6 +38,14 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
+
+# Without the tests that take more than about ten seconds each.
+test-fast: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile -m "not slow"
+
+# For somebody who has one or more GPUs: ends in a table, and in gpu-check.json to send to us.
+test-gpu: $(VENV)/.installed-dev
+	$(RUN) tests/gpu_check.py --out gpu-check.json
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check

@@ -1,12 +1,11 @@
 """Train a semantic edge net or a segmentation net.
 
-    python train.py --recipe dff-scenes                                       # drawn street scenes, two CPU cores
-    python train.py --recipe dff-cityscapes --data-root datasets/cityscapes   # the published settings
-    torchrun --nproc-per-node 8 train.py --recipe dff-cityscapes              # the same on eight GPUs
-    torchrun --nproc-per-node 8 train.py --recipe deeplabv3plus-r50-cityscapes-decouple --init-from base.pth
+    python train.py --recipe dff-scenes                           # drawn street scenes, on a CPU
+    python train.py --recipe dff-cityscapes                       # the published settings
+    torchrun --nproc-per-node 8 train.py --recipe dff-cityscapes  # the same on eight GPUs
 
-A run leaves last.pth, best.pth, args.json and log.jsonl in its folder. Started again, it goes on where it was; asked to stop by SIGTERM or
-SIGUSR1, it writes its checkpoint and ends with status 75.
+A run leaves last.pth, best.pth, args.json and log.jsonl in its folder. Started again, it resumes;
+asked to stop by SIGTERM or SIGUSR1, it writes its checkpoint and ends with status 75.
 """
 
 import argparse
@@ -14,36 +13,29 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from data.base import Dataset
 from data.errors import run
 from data.files import write_aside
-from models import MODELS, OPTIONS
-from utils.checkpoint import CheckpointError, ModelInfo, create_model, load_start, read_checkpoint
+from utils.checkpoint import ModelInfo
 from utils.distributed.environment import Ranks
-from utils.distributed.group import from_main, own_device, process_group
+from utils.distributed.group import own_device, process_group
 from utils.distributed.preemption import REQUEUE, Preempted, StopRequest
-from utils.distributed.sync_batchnorm import synchronise_batch_norm
 from utils.inference.device import pick_device
 from utils.training.allocator import keep_freed_memory
-from utils.training.args import FREE_ON_RESUME, parse_train_args
+from utils.training.args import parse_train_args
+from utils.training.backends import backend_switches, choose_backends
 from utils.training.loading import make_loader
 from utils.training.logger import Logger
 from utils.training.precision import Precision
 from utils.training.records import describe_run
-from utils.training.run_folder import (
-    LAST,
-    PREVIOUS,
-    newest_whole,
-    only_one,
-    remove_parts,
-    set_aside,
-)
-from utils.training.setup import images, plan_work
+from utils.training.resume import open_run_dir, require_same_command
+from utils.training.setup import TrainSetup, build_network, build_setup, split_of, use_fast_forms
 from utils.training.state import Settings
 from utils.training.trainer import Trainer
 
@@ -54,47 +46,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Build everything, then train. Returns the exit status: 0, or REQUEUE if a signal ended the run early."""
+    """Set up, then train. Returns the exit status: 0, or REQUEUE if a signal ended the run."""
     with contextlib.ExitStack() as closing:
         stop = closing.enter_context(StopRequest())
         device = pick_device(args.device).type
-        if device == "cpu":
-            keep_freed_memory()
-        ranks = closing.enter_context(
-            process_group(device, timeout=timedelta(minutes=args.timeout_minutes))
-        )
-        own_device(torch.device(device), ranks)
-        train_set = images(args, args.train_split)
-        work = plan_work(args, train_set, ranks)
+        ranks = enter_machine(args, device, closing)
+        train_set = split_of(args, args.train_split)
+        setup = build_setup(args, train_set, ranks)
+
         folder = Path(args.run_dir)
-        checkpoint = from_main(lambda: open_folder(folder, args.resume, closing), ranks)
-        model, info = network(args, train_set, ranks, device, fresh=checkpoint is None)
-        logger = closing.enter_context(
-            Logger(
-                folder,
-                is_main=ranks.is_main,
-                wandb=args.wandb,
-                tensorboard=args.tensorboard,
-                config=vars(args),
-            )
-        )
-        trainer = Trainer(
-            model,
-            info,
-            work.optimizer(
-                model, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay
-            ),
-            make_loader(work.items, work.files, work.sampler, workers=args.workers, device=device),
-            work.task,
-            work.validation,
-            settings=settings(args, folder, device),
-            precision=Precision(args.amp, device, clip=args.clip_grad),
-            ranks=ranks,
-            logger=logger,
-            stop=stop,
-        )
+        checkpoint = open_run_dir(folder, args.resume, ranks, closing)
         if checkpoint is not None:
-            trainer.resume(read_checkpoint(checkpoint), str(checkpoint), FREE_ON_RESUME)
+            require_same_command(checkpoint, vars(args))
+        model, info = build_network(args, train_set, ranks, device, fresh=checkpoint is None)
+        logger = closing.enter_context(open_logger(args, folder, ranks))
+        trainer = build_trainer(args, setup, model, info, ranks, logger, stop, device)
+        if checkpoint is not None:
+            trainer.restore(checkpoint.state)
+            del checkpoint  # its weights and momenta, of which the trainer has copies
         elif ranks.is_main:
             write_args(folder, args)
         announce(args, trainer, ranks, device)
@@ -109,38 +78,45 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def network(
-    args: argparse.Namespace, dataset: Dataset, ranks: Ranks, device: str, *, fresh: bool
-) -> tuple[torch.nn.Module, ModelInfo]:
-    """The net on its device, the same on every rank, and what its checkpoints say about it."""
-    torch.manual_seed(args.seed)
-    # Weights that are going to be replaced anyway are never asked for.
-    pretrained = "none" if args.init_from or not fresh else args.pretrained
-    options = {name: getattr(args, name) for name in OPTIONS.get(args.model, ())}
-    shape = {"num_classes": dataset.num_classes, "backbone": args.backbone}
-    model = create_model(args.model, **shape, pretrained=pretrained, **options)
-    if args.init_from and fresh:
-        new = load_start(model, args.init_from, reset_classifier=args.reset_classifier)
-        if new and ranks.is_main:
-            print(
-                f"{args.init_from}: {len(new)} parameters keep their initial values: {', '.join(new)}"
-            )
-    if ranks.world > 1 and args.sync_bn:
-        model = synchronise_batch_norm(model, device)
-    info = ModelInfo(
-        name=args.model,
-        **shape,
-        task=MODELS[args.model][1],
-        classes=tuple(dataset.classes),
-        palette=dataset.palette,
-        base_size=args.base_size,
-        dataset=args.dataset,
-        options=options,
+def enter_machine(args: argparse.Namespace, device: str, closing: contextlib.ExitStack) -> Ranks:
+    """Set PyTorch's switches, join the other processes, and take this one's device."""
+    backends = choose_backends(device, tf32=args.tf32, deterministic=args.deterministic)
+    closing.enter_context(backend_switches(backends))
+    if device == "cpu":
+        keep_freed_memory()
+    timeout = timedelta(minutes=args.timeout_minutes)
+    ranks = closing.enter_context(process_group(device, timeout=timeout))
+    own_device(torch.device(device), ranks)
+    return ranks
+
+
+def build_trainer(
+    args: argparse.Namespace,
+    setup: TrainSetup,
+    model: nn.Module,
+    info: ModelInfo,
+    ranks: Ranks,
+    logger: Logger,
+    stop: StopRequest,
+    device: str,
+) -> Trainer:
+    """The loop, with the optimizer and the loader that it drives."""
+    return Trainer(
+        model,
+        info,
+        setup.optimizer(model, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay),
+        make_loader(setup.items, setup.files, setup.sampler, workers=args.workers, device=device),
+        setup.objective,
+        setup.validation,
+        settings=loop_settings(args, Path(args.run_dir), device),
+        precision=Precision(args.amp, device, clip=args.clip_grad),
+        ranks=ranks,
+        logger=logger,
+        stop=stop,
     )
-    return model.to(device), info
 
 
-def settings(args: argparse.Namespace, folder: Path, device: str) -> Settings:
+def loop_settings(args: argparse.Namespace, folder: Path, device: str) -> Settings:
     """The numbers of the loop."""
     return Settings(
         epochs=args.epochs,
@@ -161,40 +137,39 @@ def settings(args: argparse.Namespace, folder: Path, device: str) -> Settings:
     )
 
 
-def open_folder(folder: Path, resume: str | None, closing: contextlib.ExitStack) -> Path | None:
-    """Make the run's folder, hold it until `closing`, and find the checkpoint to go on from; None: start anew.
-
-    resume: "auto" (the newest whole one, if there is any), "last" (there must be one), a path, or None (start anew, and rename a folder
-    that holds a run already).
-    """
-    if resume is None and any((folder / name).exists() for name in (LAST, PREVIOUS)):
-        print(f"--no-resume: the run that was in {folder} is now in {set_aside(folder)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    closing.enter_context(only_one(folder))
-    remove_parts(folder)
-    if resume not in ("auto", "last"):
-        return resume and Path(resume)
-    found = newest_whole(folder)
-    if found is None and resume == "last":
-        raise CheckpointError(
-            f"--resume: {folder / LAST}: no such weight file; leave --resume out to start"
-        )
-    return found
+def open_logger(args: argparse.Namespace, folder: Path, ranks: Ranks) -> Logger:
+    """The run's log, and the services that the flags ask for."""
+    return Logger(
+        folder,
+        is_main=ranks.is_main,
+        wandb=args.wandb,
+        tensorboard=args.tensorboard,
+        config=vars(args),
+    )
 
 
 def announce(args: argparse.Namespace, trainer: Trainer, ranks: Ranks, device: str) -> None:
     """Say what is going to happen, on the terminal and in the log."""
-    steps, done, accumulate = len(trainer.loader), trainer.progress, args.accumulate
-    images = args.batch_size // (ranks.world * accumulate)
-    batch = f"{args.batch_size} = {ranks.world} ranks x {accumulate} parts x {images} images"
-    where = {"epoch": done.epoch, "step": done.step}
+    steps, progress = len(trainer.loader), trainer.progress
+    images = args.batch_size // (ranks.world * args.accumulate)
+    batch = f"{args.batch_size} = {ranks.world} ranks x {args.accumulate} parts x {images} images"
+    backends = choose_backends(device, tf32=args.tf32, deterministic=args.deterministic)
     trainer.logger.write(
-        "start", **where, batch=batch, lr=args.lr, steps=steps, **describe_run(ranks, device)
+        "start",
+        epoch=progress.epoch,
+        step=progress.step,
+        batch=batch,
+        lr=args.lr,
+        steps=steps,
+        fast=use_fast_forms(args, device),
+        **asdict(backends),
+        **describe_run(ranks, device),
     )
     if ranks.is_main:
         print(
-            f"{args.model} over {args.backbone} on {device}: batch {batch}, learning rate {args.lr:g}, "
-            f"{args.epochs} epochs of {steps} steps, from epoch {done.epoch + 1}, step {done.step}",
+            f"{args.model} over {args.backbone} on {device}: batch {batch}, "
+            f"learning rate {args.lr:g}, {args.epochs} epochs of {steps} steps, "
+            f"from epoch {progress.epoch + 1}, step {progress.step}",
             flush=True,
         )
 

@@ -1,9 +1,12 @@
 """Checkpoints: complete, plain, atomic and strict.
 
-A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with `weights_only=True`:
-  format 1; model {name, backbone, num_classes, task, classes, palette, base_size, dataset, options}; weights (the state dict);
-  and, in `last.pth`, what training needs to go on: optimizer, scaler, average (of the weights), args, and where it is
-  (`utils.training.state.Progress`).
+A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with
+`weights_only=True`:
+  format   1
+  model    name, backbone, num_classes, task, classes, palette, base_size, dataset, options
+  weights  the state dict
+and, in `last.pth`, what training needs to resume: optimizer, scaler, average (the EMA of the
+weights), args, and where it is (`utils.training.state.Progress`).
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +19,7 @@ from torch import nn
 from data import dataset_class
 from data.errors import InputError
 from data.files import write_aside
-from data.visualize import distinct_colors
+from data.visualize import default_class_names, distinct_colors
 from models import MODELS, OPTIONS, build_model
 from models.weights import WeightsError, load_into, read_weights, translate, unwrap
 
@@ -31,8 +34,17 @@ class CheckpointError(InputError):
 class ModelInfo:
     """What a checkpoint says about its network.
 
-    palette: uint8 (num_classes, 3), RGB. base_size: the long side in pixels to which images are resized before the network,
-    0 = as they are. options: what the network was told beside its name, see `models.OPTIONS`.
+    Args:
+        name: of the model, a key of `models.MODELS`.
+        backbone: of the model.
+        num_classes: of its logits.
+        task: "edge" or "seg".
+        classes: their names.
+        palette: uint8 (num_classes, 3), RGB.
+        base_size: the long side in pixels to which images are resized before the network; 0: as
+            they are.
+        dataset: that it was trained on; "" if the file does not say.
+        options: other arguments of the model's builder, see `models.OPTIONS`.
     """
 
     name: str
@@ -57,22 +69,23 @@ class ModelInfo:
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:
-    """Write a checkpoint whole or not at all: a killed process or a full disk (an OSError) leaves the old file."""
+    """Write a checkpoint completely or not at all.
+
+    A killed process or a full disk (an OSError) leaves the old file.
+    """
     with write_aside(path) as aside, aside.open("wb") as file:
         try:
             torch.save({"format": FORMAT} | state, file)
-        except (
-            RuntimeError
-        ) as error:  # PyTorch's own, at the end of a file that could not be written
-            if not isinstance(error.__context__, OSError):
+        except RuntimeError as error:
+            # While PyTorch closes a file that it could not write, it raises this over the OSError.
+            cause = error.__context__
+            if not isinstance(cause, OSError):
                 raise
-            raise OSError(
-                error.__context__.errno, f"not written, {error.__context__.strerror}", str(path)
-            ) from error
+            raise OSError(cause.errno, f"not written, {cause.strerror}", str(path)) from error
 
 
 def read_checkpoint(path: str | Path) -> dict:
-    """The contents of any weight file as a dictionary; CheckpointError with one line if it cannot be read."""
+    """The contents of any weight file as a dictionary; CheckpointError if it cannot be read."""
     try:
         contents = read_weights(path)
     except WeightsError as error:
@@ -92,7 +105,7 @@ def create_model(
     pretrained: str | Path = "none",
     **options: bool | str,
 ) -> nn.Module:
-    """`models.build_model`, with what is wrong in a weight file told as a CheckpointError."""
+    """`models.build_model`; a CheckpointError says what is wrong with a weight file."""
     try:
         return build_model(
             name, num_classes=num_classes, backbone=backbone, pretrained=pretrained, **options
@@ -106,30 +119,36 @@ def create_model(
 def load_weights(
     model: nn.Module, path: str | Path, *, reset_classifier: bool = False
 ) -> list[str]:
-    """Fill a network from our own files, the official ones (DFF, CASENet, DecoupleSegNets, GFFNet), or ImageNet files (backbone only).
+    """Fill a network from our own files, the official ones, or ImageNet files (backbone only).
 
-    Every tensor is accounted for: missing, unexpected or wrongly shaped ones are a CheckpointError that lists them, except those of
-    the classifier with `reset_classifier`. Returns the names of parameters that kept their values (none, the classifier's, or, for an
-    ImageNet file, all but the backbone's).
+    The official ones are those of DFF, CASENet, DecoupleSegNets and GFFNet. Every tensor is
+    accounted for: missing, unexpected or wrongly shaped ones are a CheckpointError that lists them,
+    except those of the classifier with `reset_classifier`. Returns the names of parameters that
+    kept their values (none, the classifier's, or, for an ImageNet file, all but the backbone's).
     """
-    return _fill(model, path, read_checkpoint(path), model.classifier if reset_classifier else ())
+    optional = _name_prefixes(model, "classifier") if reset_classifier else ()
+    return _fill(model, path, read_checkpoint(path), optional)
 
 
 def load_base(model: nn.Module, path: str | Path) -> list[str]:
-    """Fill a decoupled network from a trained base net of the same kind, ours or an official one: the second stage's beginning.
+    """Fill a decoupled network from a trained base net of the same kind, ours or an official one.
 
-    Returns the names of the parameters that the base net does not have, all of them of the body/edge head; they keep their values.
-    The base's own classifier is left out; anything else that does not fit is a CheckpointError.
+    The second stage of training begins so. Returns the names of the parameters that the base net
+    lacks, all of them of the body/edge head; they keep their values. The base's own classifier is
+    left out; anything else that does not fit is a CheckpointError.
     """
     if not hasattr(model, "beyond_base"):
         raise CheckpointError(
             f"{path}: only a decoupled network starts from a base net, not {type(model).__name__}"
         )
-    return _fill(model, path, read_checkpoint(path), model.beyond_base)
+    return _fill(model, path, read_checkpoint(path), _name_prefixes(model, "beyond_base"))
 
 
 def load_start(model: nn.Module, path: str | Path, *, reset_classifier: bool = False) -> list[str]:
-    """What training starts from: `load_base` for a decoupled network and a file without a body/edge head, else `load_weights`."""
+    """Fill a network with what training starts from.
+
+    `load_base` for a decoupled network and a file without a body/edge head, else `load_weights`.
+    """
     names = translate(unwrap(read_checkpoint(path)))
     if hasattr(model, "beyond_base") and not any(name.startswith("decouple.") for name in names):
         return load_base(model, path)
@@ -146,8 +165,13 @@ def load_model(
 ) -> tuple[nn.Module, ModelInfo]:
     """Build the network that a checkpoint holds, in eval mode on the CPU, and say what it is.
 
-    name, backbone and dataset (for class names and colours) are needed for files that do not say what they are, such as the
-    official ones; where the file does say, they must agree. options: see `models.OPTIONS`; they go before the file's own.
+    Args:
+        path: our own checkpoint or an official one. The official ones do not say what they are and
+            need the next two arguments; where a file does say, they must agree.
+        name: of the model.
+        backbone: of the model.
+        dataset: gives class names and colours where the file has none.
+        options: see `models.OPTIONS`; they override the file's own.
     """
     contents = read_checkpoint(path)
     info = _describe(path, contents, name, backbone, dataset)
@@ -156,11 +180,20 @@ def load_model(
             flag = f"--{option.replace('_', '-')}"
             raise CheckpointError(f"{path} holds {info.name}, which knows no {flag}; leave it out")
     info = replace(info, options=info.options | (options or {}))
-    model = build_model(
-        info.name, num_classes=info.num_classes, backbone=info.backbone, **info.options
+    model = create_model(
+        info.name,
+        num_classes=info.num_classes,
+        backbone=info.backbone,
+        pretrained="none",
+        **info.options,
     )
     _fill(model, path, contents, ())
     return model.eval(), info
+
+
+def _name_prefixes(model: nn.Module, attribute: str) -> tuple[str, ...]:
+    """The beginnings of parameter names that a net lists in "classifier" or "beyond_base"."""
+    return tuple(getattr(model, attribute))
 
 
 def _fill(
@@ -170,6 +203,7 @@ def _fill(
     if not tensors:
         raise CheckpointError(f"{path}: found no tensors in it, expected weights of a network")
     translated = translate(tensors)
+    # An ImageNet file has nothing but the backbone's tensors: all else may keep its values.
     if translated and all(key.startswith("backbone.") for key in translated):
         optional = tuple(f"{child}." for child, _ in model.named_children() if child != "backbone")
     try:
@@ -183,19 +217,11 @@ def _describe(
 ) -> ModelInfo:
     if "model" in contents and "weights" in contents:
         info = ModelInfo.from_plain(contents["model"])
-        for flag, given, found in (
-            ("--model", name, info.name),
-            ("--backbone", backbone, info.backbone),
-        ):
-            if given is not None and given != found:
-                raise CheckpointError(
-                    f"{path} holds {found}, but {flag} says {given}; leave {flag} out"
-                )
+        _require_agreement(path, "--model", name, info.name)
+        _require_agreement(path, "--backbone", backbone, info.backbone)
         return info
-    missing = [
-        flag for flag, given in (("--model", name), ("--backbone", backbone)) if given is None
-    ]
-    if missing:
+    given = {"--model": name, "--backbone": backbone}
+    if missing := [flag for flag, value in given.items() if value is None]:
         raise CheckpointError(
             f"{path} does not say what network it holds; say it with {' and '.join(missing)}"
         )
@@ -208,27 +234,42 @@ def _describe(
         raise CheckpointError(
             f"{path}: cannot tell the number of classes; found no side5 and no classifier in it"
         )
-    classes, palette = _names(num_classes, dataset, path)
+    classes, palette = _names_and_colors(num_classes, dataset, path)
     return ModelInfo(
-        name, backbone, num_classes, MODELS[name][1], classes, palette, 0, dataset or ""
+        name=name,
+        backbone=backbone,
+        num_classes=num_classes,
+        task=MODELS[name][1],
+        classes=classes,
+        palette=palette,
+        base_size=0,
+        dataset=dataset or "",
     )
 
 
+def _require_agreement(path: str | Path, flag: str, given: str | None, found: str) -> None:
+    if given is not None and given != found:
+        raise CheckpointError(f"{path} holds {found}, but {flag} says {given}; leave {flag} out")
+
+
 def count_classes(tensors: dict[str, torch.Tensor]) -> int | None:
-    """The number of classes of a net, from its classifier under our name or the official one; None if it is not there."""
+    """The number of classes of a net, from its classifier under our name or the official one.
+
+    None if it is not there.
+    """
     tensors = translate(tensors)
     names = ("side5.0.weight", "final.6.weight", "decouple.seg.6.weight")
     return next((tensors[name].shape[0] for name in names if name in tensors), None)
 
 
-def _names(
+def _names_and_colors(
     num_classes: int, dataset: str | None, path: str | Path
 ) -> tuple[tuple[str, ...], np.ndarray]:
     if dataset is None:
-        return tuple(f"class {k + 1}" for k in range(num_classes)), distinct_colors(num_classes)
-    known = dataset_class(dataset)
-    if len(known.classes) != num_classes:
+        return default_class_names(num_classes), distinct_colors(num_classes)
+    source = dataset_class(dataset)
+    if len(source.classes) != num_classes:
         raise CheckpointError(
-            f"{path} has {num_classes} classes, but {dataset} has {len(known.classes)}"
+            f"{path} has {num_classes} classes, but {dataset} has {len(source.classes)}"
         )
-    return tuple(known.classes), np.asarray(known.palette, np.uint8)
+    return tuple(source.classes), np.asarray(source.palette, np.uint8)

@@ -35,7 +35,7 @@ from data.image_io import read_image
 from data.samples.edge import EdgeLabels, EdgeTraining, unpack_edges
 from data.samples.relaxed import relaxed_target
 from data.samples.transforms import MEAN, STD, Augmentation
-from utils.training.loading import quiet_worker
+from utils.training.loading import init_worker
 
 CLASSES, EDGE_CROP, SEG_CROP = 19, 640, 832
 BARS = {"edges": 1.3, "relaxed": 5}
@@ -136,7 +136,7 @@ def edge_table(dataset: Dataset, folder: Path, samples: int) -> None:
             from_files,
             sampler=[(n // count, n % count) for n in range(samples * workers)],
             num_workers=workers,
-            worker_init_fn=quiet_worker,
+            worker_init_fn=init_worker,
         )
         batches = iter(loader)
         next(batches)

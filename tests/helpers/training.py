@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 import train
 from utils.checkpoint import read_checkpoint
+from utils.distributed.preemption import StopRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What two equal runs may differ in.
@@ -20,12 +23,46 @@ MEASURED = ("seconds", "images_per_second", "data_wait", "memory_gib")
 
 def flags(root: Path, folder: Path, *more: str) -> list[str]:
     """DFF-R18 on eight images, three epochs of two steps."""
-    small = "--model dff --backbone resnet18 --pretrained none --crop-size 32 --batch-size 4 --lr 0.01 --workers 0"
+    net = "--model dff --backbone resnet18 --pretrained none"
+    small = "--crop-size 32 --batch-size 4 --lr 0.01 --workers 0 --device cpu"
     return [
-        *f"--dataset camvid --data-root {root} {small} --device cpu --run-dir {folder}".split(),
+        *f"--dataset camvid --data-root {root} {net} {small} --run-dir {folder}".split(),
         *["--epochs", "3", "--val-thresholds", "3", "--val-samples", "2"],
         *more,
     ]
+
+
+class Watcher(StopRequest):
+    """A stop request that reports when it is asked: after every step, for each image of a
+    validation, and at a validation's end.
+
+    seen: called with the number of times it has been asked, before it answers.
+    """
+
+    def __init__(self, seen: Callable[[int], object]) -> None:
+        super().__init__()
+        self.seen = seen
+        self.asked = 0
+
+    def __bool__(self) -> bool:
+        self.asked += 1
+        self.seen(self.asked)
+        return super().__bool__()
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, seen: Callable[[int], object]) -> None:
+    """Runs in this process get a `Watcher`, until `monkeypatch.undo()`."""
+    monkeypatch.setattr(train, "StopRequest", lambda: Watcher(seen))
+
+
+def at(number: int, act: Callable[[], object]) -> Callable[[int], object]:
+    """For `watch`: act when asked for the `number`-th time."""
+    return lambda asked: act() if asked == number else None
+
+
+def die() -> None:
+    """End the run at once, without a checkpoint."""
+    raise KeyboardInterrupt
 
 
 def start(*argv: str) -> int:
@@ -87,7 +124,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     assert lasting(one) == lasting(other)
 
 
-def wait_for(done: object, process: object, seconds: float = 120) -> None:
+def wait_for(done: Callable[[], bool], process: subprocess.Popen, seconds: float = 120) -> None:
     """Until `done()`, or an error if the process ends first."""
     deadline = time.monotonic() + seconds
     while not done():

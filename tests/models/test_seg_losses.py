@@ -332,7 +332,7 @@ def test_losses_have_the_gradient_of_their_value() -> None:
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same_terms_without_waiting() -> None:
     outputs, targets = joint_example()
     expected = body_edge_loss(outputs, targets)

@@ -1,4 +1,4 @@
-"""Training, testing and predicting with label files in place of labels, and on SBD and KITTI in their own layouts."""
+"""Training, testing and predicting with label files instead of labels; SBD and KITTI."""
 
 import json
 import runpy
@@ -21,7 +21,8 @@ from data.samples.edge import EdgeLabels, EdgeTraining
 from data.samples.transforms import Augmentation
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = "--model dff --backbone resnet18 --pretrained none --batch-size 2 --epochs 1 --workers 0 --device cpu"
+TINY = "--model dff --backbone resnet18 --pretrained none --batch-size 2 --epochs 1"
+TINY += " --workers 0 --device cpu"
 WHOLE = Augmentation(base_size=0, crop_size=64, scale=(1.0, 1.0), mirror=False)
 
 
@@ -51,7 +52,7 @@ def label_camvid(data: Path, out: Path, split: str, *flags: str) -> int:
 
 
 def test_files_hold_what_labels_give(tiny_camvid: Path, tmp_path: Path) -> None:
-    """At scale 1, where both rules see the same pixels, a training item is the same from either source."""
+    """At scale 1, where both rules see the same pixels, a training item is the same from either."""
     assert label_camvid(tiny_camvid, tmp_path, "train") == 0
     dataset = build_dataset("camvid", tiny_camvid, "train")
     from_labels = EdgeTraining(EdgeLabels.of(dataset), WHOLE, 0)

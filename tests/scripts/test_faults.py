@@ -1,4 +1,4 @@
-"""What may happen to a run: damaged checkpoints, a full disk, kill -9 at any moment, a rank or a worker that dies."""
+"""Faults: damaged checkpoints, a full disk, kill -9 at any moment, a rank or worker that dies."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ from torch.utils.data import Dataset
 from data.errors import InputError, run
 from data.samples.sampler import BatchSampler
 from utils.checkpoint import read_checkpoint
-from utils.training.loading import Batches, make_loader, named_deaths
-from utils.training.run_folder import damage_of, newest_whole
+from utils.training.loading import TimedBatches, make_loader, named_deaths
+from utils.training.resume import newest_intact, read_run_checkpoint
 
 
 def flip_a_byte(path: Path) -> None:
@@ -47,13 +48,13 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip_a_byte, cut_off, empty])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    damage: object, tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    damage: Callable[[Path], None], tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "2", "--val-every", "0")
     start(*argv)
     whole = read_checkpoint(tmp_path / "run" / "last.pth")["weights"]
     last = tmp_path / "run" / "last.pth"
-    assert damage_of(last) is None
+    assert read_run_checkpoint(last).path == last
     damage(last)
     damaged = last.read_bytes()
     assert start(*argv) == 0
@@ -74,10 +75,9 @@ def test_without_a_whole_checkpoint_nothing_is_started_over_in_silence(
     for name in ("last.pth", "previous.pth"):
         cut_off(tmp_path / "run" / name)
     assert run(lambda: start(*argv)) == 2
-    assert (
-        "none of its checkpoints is whole; start anew with --no-resume" in capsys.readouterr().err
-    )
-    assert newest_whole(tmp_path) is None
+    message = "none of its checkpoints is intact; start again with --no-resume"
+    assert message in capsys.readouterr().err
+    assert newest_intact(tmp_path) is None
 
 
 DIES_IN_A_SAVE = """
@@ -153,7 +153,7 @@ def test_a_worker_that_dies_names_its_image() -> None:
     loader = make_loader(Dying(), files, BatchSampler(6, 1, seed=0), workers=2, device="cpu")
     told = r"a loader process died \(.*\) at the image image_2\.png; look at"
     with pytest.raises(InputError, match=told), named_deaths(loader):
-        list(Batches(loader))
+        list(TimedBatches(loader))
 
 
 class Whole(Dataset):
@@ -174,7 +174,7 @@ def test_a_worker_that_dies_while_the_net_computes_names_its_image() -> None:
         pytest.raises(InputError, match=r"died \(killed by signal: Killed\) at the image \d\.png"),
         named_deaths(loader),
     ):
-        for _ in Batches(loader):
+        for _ in TimedBatches(loader):
             os.kill(int(loader.dataset.notes[0, 0]), signal.SIGKILL)
             end = time.monotonic() + 30
             while time.monotonic() < end:
@@ -190,7 +190,7 @@ def test_other_errors_of_a_step_stay_what_they_are() -> None:
 def test_workers_leave_a_schedulers_signals_to_the_main_process(
     tiny_camvid: Path, tmp_path: Path
 ) -> None:
-    """SIGTERM to the whole process group, as a scheduler sends it: the checkpoint is written all the same."""
+    """SIGTERM to the whole process group, as a scheduler sends it: the checkpoint is written."""
     argv = flags(
         tiny_camvid, tmp_path / "run", "--epochs", "500", "--workers", "2", "--val-samples", "2"
     )
@@ -204,7 +204,7 @@ def test_workers_leave_a_schedulers_signals_to_the_main_process(
     assert process.returncode == 75, (output, errors)
     assert "SIGTERM: checkpoint written" in output
     assert "Traceback" not in errors
-    assert damage_of(tmp_path / "run" / "last.pth") is None
+    read_run_checkpoint(tmp_path / "run" / "last.pth")
 
 
 @pytest.mark.slow
@@ -249,15 +249,16 @@ def test_kill_9_of_one_rank_ends_all_with_a_reason(
         assert f"rank {rank} of {ranks}: another rank has ended or no longer answers" in errors
         assert "Traceback" not in errors
     processes[-1].communicate()
-    assert damage_of(tmp_path / "run" / "last.pth") is None
+    read_run_checkpoint(tmp_path / "run" / "last.pth")
 
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(tiny_camvid: Path, tmp_path: Path) -> None:
-    """kill -9 twenty times, each time started again by the same command: the run ends as an unbroken one, bit for bit.
+    """Started again each time by the same command, the run ends as an unbroken one, bit for bit.
 
-    A process of its own has everything imported and forks, so that a start takes a second. A checkpoint is written after every step; each
-    kill comes up to half a second after none, one or two of them.
+    A process of its own has everything imported and forks, so that a start takes a second. A
+    checkpoint is written after every step; each kill comes up to half a second after none, one or
+    two of them.
     """
     more = ("--epochs", "16", "--val-every", "8", "--save-every-minutes", "1e-9")
     start(*flags(tiny_camvid, tmp_path / "whole", *more))

@@ -1,14 +1,15 @@
-"""train.py on segmentation nets: targets, both stages, resuming bit for bit, two ranks, what best.pth follows, and clear errors."""
+"""train.py on segmentation nets: targets, both stages, resuming, two ranks, best.pth, errors."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.training import assert_equal_runs, records, run_command, start
+from helpers.training import assert_equal_runs, at, die, records, run_command, start, watch
 from torch import nn
 
 import train
@@ -24,19 +25,20 @@ from models import build_model
 from models.losses import body_edge_loss, ohem_cross_entropy
 from utils.checkpoint import load_model, load_start, read_checkpoint
 from utils.distributed.environment import Ranks
-from utils.training.objective import seg_task
+from utils.training.objective import LOSSES, Objective
 from utils.training.recipes import RECIPES, SECOND_STAGES
-from utils.training.scores import Scores
-from utils.training.setup import images, seg_work
-from utils.training.trainer import Trainer, freeze_batch_norm
+from utils.training.setup import build_setup, seg_setup, split_of
+from utils.training.trainer import freeze_batch_norm
 from utils.training.validate_seg import SegValidation
+from utils.training.validation import ValidationScores
 
 
 def flags(root: Path, folder: Path, *more: str, model: str = "deeplabv3plus") -> list[str]:
     """A run of seconds: eight images, half of the crops on classes."""
-    small = "--backbone resnet18 --pretrained none --crop-size 56 --batch-size 4 --workers 0 --class-uniform-tile 24"
+    net = f"--model {model} --backbone resnet18 --pretrained none"
+    small = "--crop-size 56 --batch-size 4 --workers 0 --class-uniform-tile 24 --device cpu"
     return [
-        *f"--dataset camvid --data-root {root} --model {model} {small} --device cpu --run-dir {folder}".split(),
+        *f"--dataset camvid --data-root {root} {net} {small} --run-dir {folder}".split(),
         *["--epochs", "3", "--val-samples", "2", "--images-per-loss", "2"],
         *more,
     ]
@@ -116,7 +118,8 @@ def test_coarse_samples_follow_the_data_set() -> None:
 def test_a_run_of_both_stages(
     tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """The base run's files and scores; then the decoupled net starts from it and lists exactly what is new."""
+    """The base run's files and scores; then the decoupled net starts from it and lists its new
+    parameters."""
     start(*flags(tiny_camvid, tmp_path / "base"))
     names = {path.name for path in (tmp_path / "base").iterdir()}
     assert names == {"last.pth", "previous.pth", "best.pth", "args.json", "log.jsonl", "curves.png"}
@@ -152,13 +155,13 @@ def test_a_run_of_both_stages(
         "--no-quirks",
     )
     start(*flags(tiny_camvid, tmp_path / "second", *more, model="deeplabv3plus_decouple"))
-    told = capsys.readouterr().out.splitlines()[0]
+    output = capsys.readouterr().out.splitlines()[0]
     model = build_model("deeplabv3plus_decouple", num_classes=11, backbone="resnet18")
     new = {key for key in model.state_dict() if not key.endswith("num_batches_tracked")} - set(
         base.state_dict()
     )
-    assert set(told.partition("initial values: ")[2].split(", ")) == new
-    assert f"{len(new)} parameters keep their initial values" in told
+    assert set(output.partition("initial values: ")[2].split(", ")) == new
+    assert f"{len(new)} parameters keep their initial values" in output
     train_line = records(tmp_path / "second")[0]
     terms = ("seg", "body", "edge", "edge_attention")
     assert train_line["loss"] == pytest.approx(sum(train_line[term] for term in terms))
@@ -204,35 +207,31 @@ def train_image(image: np.ndarray) -> torch.Tensor:
 def test_best_follows_the_mean_iou(
     tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = iter([0.1, 0.3, 0.2])
+    """best.pth has the weights of the second epoch, whose score is the highest."""
+    values, states = iter([0.1, 0.3, 0.2]), []
+
+    def validate(model: nn.Module, **_: object) -> ValidationScores:
+        states.append({key: value.clone() for key, value in model.state_dict().items()})
+        return ValidationScores(1.0, "miou", next(values))
+
     monkeypatch.setattr(
-        SegValidation, "__call__", lambda *_, **__: Scores(1.0, "miou", next(values))
+        train, "build_setup", lambda *given: replace(build_setup(*given), validation=validate)
     )
-    epochs = []
-    monkeypatch.setattr(
-        Trainer, "_weights", lambda self, _: epochs.append(self.progress.epoch) or {}
-    )
-    monkeypatch.setattr(Trainer, "_save", lambda _: None)
     start(*flags(tiny_camvid, tmp_path / "run", model="fcn"))
-    assert epochs == [0, 1]
-    assert {path.name for path in (tmp_path / "run").glob("*.pth")} == {"best.pth"}
+    best = read_checkpoint(tmp_path / "run" / "best.pth")["weights"]
+    equal = [all(torch.equal(value, best[key]) for key, value in s.items()) for s in states]
+    assert equal == [False, True, False]
+    assert read_checkpoint(tmp_path / "run" / "last.pth")["best"] == 0.3
 
 
 @pytest.mark.parametrize("model", ["pspnet", "fcn_decouple"])
 def test_a_resumed_run_equals_an_unbroken_one(
     model: str, tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With dropout (pspnet), class-uniform epochs and all augmentation; one run with a worker, the other without."""
+    """With dropout (pspnet), class-uniform epochs and all augmentation; one run has a worker."""
     more = ("--epochs", "2", "--val-every", "2")
     start(*flags(tiny_camvid, tmp_path / "whole", *more, "--workers", "1", model=model))
-    step = Trainer._step
-
-    def die_in_the_last_epoch(self: Trainer, batch: dict, where: str) -> None:
-        if "epoch 1, iteration 1" in where:
-            raise KeyboardInterrupt
-        step(self, batch, where)
-
-    monkeypatch.setattr(Trainer, "_step", die_in_the_last_epoch)
+    watch(monkeypatch, at(3, die))  # after the first step of the last epoch
     with pytest.raises(KeyboardInterrupt):
         start(*flags(tiny_camvid, tmp_path / "broken", *more, model=model))
     monkeypatch.undo()
@@ -243,7 +242,8 @@ def test_a_resumed_run_equals_an_unbroken_one(
 
 @pytest.mark.slow
 def test_two_ranks_train_as_one(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The same class-uniform batches, joint batch normalisation, losses over the same groups of images: the same run, but for rounding."""
+    """The same run, but for rounding: the same class-uniform batches, joint batch normalization,
+    losses over the same groups of images."""
     root = shutil.copytree(
         tiny_camvid, tmp_path / "set", ignore=shutil.ignore_patterns("class_centroids")
     )
@@ -289,13 +289,13 @@ def test_losses_are_means_over_groups_of_images(size: int) -> None:
         size
     ]
 
-    def task(loss: str):
-        return seg_task(4, {"seg": 1.0}, lambda *_: 0.0, loss=loss, images_per_loss=size)
+    def terms(name: str) -> dict[str, torch.Tensor]:
+        loss = LOSSES["seg"][name]
+        objective = Objective(loss, 4, {}, lambda *_: 0.0, images_per_loss=size)
+        return objective.batch_terms(outputs, batch)
 
     expected = [ohem_cross_entropy(outputs["seg"][g], batch["label"][g]) for g in map(list, groups)]
-    assert task("ohem").terms(outputs, batch)["seg"] == pytest.approx(
-        float(sum(expected) / len(expected))
-    )
+    assert terms("ohem")["seg"] == pytest.approx(float(sum(expected) / len(expected)))
     multihot = torch.stack([one_bit(batch["bits"], k) for k in range(5)], dim=1)
     parts = [
         body_edge_loss(
@@ -304,7 +304,7 @@ def test_losses_are_means_over_groups_of_images(size: int) -> None:
         )
         for g in map(list, groups)
     ]
-    for name, value in task("body-edge").terms(outputs, batch).items():
+    for name, value in terms("body-edge").items():
         assert value == pytest.approx(float(sum(part[name] for part in parts) / len(parts)))
 
 
@@ -356,7 +356,7 @@ def test_frozen_batch_normalisation_keeps_its_statistics(tiny_camvid: Path, tmp_
 
 
 def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The val split stands in for the coarse one: its images come up, and only around the boosted classes."""
+    """The val split stands in for the coarse one: only crops around the boosted classes come up."""
     argv = flags(
         tiny_camvid,
         tmp_path,
@@ -369,18 +369,18 @@ def test_coarse_labels_boost_their_classes(tiny_camvid: Path, tmp_path: Path) ->
         "1",
     )
     args = train.parse_args([*argv, "--class-uniform-pct", "1"])
-    train_set = images(args, "train")
+    train_set = split_of(args, "train")
     train_set.records = train_set.records[:1] * 32
     boosted = set(range(11)) - set(train_set[0].label.ravel().tolist())
     args.coarse_boost_classes = sorted(boosted)
-    work = seg_work(args, train_set, Ranks())
+    setup = seg_setup(args, train_set, Ranks())
     seen = {}
     for epoch in range(3):
-        work.sampler.start_at(epoch)
-        draws = [draw for batch in work.sampler for draw in batch]
+        setup.sampler.start_at(epoch)
+        draws = [draw for batch in setup.sampler for draw in batch]
         seen[epoch] = [draw for draw in draws if draw.sample >= len(train_set)]
         for draw in seen[epoch]:
-            item = work.items[draw]
+            item = setup.items[draw]
             assert item["name"].startswith("val_")
             assert boosted & set(item["label"].unique().tolist())
     assert len(seen[0]) == len(seen[1]) >= 2
@@ -450,6 +450,12 @@ def error_of(argv: list[str], capsys: pytest.CaptureFixture) -> str:
         (["--model", "fcn", "--lr-schedule", "scl-poly"], "say with --rlx-off-epoch"),
         (["--model", "fcn", "--class-uniform-pct", "1.5"], "expected a number from 0 to 1"),
         (["--model", "unet"], "invalid choice: 'unet'"),
+        (["--model", "dff", "--loss", "ce"], "--loss ce: dff has reweighted"),
+        (["--model", "fcn_decouple", "--loss", "ce"], "--loss ce: fcn_decouple has body-edge"),
+        (
+            ["--model", "fcn", "--loss", "body-edge"],
+            "--loss body-edge: fcn has ohem, ce, image-weighted, relaxed",
+        ),
         *(
             (["--recipe", name], "give the trained net that it starts from with --init-from")
             for name in SECOND_STAGES[:1]

@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.training import assert_equal_runs, flags, records, run_command, start
+from helpers.training import (
+    assert_equal_runs,
+    at,
+    die,
+    flags,
+    records,
+    run_command,
+    start,
+    watch,
+)
 from joblib import Parallel, delayed
 
 import train
 from data.errors import InputError, run
 from utils.checkpoint import load_model
-from utils.training.trainer import Trainer
 
 
 def test_a_run_leaves_its_files(tiny_camvid: Path, tmp_path: Path) -> None:
@@ -42,15 +50,9 @@ def test_a_resumed_run_equals_an_unbroken_one(
     tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(*flags(tiny_camvid, tmp_path / "whole", "--workers", "1"))
-    # The second run dies in the middle of its last epoch.
-    step = Trainer._step
-
-    def die_in_the_last_epoch(self: Trainer, batch: dict, where: str) -> None:
-        if "epoch 2, iteration 1" in where:
-            raise KeyboardInterrupt
-        step(self, batch, where)
-
-    monkeypatch.setattr(Trainer, "_step", die_in_the_last_epoch)
+    # The second run dies in the middle of its last epoch: each of the two before it asks for a stop
+    # five times, after two steps, for two images of validation and at its end.
+    watch(monkeypatch, at(11, die))
     with pytest.raises(KeyboardInterrupt):
         start(*flags(tiny_camvid, tmp_path / "broken"))
     monkeypatch.undo()
@@ -66,10 +68,7 @@ def test_resume_refuses_another_command_and_lists_the_differences(
     argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "2", "--lr", "0.5", "--resume")
     assert run(lambda: start(*argv)) == 2
     message = capsys.readouterr().err
-    assert (
-        "--epochs was 1, is 2; --lr was 0.01, is 0.5; give the same flags, choose another --checkname"
-        in message
-    )
+    assert "--epochs was 1, is 2; --lr was 0.01, is 0.5; give the same flags, choose" in message
     assert json.loads((tmp_path / "run" / "args.json").read_text())["lr"] == 0.01, (
         "args.json is still the run's own"
     )
@@ -79,7 +78,8 @@ def test_resume_refuses_another_command_and_lists_the_differences(
 
 
 def test_two_ranks_train_as_one(tiny_camvid: Path, tmp_path: Path) -> None:
-    """The same global batches, joint batch normalisation, averaged gradients: the same losses and weights, but for rounding."""
+    """The same global batches, joint batch normalization, averaged gradients: the same run, but for
+    rounding."""
     small = ("--epochs", "2", "--val-every", "2")
     start(*flags(tiny_camvid, tmp_path / "one", *small))
     done = run_command(flags(tiny_camvid, tmp_path / "two", *small), ranks=2)

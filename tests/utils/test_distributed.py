@@ -35,7 +35,7 @@ STEP |= {"SLURM_JOB_ID": "4711", "SLURM_STEP_NODELIST": "gpu[07-08]"}
 
 
 def run_ranks(code: str, world: int, folder: Path) -> list[subprocess.Popen]:
-    """Processes that run `code` within their group as `ranks`, with `timeout` to hand; their output goes to folder/<rank>."""
+    """Processes that run `code` within their group, `ranks`; their output goes to folder/<rank>."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -174,7 +174,7 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("where", LOOPS)
-def test_a_killed_rank_is_told_by_the_others_at_once(where: str, tmp_path: Path) -> None:
+def test_a_killed_rank_is_reported_by_the_others_at_once(where: str, tmp_path: Path) -> None:
     code = f"""
     norm = synchronise_batch_norm(torch.nn.Sequential(torch.nn.BatchNorm2d(4)), "cpu")
     while True:

@@ -1,5 +1,6 @@
-"""A run that is stopped goes on as if it had not been: mid-epoch, after any signal, on another number of ranks."""
+"""A stopped run resumes as if it never stopped: mid-epoch, by any signal, on other ranks."""
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from helpers.training import (
     assert_equal_runs,
+    at,
     flags,
     lasting,
     launch,
@@ -15,14 +17,21 @@ from helpers.training import (
     run_command,
     start,
     wait_for,
+    watch,
 )
 
 from data.errors import InputError, run
-from utils.checkpoint import read_checkpoint, save_checkpoint
+from utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from utils.distributed.environment import Ranks
 from utils.distributed.preemption import REQUEUE, StopRequest
-from utils.training.run_folder import only_one
-from utils.training.trainer import Trainer
-from utils.training.validate_edges import EdgeValidation
+from utils.training import trainer
+from utils.training.resume import (
+    RunCheckpoint,
+    newest_intact,
+    open_run_dir,
+    require_same_command,
+)
+from utils.training.run_dir import lock_run_dir, save_last
 
 PSPNET = (
     "--model",
@@ -36,26 +45,12 @@ PSPNET = (
 )
 
 
-def signal_at(where: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signal comes during this step."""
-    step = Trainer._step
-
-    def interrupted(self: Trainer, batch: dict, at: str) -> None:
-        if at.startswith(where):
-            os.kill(os.getpid(), number)
-        step(self, batch, at)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
-
-
 @pytest.mark.parametrize(
     ("more", "number"),
     [
         (("--ema", "0.9", "--clip-grad", "1"), signal.SIGTERM),
-        (
-            (*PSPNET, "--workers", "1"),
-            signal.SIGUSR1,
-        ),  # with dropout, class-uniform epochs and all augmentation
+        # With dropout, class-uniform epochs and all augmentation.
+        ((*PSPNET, "--workers", "1"), signal.SIGUSR1),
     ],
 )
 def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(
@@ -72,7 +67,9 @@ def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(
     )
     assert start(*whole) == 0
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)]
-    signal_at("epoch 1, iteration 0", number, monkeypatch)
+    # In the first epoch it asks after two steps, for two images and at the end of validation; then
+    # after the first step of the second epoch.
+    watch(monkeypatch, at(6, lambda: signal.raise_signal(number)))
     assert start(*broken) == REQUEUE == 75
     monkeypatch.undo()
     assert (
@@ -97,13 +94,8 @@ def test_a_run_stopped_in_validation_validates_when_it_goes_on(
     tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(*flags(tiny_camvid, tmp_path / "whole"))
-    target = EdgeValidation._target
-
-    def interrupted(self: EdgeValidation, *given: object) -> torch.Tensor:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return target(self, *given)
-
-    monkeypatch.setattr(EdgeValidation, "_target", interrupted)
+    # After two steps, for the first image of validation.
+    watch(monkeypatch, at(3, lambda: signal.raise_signal(signal.SIGTERM)))
     assert start(*flags(tiny_camvid, tmp_path / "broken")) == REQUEUE
     monkeypatch.undo()
     assert [line["kind"] for line in records(tmp_path / "broken")] == ["train"]
@@ -154,12 +146,12 @@ def test_time_calls_for_checkpoints_within_an_epoch(
     tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = []
-    save = Trainer._save
-    monkeypatch.setattr(
-        Trainer,
-        "_save",
-        lambda self: saved.append((self.progress.epoch, self.progress.step)) or save(self),
-    )
+
+    def save(folder: Path, state: dict) -> None:
+        saved.append((state["epoch"], state["step"]))
+        save_last(folder, state)
+
+    monkeypatch.setattr(trainer, "save_last", save)
     start(*flags(tiny_camvid, tmp_path / "run", "--save-every-minutes", "1e-9", "--epochs", "2"))
     assert saved == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
     saved.clear()
@@ -188,10 +180,10 @@ def test_two_runs_in_one_folder_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setitem(only_one.__wrapped__.__kwdefaults__, "patience", 0.3)
+    monkeypatch.setitem(lock_run_dir.__wrapped__.__kwdefaults__, "patience", 0.3)
     argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "1")
     (tmp_path / "run").mkdir()
-    with only_one(tmp_path / "run"):
+    with lock_run_dir(tmp_path / "run"):
         assert run(lambda: start(*argv)) == 2
     assert "another process trains in it" in capsys.readouterr().err
     assert start(*argv) == 0
@@ -220,12 +212,55 @@ def test_a_stop_request_is_false_until_a_signal_comes() -> None:
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 
+def test_a_checkpoint_is_read_once(
+    tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(*flags(tiny_camvid, tmp_path / "run", "--epochs", "1"))
+    read, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: read.append(a[0]) or load(*a, **k))
+    start(*flags(tiny_camvid, tmp_path / "run", "--epochs", "1"))
+    assert read == [tmp_path / "run" / "last.pth"]
+
+
+def test_a_folder_without_a_run_starts_one_unless_last_is_asked_for(tmp_path: Path) -> None:
+    for resume in ("auto", None):
+        with contextlib.ExitStack() as closing:
+            assert open_run_dir(tmp_path / "run", resume, Ranks(), closing) is None
+    assert newest_intact(tmp_path / "run") is None
+    with contextlib.ExitStack() as closing, pytest.raises(CheckpointError, match="leave --resume"):
+        open_run_dir(tmp_path / "run", "last", Ranks(), closing)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [("dff", "reweighted"), ("fcn_decouple", "body-edge"), ("fcn", "ohem")],
+)
+def test_flags_of_checkpoints_before_every_net_had_its_loss(model: str, loss: str) -> None:
+    """They recorded --loss ohem for every net, and knew fewer flags; neither is a difference."""
+    now = {"model": model, "loss": loss, "lr": 0.1, "fast": None, "tf32": True, "device": "cpu"}
+    old = {"model": model, "loss": "ohem", "lr": 0.1, "device": "cuda"}
+    require_same_command(RunCheckpoint(Path("last.pth"), {"args": old}), now)
+    with pytest.raises(CheckpointError, match=r"--lr was 0\.1, is 0\.2; give"):
+        require_same_command(RunCheckpoint(Path("last.pth"), {"args": old}), now | {"lr": 0.2})
+    if model == "fcn":
+        with pytest.raises(CheckpointError, match="--loss was ohem, is ce"):
+            require_same_command(
+                RunCheckpoint(Path("last.pth"), {"args": old}), now | {"loss": "ce"}
+            )
+
+
+def test_how_numbers_are_computed_may_change_on_resume(tiny_camvid: Path, tmp_path: Path) -> None:
+    argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "1", "--val-every", "0")
+    start(*argv)
+    assert start(*argv, "--no-fast", "--no-tf32", "--deterministic") == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
 def test_another_number_of_ranks_goes_on_with_the_same_samples(
     first: int, second: int, tiny_camvid: Path, tmp_path: Path
 ) -> None:
-    """Stopped by SIGTERM at any moment, resumed on another number of ranks: as an unbroken run of one rank, but for rounding."""
+    """Stopped by SIGTERM at any moment: as an unbroken run of one rank, but for rounding."""
     small = ("--epochs", "9", "--lr", "1e-4", "--val-every", "0")
     start(*flags(tiny_camvid, tmp_path / "whole", *small))
     argv = flags(tiny_camvid, tmp_path / "run", *small)

@@ -80,7 +80,8 @@ def test_segmentation_nets_have_one_learning_rate() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_momenta_of_another_memory_layout(layout: torch.memory_format) -> None:
-    # A multiple of 16 numbers: of what is left over after whole vectors PyTorch's kernel rounds the last bit otherwise.
+    # A multiple of 16 numbers: PyTorch's kernel rounds what is left over after whole vectors
+    # differently in the last bit.
     start, gradients = torch.randn(4, 4, 3, 3), torch.randn(2, 4, 4, 3, 3)
 
     def optimizer(
@@ -104,7 +105,7 @@ def test_momenta_of_another_memory_layout(layout: torch.memory_format) -> None:
 
 
 def test_a_step_on_channels_last_weights_is_that_on_contiguous_ones() -> None:
-    """Weights, momenta and their memory layouts after three steps, with a parameter that has no gradient."""
+    """Weights, momenta and their layouts after three steps; one parameter has no gradient."""
     torch.manual_seed(0)
     nets = [
         torch.nn.Sequential(

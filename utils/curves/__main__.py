@@ -1,4 +1,7 @@
-"""Draw a run's learning curves: `python -m utils.curves runs/scenes/dff-resnet18/default` makes curves.png of log.jsonl."""
+"""Draw a run's learning curves from its log.jsonl as curves.png.
+
+python -m utils.curves runs/scenes/dff-resnet18/default
+"""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Which process this is among all, as torchrun or Slurm's srun say in the environment."""
+"""Which process this is among all, as torchrun's or srun's environment variables say."""
 
 import re
 from collections.abc import Mapping
@@ -21,9 +21,10 @@ class Ranks:
 
 
 def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """torchrun's variables for a process that srun has started with others; nothing for any other process.
+    """torchrun's variables for a process that srun has started with others; else nothing.
 
-    A batch script's own commands are no step, though they see the job's variables; and what torchrun says goes first.
+    A batch script's own commands are no job step, though they see the job's variables. torchrun's
+    own variables take precedence.
     """
     tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if "RANK" in environment or "SLURM_STEP_ID" not in environment or tasks == "1":
@@ -47,20 +48,22 @@ def first_host(hosts: str) -> str:
     first = re.match(r"(?:[^,\[]|\[[^\]]*\])+", hosts)
     if first is None:
         raise InputError(
-            f"SLURM_STEP_NODELIST is {hosts!r}; expected a list of hosts, such as gpu[01-04]; or set MASTER_ADDR"
+            f"SLURM_STEP_NODELIST is {hosts!r}; expected a list of hosts, such as gpu[01-04]; "
+            "or set MASTER_ADDR"
         )
     return re.sub(r"\[([^\],-]*)[^\]]*\]", r"\1", first.group())
 
 
 def ranks_of(environment: Mapping[str, str]) -> Ranks:
-    """What torchrun's variables say; alone without them. InputError if they contradict each other."""
+    """What torchrun's variables say, one process without them; InputError if they contradict."""
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return Ranks()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     found = [environment.get(name, "0") for name in names]
     if not all(value.isdigit() for value in found) or not int(found[0]) < int(found[1]):
-        told = ", ".join(f"{name}={value}" for name, value in zip(names, found, strict=True))
+        given = ", ".join(f"{name}={value}" for name, value in zip(names, found, strict=True))
         raise InputError(
-            f"found {told} in the environment; expected numbers with RANK below WORLD_SIZE; unset them to run alone"
+            f"found {given} in the environment; expected numbers with RANK below WORLD_SIZE; "
+            "unset them to run alone"
         )
     return Ranks(*map(int, found))

@@ -1,11 +1,13 @@
-"""Leaving early and in order: what a scheduler's signal asks for."""
+"""Ending early and in order when a scheduler's signal asks for it."""
 
 import os
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
-REQUEUE = 75  # exit status of a run that is to be started again: EX_TEMPFAIL of sysexits.h
+# Exit status of a run that is to be started again: EX_TEMPFAIL of sysexits.h.
+REQUEUE = 75
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -18,18 +20,19 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.name = ""
-        self._before: dict[int, object] = {}
+        self._previous: dict[signal.Signals, Any] = {}  # the handlers to put back
 
     def __bool__(self) -> bool:
         return bool(self.name)
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # no other may install handlers
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        # Python allows no other thread to install handlers.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -37,8 +40,10 @@ class StopRequest:
 
 
 def leave_process_group() -> None:
-    """For worker processes: schedulers and terminals signal a whole group, and the main process still needs its workers then.
+    """Put a worker process into a process group of its own.
 
-    (To ignore the signals instead would let a worker outlive the main process, which ends its workers by SIGTERM.)
+    Schedulers and terminals signal a whole group, and the main process still needs its workers
+    then. (If workers ignored the signals instead, one could outlive the main process, which ends
+    its workers by SIGTERM.)
     """
     os.setpgid(0, 0)

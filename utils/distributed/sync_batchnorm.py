@@ -1,4 +1,4 @@
-"""Batch normalisation over the joint batch of all ranks."""
+"""Batch normalization over the joint batch of all ranks."""
 
 import torch
 import torch.distributed as dist
@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 
 def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:
-    """Make every batch normalisation use the joint batch of all ranks; parameter names stay as they are."""
+    """Make every batch normalization use the joint batch of all ranks; parameters keep their names.
+
+    Changes `model` on CPUs; on "cuda" PyTorch may return another module.
+    """
     if device == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     for module in model.modules():
@@ -16,18 +19,22 @@ def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:
 
 
 class JointBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over the joint batch of all ranks, for CPUs, where PyTorch's own SyncBatchNorm refuses to run."""
+    """Batch normalization over the joint batch, for CPUs, where SyncBatchNorm refuses to run."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As BatchNorm2d's: sums of half-precision input (autocast) are in single precision, the output is like the input."""
+        """(N, C, H, W) -> the same, in the same dtype; sums of half precision are in float32."""
         if not self.training:
             return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         count = torch.tensor([wide.numel() / wide.shape[1]], dtype=wide.dtype)
         dist.all_reduce(count)
-        mean = _SumOverRanks.apply(wide.sum(dim=(0, 2, 3))) / count
+        mean = sum_over_ranks(wide.sum(dim=(0, 2, 3))) / count
         centred = wide - mean[:, None, None]
-        variance = _SumOverRanks.apply(centred.square().sum(dim=(0, 2, 3))) / count
+        variance = sum_over_ranks(centred.square().sum(dim=(0, 2, 3))) / count
         with torch.no_grad():
             unbiased = variance * count / (count - 1)
             self.running_mean.lerp_(mean, self.momentum)
@@ -37,17 +44,21 @@ class JointBatchNorm(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """What a rank adds to the sum, each of the others' losses sees too: so the gradient is the sum of theirs."""
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum of every rank's `values`, differentiable.
 
-    @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
+    d(sum of all ranks' losses)/d(values) is the sum over ranks of their gradients: what a rank adds
+    here, each of the others' losses depends on, too.
+    """
+    total = values.clone()
+    # The same memory, reduced behind autograd's back: of a clone it saves nothing for backward.
+    dist.all_reduce(total.detach())
+    if total.requires_grad:
+        total.register_hook(_reduced)
+    return total
 
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+
+def _reduced(gradient: Tensor) -> Tensor:
+    joint = gradient.clone()
+    dist.all_reduce(joint)
+    return joint

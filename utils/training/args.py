@@ -7,11 +7,11 @@ from data import DATASETS
 from data.args import amount, positive, share, size
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
-from utils.training.objective import SEG_LOSSES
+from utils.training.objective import LOSS_NAMES, default_loss, losses_of
 from utils.training.precision import KINDS
 from utils.training.recipes import RECIPES, SECOND_STAGES
 
-# What each task starts from; recipes and flags come on top.
+# The defaults of each task; recipes and flags override them.
 TASK_DEFAULTS: dict[str, dict[str, object]] = {
     "edge": {},
     "seg": {
@@ -24,23 +24,11 @@ TASK_DEFAULTS: dict[str, dict[str, object]] = {
     },
 }
 # Flags that one task alone has.
-EDGE_GROUP, SEG_GROUP = "edge nets", "segmentation nets"
+EDGE_GROUP = "edge nets"
+SEG_GROUP = "segmentation nets"
 
-# Flags in which a resumed command may differ. Of what is computed, only --accumulate (the batches of batch normalisation) and
-# --compile and --device (rounding) change anything.
-FREE_ON_RESUME = {
-    *(
-        "resume",
-        "run_dir",
-        "data_root",
-        "recipe",
-        "workers",
-        "device",
-        "save_every",
-        "save_every_minutes",
-    ),
-    *("accumulate", "compile", "profile", "wandb", "tensorboard", "timeout_minutes"),
-}
+# What `parse_train_args` returns. Modules that read flags import it from here.
+TrainArgs = argparse.Namespace
 
 BOOLEAN = argparse.BooleanOptionalAction
 
@@ -51,7 +39,8 @@ def train_parser() -> argparse.ArgumentParser:
         prog="train.py",
         description="Train a semantic edge net or a segmentation net.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,  # what `_early_parser` does not see would get the defaults of another task
+        # `_early_parser` would not see an abbreviated --model, and choose another task's defaults.
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--recipe", choices=RECIPES, help="defaults of a published run; other flags override them"
@@ -134,12 +123,18 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_optimisation(parser: argparse.ArgumentParser) -> None:
     optimisation = parser.add_argument_group("optimisation")
+    optimisation.add_argument(
+        "--loss",
+        choices=LOSS_NAMES,
+        help="default: the published one of the net; edge nets have reweighted, decoupled nets "
+        "body-edge, the others ohem and the rest",
+    )
     optimisation.add_argument("--epochs", type=positive, default=200)
     optimisation.add_argument(
-        "--batch-size", type=positive, default=8, help="over all ranks together"
+        "--batch-size", type=positive, default=8, help="images over all ranks"
     )
     optimisation.add_argument(
-        "--lr", type=float, default=0.08, help="of an edge net's heads ten times as much"
+        "--lr", type=float, default=0.08, help="ten times as much for an edge net's heads"
     )
     optimisation.add_argument("--momentum", type=float, default=0.9)
     optimisation.add_argument("--weight-decay", type=float, default=1e-4)
@@ -148,17 +143,21 @@ def _add_optimisation(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=1,
         metavar="PARTS",
-        help="of a rank's share, one after the other: less memory",
+        help="parts of a rank's batch that go through the net in turn: less memory",
     )
     optimisation.add_argument(
-        "--clip-grad", type=amount, default=0.0, metavar="NORM", help="of all gradients; 0: any"
+        "--clip-grad",
+        type=amount,
+        default=0.0,
+        metavar="NORM",
+        help="bound of the gradients' norm; 0: none",
     )
     optimisation.add_argument(
         "--ema",
         type=share,
         default=0.0,
         metavar="DECAY",
-        help="validate and keep a running mean of the weights; 0: none",
+        help="validate and keep an exponential moving average of the weights; 0: none",
     )
     optimisation.add_argument("--seed", type=int, default=0)
 
@@ -182,12 +181,6 @@ def _add_edge(parser: argparse.ArgumentParser) -> None:
 
 def _add_seg(parser: argparse.ArgumentParser) -> None:
     seg = parser.add_argument_group(SEG_GROUP)
-    seg.add_argument(
-        "--loss",
-        choices=SEG_LOSSES,
-        default="ohem",
-        help="of a base net; decoupled ones have their own",
-    )
     seg.add_argument(
         "--images-per-loss",
         type=size,
@@ -242,7 +235,7 @@ def _add_seg(parser: argparse.ArgumentParser) -> None:
         "--quirks",
         action=BOOLEAN,
         default=True,
-        help="the published code's oddities, see the README",
+        help="with the published code's oddities",
     )
 
 
@@ -253,7 +246,11 @@ def _add_validation(parser: argparse.ArgumentParser) -> None:
         "--val-thresholds", type=positive, default=9, help="for an edge net's MF"
     )
     validation.add_argument(
-        "--val-samples", type=size, default=0, help="so many, spread over the split; 0: all"
+        "--val-samples",
+        type=size,
+        default=0,
+        metavar="N",
+        help="N images at equal distances in the split; 0: all",
     )
 
 
@@ -270,24 +267,28 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         const="last",
         default="auto",
         metavar="PATH",
-        help="go on from this checkpoint (default: from the run's newest whole one, if there is any)",
+        help="resume from this checkpoint (default: the run's newest intact one, if there is any)",
     )
     run.add_argument(
         "--no-resume",
         dest="resume",
         action="store_const",
         const=None,
-        help="start anew; an older run is renamed",
+        help="start from scratch; an older run is renamed",
     )
     run.add_argument(
-        "--save-every", type=positive, default=1, metavar="EPOCHS", help="write last.pth so often"
+        "--save-every",
+        type=positive,
+        default=1,
+        metavar="EPOCHS",
+        help="between writes of last.pth",
     )
     run.add_argument(
         "--save-every-minutes",
         type=amount,
         default=15.0,
         metavar="M",
-        help="within epochs, too; 0: never",
+        help="also within epochs; 0: never",
     )
     run.add_argument("--wandb", action=BOOLEAN, default=False, help="also log to Weights & Biases")
     run.add_argument("--tensorboard", action=BOOLEAN, default=False, help="also log to TensorBoard")
@@ -311,6 +312,22 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     )
     machine.add_argument("--compile", action=BOOLEAN, default=False, help="torch.compile the net")
     machine.add_argument(
+        "--fast",
+        action=BOOLEAN,
+        help="equal forms of the layers that take less time and memory, see models/fast "
+        "(default: on CPUs, without --compile)",
+    )
+    machine.add_argument(
+        "--tf32", action=BOOLEAN, default=True, help="TF32 products and convolutions on GPUs"
+    )
+    machine.add_argument(
+        "--deterministic",
+        action=BOOLEAN,
+        default=False,
+        help="deterministic kernels where there are any, and no TF32; see "
+        "utils/training/backends.py",
+    )
+    machine.add_argument(
         "--profile", action=BOOLEAN, default=False, help="write trace.json of a few steps"
     )
     machine.add_argument(
@@ -322,18 +339,20 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_train_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Flags over the recipe's defaults over the task's over the parser's."""
+def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
+    """The flags; those not given have the recipe's default, else the task's, else the parser's."""
     parser = train_parser()
     early, _ = _early_parser().parse_known_args(argv)
     recipe = RECIPES.get(early.recipe, {})
-    task = task_of(early.model or recipe.get("model", parser.get_default("model")))
-    parser.set_defaults(**TASK_DEFAULTS.get(task, {}) | recipe)
+    # A model that does not exist has no task; `parser` reports it below.
+    task = task_of(early.model or str(recipe.get("model", parser.get_default("model"))))
+    parser.set_defaults(**TASK_DEFAULTS.get(task or "", {}) | recipe)
     args = parser.parse_args(argv)
     args.data_root = args.data_root or f"datasets/{args.dataset}"
     args.run_dir = (
         args.run_dir or f"runs/{args.dataset}/{args.model}-{args.backbone}/{args.checkname}"
     )
+    args.loss = args.loss or default_loss(args.model)
     if fault := _first_fault(args, parser):
         parser.error(fault)
     return args
@@ -344,7 +363,7 @@ def task_of(model: str) -> str | None:
     return MODELS[model][1] if model in MODELS else None
 
 
-def _first_fault(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str | None:
+def _first_fault(args: TrainArgs, parser: argparse.ArgumentParser) -> str | None:
     """What is wrong with flags that are right one by one."""
     if not 0 < args.scale[0] <= args.scale[1]:
         return f"--scale {args.scale[0]} {args.scale[1]}: expected 0 < LOW <= HIGH"
@@ -355,15 +374,18 @@ def _first_fault(args: argparse.Namespace, parser: argparse.ArgumentParser) -> s
     if not args.timeout_minutes:
         return "--timeout-minutes 0: expected minutes above 0"
     if args.color_aug > 0.5:
-        return f"--color-aug {args.color_aug}: expected at most 0.5, where hues are any"
+        return f"--color-aug {args.color_aug}: expected at most 0.5, which allows every hue"
     if args.backbone not in MODELS[args.model][2]:
         return f"--backbone {args.backbone}: {args.model} has {', '.join(MODELS[args.model][2])}"
     if args.lr_schedule == "scl-poly" and not 0 <= args.rlx_off_epoch < args.epochs:
-        return (
-            "--lr-schedule scl-poly: say with --rlx-off-epoch where it starts anew, within --epochs"
-        )
+        return "--lr-schedule scl-poly: say with --rlx-off-epoch where it restarts, within --epochs"
     if args.recipe in SECOND_STAGES and not args.init_from:
-        return f"--recipe {args.recipe} is a second stage: give the trained net that it starts from with --init-from"
+        return (
+            f"--recipe {args.recipe} is a second stage: "
+            "give the trained net that it starts from with --init-from"
+        )
+    if args.loss not in losses_of(args.model):
+        return f"--loss {args.loss}: {args.model} has {', '.join(losses_of(args.model))}"
     other = SEG_GROUP if task_of(args.model) == "edge" else EDGE_GROUP
     group = next(group for group in parser._action_groups if group.title == other)
     given = [
@@ -375,7 +397,7 @@ def _first_fault(args: argparse.Namespace, parser: argparse.ArgumentParser) -> s
 
 
 def _early_parser() -> argparse.ArgumentParser:
-    """What decides about the defaults of the others."""
+    """Of the flags that decide about the defaults of the others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe")
     parser.add_argument("--model")

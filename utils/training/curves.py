@@ -23,10 +23,12 @@ PLOTS = (
 
 
 def plot_curves(log: Path, out: Path) -> None:
-    """Draw what a `log.jsonl` has as a PNG, one plot for each of PLOTS. InputError if there is nothing to draw."""
-    from matplotlib.backends.backend_agg import (
-        FigureCanvasAgg,  # imported here: it takes as long as all else together
-    )
+    """Draw the numbers of a `log.jsonl` as a PNG, one plot for each of PLOTS.
+
+    InputError if there is nothing to draw.
+    """
+    # Importing matplotlib takes as long as all other imports of train.py together.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     entries = read_log(log)
@@ -50,9 +52,8 @@ def plot_curves(log: Path, out: Path) -> None:
             axes.plot(epochs, values, label=label, color=COLORS[place], marker=mark, markersize=3)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("epoch")
-        axes.tick_params(
-            labelbottom=True
-        )  # a shared axis would have them in the last row alone, which may be shorter
+        # With a shared axis only the last row has labels, and that one may be shorter.
+        axes.tick_params(labelbottom=True)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)

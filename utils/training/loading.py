@@ -1,4 +1,5 @@
-"""From a data set to batches: worker processes, how long the loop waits for them, and what they were at when one died."""
+"""From a data set to batches: worker processes, the time that the loop waits for them, and which
+image a worker had when it died."""
 
 import contextlib
 import os
@@ -7,28 +8,42 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, get_worker_info
-from torch.utils.data import Dataset as Items
+from torch.utils.data import Dataset as TorchDataset
 
 from data.errors import InputError
 from data.samples.sampler import BatchSampler
 from utils.distributed.preemption import leave_process_group
 
 
-class Watched(Items):
-    """The same items; each worker leaves a note of its process and of the item in hand in memory that the main process sees.
+class KeyedItems(Protocol):
+    """Training samples, asked for by the keys (epoch, index, ...) of a `BatchSampler`."""
 
-    files: the image of each sample, by the index in an item's key (epoch, index, ...).
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> dict: ...
+
+
+class TrackedItems(TorchDataset):
+    """The same items, with a record of which worker process read which one last.
+
+    notes: int64 (workers, 2) of (process id, index), in memory that the main process shares: a
+    worker that is killed cannot report anything itself.
+
+    Args:
+        items: asked for by keys (epoch, index, ...).
+        files: the image of each sample, by the index in an item's key.
+        workers: of the loader.
     """
 
-    def __init__(self, items: Items, files: Sequence[Path | None], workers: int) -> None:
-        self.items, self.files = items, files
-        self.notes = torch.full(
-            (max(1, workers), 2), -1, dtype=torch.int64
-        ).share_memory_()  # process, index
+    def __init__(self, items: KeyedItems, files: Sequence[Path | None], workers: int) -> None:
+        self.items = items
+        self.files = files
+        self.notes = torch.full((max(1, workers), 2), -1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -40,13 +55,17 @@ class Watched(Items):
         return self.items[key]
 
     def end_workers(self) -> None:
-        """For good: one that died may have held a lock which the others, or the end of the main process, would wait for."""
+        """Kill all workers.
+
+        One that died may have held a lock for which the others, or the end of the main process,
+        would wait forever.
+        """
         for process in self.notes[:, 0].tolist():
             if process > 0:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
 
-    def at_hand(self, processes: set[int]) -> list[str]:
+    def last_read(self, processes: set[int]) -> list[str]:
         """The images that these workers were given last."""
         return [
             str(self.files[index]) for process, index in self.notes.tolist() if process in processes
@@ -54,31 +73,49 @@ class Watched(Items):
 
 
 def make_loader(
-    items: Items, files: Sequence[Path | None], sampler: BatchSampler, *, workers: int, device: str
+    items: KeyedItems,
+    files: Sequence[Path | None],
+    sampler: BatchSampler,
+    *,
+    workers: int,
+    device: str,
 ) -> DataLoader:
-    """A loader whose workers live through all epochs; what they return depends on (seed, epoch, index) alone."""
+    """A loader whose workers live through all epochs.
+
+    What they return depends on (seed, epoch, index) alone, not on their number.
+
+    Args:
+        items: asked for by the sampler's keys.
+        files: the image of each sample, to be named when a worker dies of it.
+        sampler: of batches of keys.
+        workers: processes; 0: samples are read in this one.
+        device: batches for "cuda" are in pinned memory.
+    """
     return DataLoader(
-        Watched(items, files, workers),
+        TrackedItems(items, files, workers),
         batch_sampler=sampler,
         num_workers=workers,
         pin_memory=device == "cuda",
         persistent_workers=workers > 0,
-        worker_init_fn=quiet_worker,
-        generator=torch.Generator(),  # else it would draw from the generator that dropout uses, how often depends on the workers
+        worker_init_fn=init_worker,
+        # By default the loader seeds its workers from the global generator, which dropout uses: its
+        # state would depend on the number of workers.
+        generator=torch.Generator(),
     )
 
 
-def quiet_worker(_worker: int) -> None:
-    """What every worker process starts with."""
+def init_worker(_worker: int) -> None:
+    """In each worker process: OpenCV without threads, no signals of the main process's group."""
     cv2.setNumThreads(0)
     leave_process_group()
 
 
-class Batches:
-    """Iterates over a loader and counts the seconds for which it was waited for."""
+class TimedBatches:
+    """A loader's batches; `waited` is the seconds that were spent waiting for them."""
 
     def __init__(self, loader: DataLoader) -> None:
-        self.loader, self.waited = loader, 0.0
+        self.loader = loader
+        self.waited = 0.0
 
     def __iter__(self) -> Iterator[dict]:
         started = time.perf_counter()
@@ -94,9 +131,10 @@ class Batches:
 
 @contextlib.contextmanager
 def named_deaths(loader: DataLoader) -> Iterator[None]:
-    """Within, the death of one of the loader's workers is an InputError that names the images it may have died of.
+    """Turn the death of one of the loader's workers into an InputError that names its image.
 
-    PyTorch raises it from a signal's handler: not only where a batch is waited for, but wherever the process happens to be.
+    PyTorch raises a RuntimeError in a signal handler: not only where a batch is waited for, but
+    wherever the main process happens to be.
     """
     try:
         yield
@@ -109,10 +147,13 @@ def named_deaths(loader: DataLoader) -> Iterator[None]:
             for group in re.findall(r"\(pid\S* ([\d, ]+)", text)
             for number in group.split(",")
         }
-        images = ", ".join(loader.dataset.at_hand(processes)) or "unknown"
-        loader.dataset.end_workers()
-        reason = re.search(r"killed by signal: [^.]*|exited unexpectedly", text)
+        items = loader.dataset
+        assert isinstance(items, TrackedItems)
+        images = ", ".join(items.last_read(processes)) or "unknown"
+        items.end_workers()
+        found = re.search(r"killed by signal: [^.]*|exited unexpectedly", text)
+        reason = found.group() if found else text.splitlines()[0]
         raise InputError(
-            f"a loader process died ({reason.group() if reason else text.splitlines()[0]}) at the image {images}; "
-            "look at that file, or, if the machine ran out of memory, give fewer --workers"
+            f"a loader process died ({reason}) at the image {images}; look at that file, or, "
+            "if the machine ran out of memory, give fewer --workers"
         ) from error

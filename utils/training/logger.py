@@ -1,7 +1,11 @@
-"""The record of a run: one JSON line per event in `log.jsonl`; on request also Weights & Biases and TensorBoard."""
+"""The record of a run: one JSON line per event in `log.jsonl`.
+
+On request also Weights & Biases and TensorBoard.
+"""
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,17 +16,25 @@ from data.files import write_aside
 class Service(Protocol):
     """Where numbers go besides the file."""
 
-    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
-        """The numbers of one event."""
+    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
+        """Take the numbers of one event."""
 
     def close(self) -> None:
         """Send what is left."""
 
 
 class Logger:
-    """Appends lines {"kind": ..., "epoch": ..., ...} to a run's `log.jsonl`; does nothing on ranks other than the main one.
+    """Appends lines {"kind": ..., "epoch": ..., ...} to a run's `log.jsonl`; a context manager.
 
-    Kinds: "start" (of each process: what `utils.training.records` says), "train" and "val". Used within `with`.
+    Kinds: "start" (one for each time the command ran: what `utils.training.records` says), "train"
+    and "val".
+
+    Args:
+        folder: of the run.
+        is_main: on other ranks nothing is written.
+        wandb: also write to Weights & Biases.
+        tensorboard: also write TensorBoard's event files.
+        config: the flags, for Weights & Biases.
     """
 
     def __init__(
@@ -48,11 +60,15 @@ class Logger:
         self.close()
 
     def write(self, kind: str, **values: object) -> None:
-        """Append one line, whole or, on a full disk (an OSError), not at all. Services get its numbers."""
+        """Append one line; services get its numbers.
+
+        On a full disk (an OSError) no part of the line is written.
+        """
         if self.path is None:
             return
         _append(self.path, json.dumps({"kind": kind, **values}) + "\n")
         step = values.get("step", values.get("epoch", 0))
+        assert isinstance(step, int)
         numbers = {
             key: value
             for key, value in values.items()
@@ -62,7 +78,10 @@ class Logger:
             service.write(kind, step, numbers)
 
     def keep_until(self, epoch: int) -> None:
-        """Drop the lines of this epoch and later ones, which a resumed run writes again; those of starts stay."""
+        """Drop the lines of this epoch and later ones, which a resumed run writes again.
+
+        Those of starts stay.
+        """
         if self.path is None or not self.path.exists():
             return
         kept = [
@@ -80,7 +99,10 @@ class Logger:
 
 
 def read_log(path: Path) -> list[dict]:
-    """The lines of a `log.jsonl`. A last one that is torn, as by a killed job, is left out; InputError for any other."""
+    """The lines of a `log.jsonl`; InputError for one that is not JSON.
+
+    A torn last line, as a killed job leaves it, is left out.
+    """
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     entries = []
     for number, line in enumerate(lines, 1):
@@ -92,14 +114,15 @@ def read_log(path: Path) -> list[dict]:
             raise InputError(f"{path}:{number}: not JSON ({error}); remove that line") from error
         if not isinstance(entry, dict):
             raise InputError(
-                f'{path}:{number}: found {line[:40]}, expected an object such as {{"kind": "train"}}'
+                f"{path}:{number}: found {line[:40]}, "
+                'expected an object such as {"kind": "train"}'
             )
         entries.append(entry)
     return entries
 
 
 def _append(path: Path, line: str) -> None:
-    """Unbuffered, so that a part of the line that did fit on the disk can be taken back."""
+    """Unbuffered, so that a part of the line that did fit on the disk can be removed again."""
     with path.open("ab", buffering=0) as file:
         length = file.seek(0, os.SEEK_END)
         try:
@@ -115,7 +138,7 @@ def _write_all(file: int, text: bytes) -> None:
 
 
 class WandbService:
-    """Weights & Biases. A resumed run goes on in the same one, whose name is kept in the run's folder."""
+    """Weights & Biases. A resumed run continues the same one, whose id is kept in its folder."""
 
     def __init__(self, folder: Path, config: dict) -> None:
         try:
@@ -125,17 +148,19 @@ class WandbService:
                 "--wandb needs the package wandb: pip install wandb, or leave --wandb out"
             ) from error
         note = folder / "wandb-id"
-        known = note.read_text(encoding="utf-8").strip() if note.exists() else None
-        self.run = wandb.init(dir=folder, config=config, name=folder.name, id=known, resume="allow")
-        if not known:
+        earlier = note.read_text(encoding="utf-8").strip() if note.exists() else None
+        self.run = wandb.init(
+            dir=folder, config=config, name=folder.name, id=earlier, resume="allow"
+        )
+        if not earlier:
             with write_aside(note) as aside:
                 aside.write_text(f"{self.run.id}\n", encoding="utf-8")
-        # Its own step only ever grows, which that of a run that was killed and resumed does not.
+        # wandb's own step may only grow; that of a run that was killed and resumed goes back.
         self.run.define_metric("step")
         self.run.define_metric("*", step_metric="step")
 
-    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
-        """Under kind/name."""
+    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
+        """Log each number as kind/name."""
         self.run.log({"step": step} | {f"{kind}/{name}": value for name, value in numbers.items()})
 
     def close(self) -> None:
@@ -154,8 +179,8 @@ class TensorBoardService:
             raise InputError(f"--tensorboard needs the package tensorboard: {advice}") from error
         self.writer = SummaryWriter(str(folder))
 
-    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
-        """Under kind/name."""
+    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
+        """Log each number as kind/name."""
         for name, value in numbers.items():
             self.writer.add_scalar(f"{kind}/{name}", value, step)
 

@@ -1,14 +1,18 @@
-"""What differs between training an edge net and a segmentation net: the terms of the loss, and the learning rate."""
+"""What is minimized: the table of losses of each task, which training and validation share.
 
-from collections.abc import Callable
+A new loss is one function and one line in LOSSES. The formulas are in `models.losses`; here is what
+they are called on the command line (`--loss`), and which targets and outputs they take.
+"""
+
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from data.samples.edge import unpack_edges
 from data.samples.relaxed import unpack_relaxed
+from models import DECOUPLED, MODELS
 from models.losses import (
     body_edge_loss,
     cross_entropy,
@@ -19,96 +23,148 @@ from models.losses import (
 )
 from utils.training.schedule import Schedule
 
-Terms = dict[str, Tensor]
-SEG_LOSSES = ("ohem", "ce", "image-weighted", "relaxed")  # of a base net
-RELAXED_LOSSES = ("relaxed", "body-edge")  # those that read the classes within the border
+Maps = dict[str, Tensor]
+Number = TypeVar("Number", Tensor, float)
+
+
+class LossFunction(Protocol):
+    """(outputs of the net, targets) -> the named terms of the loss, scalars.
+
+    Targets are what `unpack_targets` makes of a batch. quirks: with the published code's oddities.
+    """
+
+    def __call__(self, outputs: Maps, targets: Maps, *, quirks: bool) -> Maps: ...
 
 
 @dataclass(frozen=True)
-class Task:
-    """terms: (outputs of the net, batch on the device) -> the named terms of the loss. weights: what each weighs in the total.
+class Loss:
+    """A line of the table.
 
-    schedule: the learning rate of an iteration.
+    Args:
+        function: computes the terms.
+        terms: their names, each of which may have a weight.
+        relaxed: the samples must have the classes within the border ("multihot") and "edge".
+        decoupled: is for nets with a body/edge head, and only for them.
     """
 
-    terms: Callable[[dict[str, Tensor], dict[str, Tensor]], Terms]
-    weights: dict[str, float]
-    schedule: Schedule
-
-    def total(self, terms: dict[str, Tensor | float]) -> Tensor | float:
-        """The weighted sum that is trained on."""
-        return sum(self.weights[name] * term for name, term in terms.items())
+    function: LossFunction
+    terms: tuple[str, ...]
+    relaxed: bool = False
+    decoupled: bool = False
 
 
-def edge_task(num_classes: int, weights: dict[str, float], schedule: Schedule) -> Task:
-    """Multi-label semantic edges: "side5" and "fuse"."""
-    return Task(partial(_edge_terms, num_classes), weights, schedule)
+def _reweighted(outputs: Maps, targets: Maps, *, quirks: bool) -> Maps:
+    return edge_losses(outputs, targets["edges"], targets["valid"])
 
 
-def seg_task(
-    num_classes: int,
-    weights: dict[str, float],
-    schedule: Schedule,
-    *,
-    loss: str,
-    images_per_loss: int = 1,
-    quirks: bool = True,
-) -> Task:
-    """Segmentation. loss: one of SEG_LOSSES, or "body-edge", the four terms of a decoupled net.
-
-    images_per_loss: the losses are taken over so many images at a time, and averaged. That is what the published runs did, with one or two
-    images on each GPU: hard pixels are chosen among, and edges balanced over, those of a GPU. So one number gives the same training on
-    any number of GPUs. 0: all images of a rank at once.
-    """
-    terms = partial(
-        _body_edge_terms if loss == "body-edge" else partial(_base_terms, loss), num_classes, quirks
-    )
-    return Task(partial(_in_groups, terms, images_per_loss), weights, schedule)
+def _ohem(outputs: Maps, targets: Maps, *, quirks: bool) -> Maps:
+    return {"seg": ohem_cross_entropy(outputs["seg"], targets["label"])}
 
 
-def _edge_terms(num_classes: int, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Terms:
-    return edge_losses(outputs, unpack_edges(batch["edges"], num_classes), batch["valid"])
+def _cross_entropy(outputs: Maps, targets: Maps, *, quirks: bool) -> Maps:
+    return {"seg": cross_entropy(outputs["seg"], targets["label"])}
 
 
-def _base_terms(
-    loss: str, num_classes: int, quirks: bool, outputs: dict[str, Tensor], batch: dict[str, Tensor]
-) -> Terms:
-    seg, label = outputs["seg"], batch["label"]
-    if loss == "relaxed":
-        return {"seg": relaxed_nll(seg, unpack_relaxed(batch["bits"], num_classes), quirks=quirks)}
-    functions = {
-        "ohem": ohem_cross_entropy,
-        "ce": cross_entropy,
-        "image-weighted": image_weighted_cross_entropy,
-    }
-    return {"seg": functions[loss](seg, label)}
+def _image_weighted(outputs: Maps, targets: Maps, *, quirks: bool) -> Maps:
+    return {"seg": image_weighted_cross_entropy(outputs["seg"], targets["label"])}
 
 
-def _body_edge_terms(
-    num_classes: int, quirks: bool, outputs: dict[str, Tensor], batch: dict[str, Tensor]
-) -> Terms:
-    targets = {
-        "multihot": unpack_relaxed(batch["bits"], num_classes),
-        "edge": batch["edge"],
-        "label": batch["label"],
-    }
+def _relaxed(outputs: Maps, targets: Maps, *, quirks: bool) -> Maps:
+    return {"seg": relaxed_nll(outputs["seg"], targets["multihot"], quirks=quirks)}
+
+
+def _body_edge(outputs: Maps, targets: Maps, *, quirks: bool) -> Maps:
     return body_edge_loss(outputs, targets, quirks=quirks)
 
 
-def _in_groups(
-    terms: Callable[[dict[str, Tensor], dict[str, Tensor]], Terms],
-    size: int,
-    outputs: dict[str, Tensor],
-    batch: dict[str, Tensor],
-) -> Terms:
-    """The mean of the terms over groups of `size` images."""
-    images = len(batch["label"])
-    groups = [
-        terms(_part(outputs, first, size or images), _part(batch, first, size or images))
-        for first in range(0, images, size or images)
-    ]
-    return {name: torch.stack([group[name] for group in groups]).mean() for name in groups[0]}
+BODY_EDGE_TERMS = ("seg", "body", "edge", "edge_attention")
+
+# task -> --loss -> loss. The first one that a net can take is its default.
+LOSSES: dict[str, dict[str, Loss]] = {
+    "edge": {
+        "reweighted": Loss(_reweighted, ("side5", "fuse")),
+    },
+    "seg": {
+        "ohem": Loss(_ohem, ("seg",)),
+        "ce": Loss(_cross_entropy, ("seg",)),
+        "image-weighted": Loss(_image_weighted, ("seg",)),
+        "relaxed": Loss(_relaxed, ("seg",), relaxed=True),
+        "body-edge": Loss(_body_edge, BODY_EDGE_TERMS, relaxed=True, decoupled=True),
+    },
+}
+LOSS_NAMES = tuple(name for table in LOSSES.values() for name in table)
 
 
-def _part(maps: dict[str, Tensor], first: int, size: int) -> dict[str, Tensor]:
+def losses_of(model: str) -> dict[str, Loss]:
+    """The losses that a net of this name can be trained with, its default first."""
+    table, decoupled = LOSSES[MODELS[model][1]], model in DECOUPLED
+    return {name: loss for name, loss in table.items() if loss.decoupled == decoupled}
+
+
+def default_loss(model: str) -> str:
+    """The published loss of a net of this name."""
+    return next(iter(losses_of(model)))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a net is trained towards.
+
+    Args:
+        loss: a line of LOSSES.
+        num_classes: of the data set.
+        weights: what each term weighs in the total; 1 if it is not named.
+        schedule: the learning rate of an iteration.
+        images_per_loss: the terms are computed over this number of images at a time, and averaged.
+            That is what the published segmentation runs did, with one or two images on each GPU:
+            hard pixels are chosen among, and edges balanced over, those of a GPU. So one number
+            gives the same training on any number of GPUs. 0: all images of a rank at once.
+        quirks: with the published code's oddities.
+    """
+
+    loss: Loss
+    num_classes: int
+    weights: dict[str, float]
+    schedule: Schedule
+    images_per_loss: int = 0
+    quirks: bool = True
+
+    def batch_terms(self, outputs: Maps, batch: Maps) -> Maps:
+        """The terms of a batch as the loader sends it, on the device of `outputs`."""
+        images = len(batch["image"])
+        size = self.images_per_loss or images
+        groups = [
+            self.terms(
+                _part(outputs, first, size),
+                unpack_targets(_part(batch, first, size), self.num_classes),
+            )
+            for first in range(0, images, size)
+        ]
+        return {name: torch.stack([group[name] for group in groups]).mean() for name in groups[0]}
+
+    def terms(self, outputs: Maps, targets: Maps) -> Maps:
+        """The named terms of the loss over all images given."""
+        return self.loss.function(outputs, targets, quirks=self.quirks)
+
+    def total(self, terms: dict[str, Number]) -> Number:
+        """The weighted sum that is trained on."""
+        first, *others = (self.weights.get(name, 1.0) * term for name, term in terms.items())
+        return sum(others, first)
+
+
+def unpack_targets(batch: Maps, num_classes: int) -> Maps:
+    """The maps that the losses read, from the compact ones that workers send.
+
+    Edge task: "edges" bool (N, K, H, W), "valid" (N, 1, H, W). Segmentation: "label" (N, H, W) and,
+    of samples with relaxed labels, "multihot" (N, K + 1, H, W) and "edge" (N, 1, H, W).
+    """
+    targets = {name: batch[name] for name in ("valid", "label", "edge") if name in batch}
+    if "edges" in batch:
+        targets["edges"] = unpack_edges(batch["edges"], num_classes)
+    if "bits" in batch:
+        targets["multihot"] = unpack_relaxed(batch["bits"], num_classes)
+    return targets
+
+
+def _part(maps: Maps, first: int, size: int) -> Maps:
     return {name: values[first : first + size] for name, values in maps.items()}

@@ -5,38 +5,65 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+HEAD_FACTOR = 10.0  # an edge net's heads learn this much faster than its backbone, as published
+
 
 class FusedSGD(torch.optim.SGD):
-    """PyTorch's fused SGD, which on CPUs makes a copy for every weight that is not contiguous, such as channels_last ones. Of views that
-    are contiguous it needs none."""
+    """PyTorch's fused SGD without its copies on CPUs.
 
-    def __init__(self, groups: list[dict], **options: float) -> None:
-        super().__init__(groups, fused=True, **options)
+    There, its kernel copies every weight that is not contiguous, such as channels_last ones, and
+    its gradient and momentum, in each step. A permuted view of the same memory is contiguous, and
+    SGD does not care about the order of elements. CUDA's kernel takes any dense layout as it is.
+    """
+
+    def __init__(
+        self, groups: list[dict], *, lr: float, momentum: float, weight_decay: float
+    ) -> None:
+        super().__init__(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """As SGD's."""
-        weights = [p for group in self.param_groups for p in group["params"] if _is_last(p)]
+        """One step of SGD; weights, gradients and momenta keep their memory layout."""
+        weights = [
+            parameter
+            for group in self.param_groups
+            for parameter in group["params"]
+            if needs_permutation(parameter)
+        ]
         gradients = [weight.grad for weight in weights]
         for weight in weights:
-            self._turn(weight, (0, 2, 3, 1))
+            self._permute(weight, (0, 2, 3, 1))  # NCHW, strided as NHWC -> contiguous NHWC
         try:
             return super().step(closure)
         finally:
             for weight, gradient in zip(weights, gradients, strict=True):
-                self._turn(weight, (0, 3, 1, 2))
-                weight.grad = gradient
+                self._permute(weight, (0, 3, 1, 2))
+                weight.grad = gradient  # the same object, which DDP's buckets refer to
 
-    def _turn(self, weight: nn.Parameter, order: tuple[int, int, int, int]) -> None:
+    def _permute(self, weight: nn.Parameter, order: tuple[int, int, int, int]) -> None:
+        # Autograd checks a gradient's shape against its parameter's: it is taken off meanwhile.
         gradient, weight.grad = weight.grad, None
         weight.data = weight.data.permute(order)
-        weight.grad = gradient.permute(order)
+        weight.grad = None if gradient is None else gradient.permute(order)
         state = self.state.get(weight, {})
         if state.get("momentum_buffer") is not None:
             state["momentum_buffer"] = state["momentum_buffer"].permute(order)
 
 
+def needs_permutation(weight: nn.Parameter) -> bool:
+    """Whether the fused kernel would copy this weight: a channels_last one with a gradient, on a
+    CPU."""
+    return (
+        weight.device.type == "cpu"
+        and weight.grad is not None
+        and weight.dim() == 4
+        and weight.is_contiguous(memory_format=torch.channels_last)
+        and not weight.is_contiguous()  # kernels of one pixel are both
+    )
+
+
 def seg_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> FusedSGD:
-    """SGD with one learning rate, and decay, for all parameters, as published for DecoupleSegNets."""
+    """SGD with one learning rate, and decay, for all parameters, as published for
+    DecoupleSegNets."""
     groups = [{"params": list(model.parameters()), "factor": 1.0}]
     return FusedSGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
@@ -44,8 +71,11 @@ def seg_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay:
 def edge_optimizer(
     model: nn.Module, *, lr: float, momentum: float, weight_decay: float
 ) -> FusedSGD:
-    """SGD over two groups, the backbone at `lr` and everything else at ten times as much; decay on all parameters, as published."""
-    backbone = list(model.backbone.parameters())
+    """SGD with two groups: the backbone at `lr`, everything else at HEAD_FACTOR times `lr`.
+
+    Decay is on all parameters, as published.
+    """
+    backbone = list(model.get_submodule("backbone").parameters())
     inside = {id(parameter) for parameter in backbone}
     heads = [parameter for parameter in model.parameters() if id(parameter) not in inside]
     groups = [{"params": backbone, "factor": 1.0}, {"params": heads, "factor": HEAD_FACTOR}]
@@ -55,8 +85,11 @@ def edge_optimizer(
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
-    """`load_state_dict`, with momenta in their parameters' memory layout: PyTorch's fused SGD on CPUs takes them to be in it and, where
-    they are not (a checkpoint of a run without `channels_last`), updates the wrong elements without a word."""
+    """`load_state_dict`, with momenta in their parameters' memory layout.
+
+    PyTorch's fused SGD on CPUs takes for granted that they are. Where they are not (a checkpoint of
+    a run without `channels_last`), it updates the wrong elements and raises no error.
+    """
     optimizer.load_state_dict(state)
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
@@ -68,16 +101,3 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give each group `lr` times its factor."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["factor"]
-
-
-HEAD_FACTOR = 10.0
-
-
-def _is_last(weight: nn.Parameter) -> bool:
-    last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
-    return (
-        last
-        and not weight.is_contiguous()
-        and weight.grad is not None
-        and weight.device.type == "cpu"
-    )

@@ -2,7 +2,8 @@
 
 Recipe = dict[str, object]
 
-# The settings of the published edge runs (Hu et al., IJCAI 2019; the same for CASENet, which that paper trains as its baseline).
+# The settings of the published edge runs (Hu et al., IJCAI 2019; the same for CASENet, which that
+# paper trains as its baseline).
 _CITYSCAPES = {
     "dataset": "cityscapes",
     "data_root": "datasets/cityscapes",
@@ -15,8 +16,9 @@ _CITYSCAPES = {
     "crop_size": 640,
     "scale": [0.75, 2.0],
 }
-# The published runs train on the whole train list, test on the val list ("test" here) and never validate: they took the last
-# checkpoint, so last.pth is the one to compare. Their training images are resized beforehand (data.sbd_gtlabel), not here.
+# The published runs train on the whole train list, test on the val list ("test" here) and never
+# validate: they took the last checkpoint, so last.pth is the one to compare. Their training images
+# are resized beforehand (data.sbd_gtlabel), not here.
 _SBD = {
     "dataset": "sbd",
     "train_split": "trainval",
@@ -70,9 +72,9 @@ EDGE_RECIPES: dict[str, Recipe] = {
     },
 }
 
-# The training scripts of DecoupleSegNets (Li et al., ECCV 2020), on eight GPUs; `batch_size` is over all of them and
-# `images_per_loss` is what each had. Where a script leaves a setting to the program's default, that is
-# in TASK_DEFAULTS (utils.training.args).
+# The training scripts of DecoupleSegNets (Li et al., ECCV 2020), on eight GPUs; `batch_size` is
+# over all of them and `images_per_loss` is what each had. Where a script leaves a setting to the
+# program's default, that is in TASK_DEFAULTS (utils.training.args).
 _SEG = {"pretrained": "imagenet", "base_size": 0, "batch_size": 8, "images_per_loss": 1}
 _SEG_CITYSCAPES = {
     **_SEG,
@@ -80,7 +82,7 @@ _SEG_CITYSCAPES = {
     "data_root": "datasets/cityscapes",
     "crop_size": 832,
 }
-_BASE = {**_SEG_CITYSCAPES, "epochs": 80, "lr": 0.01, "loss": "ohem"}
+_BASE = {**_SEG_CITYSCAPES, "epochs": 80, "lr": 0.01}
 _DECOUPLE = {
     **_SEG_CITYSCAPES,
     "epochs": 175,
@@ -102,7 +104,8 @@ _SEG_CAMVID = {
     "dataset": "camvid",
     "data_root": "datasets/CamVid",
     "train_split": "trainval",
-    # As published: the scores in training are of the test split, so that best.pth is chosen on it. last.pth is not.
+    # As published: the scores in training are of the test split, so that best.pth is chosen on it.
+    # last.pth is not.
     "val_split": "test",
     "epochs": 90,
     "crop_size": 640,
@@ -218,7 +221,8 @@ SEG_RECIPES: dict[str, Recipe] = {
     "deeplabv3plus-camvid-small-decouple": _decoupled(_SEG_SMALL, epochs=10, lr=0.01, val_every=2),
 }
 RECIPES: dict[str, Recipe] = EDGE_RECIPES | SEG_RECIPES
-# Second stages: they start from a trained net, so they ask for --init-from. (BDD's published script starts from ImageNet weights.)
+# Second stages: they start from a trained net, so they ask for --init-from. (BDD's published script
+# starts from ImageNet weights.)
 SECOND_STAGES = tuple(
     name
     for name in SEG_RECIPES

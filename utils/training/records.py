@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def describe_run(ranks: Ranks, device: str) -> dict[str, object]:
-    """Plain values for the log's line of a start; what cannot be found out is None or left out."""
+    """Plain values for the log's "start" line; what cannot be found out is None or left out."""
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "commit": git_commit(),
@@ -41,15 +41,16 @@ def describe_run(ranks: Ranks, device: str) -> dict[str, object]:
 
 
 def git_commit(folder: Path = ROOT) -> str | None:
-    """The commit of the code in `folder`, with "+" if tracked files differ from it; None outside a repository, and without git."""
+    """The commit of the code in `folder`, with "+" if tracked files differ from it.
+
+    None outside a repository, and without git.
+    """
     try:
-        if (
-            Path(_git(folder, "rev-parse", "--show-toplevel")) != folder
-        ):  # a copy inside somebody else's repository
+        # A copy inside somebody else's repository is not that repository's code.
+        if Path(_git(folder, "rev-parse", "--show-toplevel")) != folder:
             return None
-        return _git(folder, "rev-parse", "HEAD") + "+" * bool(
-            _git(folder, "status", "--porcelain", "-uno")
-        )
+        changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+        return _git(folder, "rev-parse", "HEAD") + "+" * changed
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -62,10 +63,14 @@ def device_name(ranks: Ranks, device: str) -> str:
 
 
 def peak_memory(device: str) -> float:
-    """GiB: on a GPU what tensors took since `reset_peak_memory`; else the most that the process ever held, which cannot be reset."""
+    """GiB: on a GPU what tensors took since `reset_peak_memory`, else the process's largest size.
+
+    The latter cannot be reset.
+    """
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
-    try:  # not getrusage, which begins with the memory of the process that started this one
+    try:
+        # Not getrusage: its maximum starts with the size of the process that forked this one.
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
     except (OSError, StopIteration):
@@ -74,7 +79,7 @@ def peak_memory(device: str) -> float:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Begin anew, where that can be done."""
+    """Make `peak_memory` count from now on; on GPUs only."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules and the published optimisers."""
+"""Learning-rate schedules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ Schedule = Callable[[int, int, int], float]
 
 
 def poly(base: float, step: int, steps: int, power: float = 0.9) -> float:
-    """base * (1 - step / steps) ** power, DFF's schedule; `step` counts iterations from 0 over the whole run."""
+    """base * (1 - step / steps) ** power, DFF's schedule; `step` counts iterations of the run from
+    0."""
     return base * (1 - step / steps) ** power
 
 
@@ -19,12 +20,13 @@ def per_iteration(base: float, epochs: int) -> Schedule:
 
 @dataclass(frozen=True)
 class PerEpoch:
-    """DecoupleSegNets' schedules, one value for each whole epoch.
+    """DecoupleSegNets' schedules, one value for each whole epoch e.
 
-    poly: base * (1 - e / epochs) ** power. With a `restart` epoch, their "scl-poly": from there on base * rescale *
-    (1 - (e - restart) / (epochs - restart)) ** repoly.
-    quirks: their loop steps its scheduler before each epoch, so that epoch e has the value of e + 1 and the last epoch that of the end,
-    0: there only the batch statistics still move.
+    poly: base * (1 - e / epochs) ** power. With a `restart` epoch, their "scl-poly": from there on
+    base * rescale * (1 - (e - restart) / (epochs - restart)) ** repoly.
+
+    quirks: their loop steps its scheduler before each epoch, so that epoch e has the value of
+    e + 1. The last epoch has the value at the end, 0: only the batch statistics still move in it.
     """
 
     base: float
@@ -43,6 +45,5 @@ class PerEpoch:
         """The formula; `epoch` runs from 0 to `epochs`."""
         if self.restart is None or epoch < self.restart:
             return poly(self.base, epoch, self.epochs, self.power)
-        return self.rescale * poly(
-            self.base, epoch - self.restart, self.epochs - self.restart, self.repoly
-        )
+        since, length = epoch - self.restart, self.epochs - self.restart
+        return self.rescale * poly(self.base, since, length, self.repoly)

@@ -1,12 +1,14 @@
-"""What a training run works on: samples, their order, losses and validation, as the flags of `train.py` say."""
+"""What the flags of `train.py` ask for, built: samples and their order, objective, validation, net.
 
-import argparse
-from collections.abc import Callable
+Everything that reads the flags one by one is here and in `train.py`; the rest takes values.
+"""
+
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from torch.utils.data import Dataset as Items
+from torch import nn
 
 from data import build_dataset, parse_options
 from data.base import Dataset
@@ -16,132 +18,191 @@ from data.samples.edge import EdgeLabels, EdgeTraining
 from data.samples.sampler import BatchSampler
 from data.samples.seg import Relaxation, SegTraining
 from data.samples.transforms import Augmentation
-from models import DECOUPLED, MODELS
+from models import MODELS, OPTIONS
+from models.fast import optimize_for_training
+from utils.checkpoint import ModelInfo, create_model, load_start
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
-from utils.training.objective import RELAXED_LOSSES, Task, edge_task, seg_task
+from utils.distributed.sync_batchnorm import synchronise_batch_norm
+from utils.training.args import TrainArgs
+from utils.training.loading import KeyedItems
+from utils.training.objective import Objective, losses_of
 from utils.training.optimizer import edge_optimizer, seg_optimizer
-from utils.training.schedule import PerEpoch, per_iteration
-from utils.training.scores import Scores
+from utils.training.schedule import PerEpoch, Schedule, per_iteration
 from utils.training.validate_edges import EdgeValidation
 from utils.training.validate_seg import SegValidation
+from utils.training.validation import Validation
+
+# Term of a loss -> the flag with its weight in the total; a term without a flag weighs 1.
+WEIGHT_FLAGS = {
+    "side5": "side5_weight",
+    "fuse": "fuse_weight",
+    "seg": "seg_weight",
+    "body": "body_weight",
+    "edge": "edge_weight",
+    "edge_attention": "att_weight",
+}
+
+
+class OptimizerBuilder(Protocol):
+    """The optimizer of a net's parameters."""
+
+    def __call__(
+        self, model: nn.Module, *, lr: float, momentum: float, weight_decay: float
+    ) -> torch.optim.Optimizer: ...
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is trained on, in which order, towards what, and how it is scored."""
+class TrainSetup:
+    """What a net is trained on, in which order, towards what, and how it is scored.
 
-    items: Items
-    files: list[Path | None]  # the image of each sample that the sampler may ask for
+    files: the image of each sample that the sampler may ask for. validation: None with
+    --val-every 0.
+    """
+
+    items: KeyedItems
+    files: list[Path | None]
     sampler: BatchSampler
-    task: Task
-    optimizer: Callable[..., torch.optim.Optimizer]
-    validation: Callable[..., Scores] | None
+    objective: Objective
+    optimizer: OptimizerBuilder
+    validation: Validation | None
 
 
-def plan_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Work:
-    """That of the model's task. InputError where the flags do not fit the data or each other."""
-    return (edge_work if MODELS[args.model][1] == "edge" else seg_work)(args, train_set, ranks)
+def build_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
+    """Everything but the net; InputError where the flags do not fit the data or each other."""
+    build = edge_setup if MODELS[args.model][1] == "edge" else seg_setup
+    return build(args, train_set, ranks)
 
 
-def edge_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Work:
-    """Semantic edges."""
+def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
+    """Of an edge net."""
 
     def labels(dataset: Dataset) -> EdgeLabels:
         return EdgeLabels.of(dataset, instance_sensitive=args.instance, folder=args.edge_labels)
 
-    weights = {"side5": args.side5_weight, "fuse": args.fuse_weight}
-    validation = None
-    if args.val_every:
-        validation = EdgeValidation(
-            labels(images(args, args.val_split)),
-            base_size=args.base_size,
-            thresholds=args.val_thresholds,
-            weights=weights,
-            samples=args.val_samples,
-            workers=args.workers,
-        )
     sampler = BatchSampler(
         len(train_set), args.batch_size, seed=args.seed, rank=ranks.rank, world=ranks.world
     )
-    require_parts(args, sampler.share)
-    return Work(
+    images_per_pass(args, sampler)
+    objective = build_objective(args, train_set, per_iteration(args.lr, args.epochs))
+    validation = None
+    if args.val_every:
+        validation = EdgeValidation(
+            labels(split_of(args, args.val_split)),
+            objective,
+            base_size=args.base_size,
+            thresholds=args.val_thresholds,
+            samples=args.val_samples,
+            workers=args.workers,
+        )
+    return TrainSetup(
         items=EdgeTraining(labels(train_set), augmentation(args), args.seed),
         files=files_of(train_set),
         sampler=sampler,
-        task=edge_task(train_set.num_classes, weights, per_iteration(args.lr, args.epochs)),
+        objective=objective,
         optimizer=edge_optimizer,
         validation=validation,
     )
 
 
-def seg_work(args: argparse.Namespace, train_set: Dataset, ranks: Ranks) -> Work:
-    """Segmentation, of a base net or a decoupled one."""
-    loss, weights = args.loss, {"seg": args.seg_weight}
-    if args.model in DECOUPLED:
-        loss = "body-edge"
-        weights |= {
-            "body": args.body_weight,
-            "edge": args.edge_weight,
-            "edge_attention": args.att_weight,
-        }
+def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
+    """Of a segmentation net, base or decoupled."""
+    coarse_set = split_of(args, args.coarse_split) if args.coarse_boost_classes else None
+    sampler = seg_sampler(args, train_set, coarse_set, ranks)
+    require_batch(args, images_per_pass(args, sampler), ranks)
+    objective = build_objective(
+        args, train_set, seg_schedule(args), images_per_loss=args.images_per_loss
+    )
     relaxation = Relaxation(args.border, tuple(args.strict_bdr_cls), args.rlx_off_epoch)
-    further = images(args, args.coarse_split) if args.coarse_boost_classes else None
-    sampler = seg_sampler(args, train_set, further, ranks)
-    part = require_parts(args, sampler.share)
-    if args.images_per_loss and part % args.images_per_loss:
-        raise InputError(
-            f"--images-per-loss {args.images_per_loss} must divide the {part} images of a rank"
-        )
-    if part * (ranks.world if args.sync_bn else 1) < 2 and not (
-        args.freeze_bn or args.model.startswith("fcn")
-    ):
-        raise InputError(
-            f"{args.model} pools whole images, whose batch normalisation needs two or more; see --batch-size"
-        )
     validation = None
     if args.val_every:
-        val_set = images(args, args.val_split)
         validation = SegValidation(
-            val_set, base_size=args.base_size, samples=args.val_samples, workers=args.workers
+            split_of(args, args.val_split),
+            base_size=args.base_size,
+            samples=args.val_samples,
+            workers=args.workers,
         )
-    relaxed = relaxation if loss in RELAXED_LOSSES else None
-    losses = {"loss": loss, "images_per_loss": args.images_per_loss, "quirks": args.quirks}
-    return Work(
-        items=SegTraining(train_set, augmentation(args), args.seed, relaxed, further),
-        files=files_of(train_set) + (files_of(further) if further else []),
+    return TrainSetup(
+        items=SegTraining(
+            train_set,
+            augmentation(args),
+            args.seed,
+            relaxation if objective.loss.relaxed else None,
+            coarse_set,
+        ),
+        files=files_of(train_set) + (files_of(coarse_set) if coarse_set else []),
         sampler=sampler,
-        task=seg_task(train_set.num_classes, weights, seg_schedule(args), **losses),
+        objective=objective,
         optimizer=seg_optimizer,
         validation=validation,
     )
 
 
-def require_parts(args: argparse.Namespace, share: int) -> int:
+def build_objective(
+    args: TrainArgs, train_set: Dataset, schedule: Schedule, *, images_per_loss: int = 0
+) -> Objective:
+    """The loss that --loss names, with its flags' weights."""
+    return Objective(
+        losses_of(args.model)[args.loss],
+        train_set.num_classes,
+        {term: getattr(args, flag) for term, flag in WEIGHT_FLAGS.items()},
+        schedule,
+        images_per_loss=images_per_loss,
+        quirks=args.quirks,
+    )
+
+
+def images_per_pass(args: TrainArgs, sampler: BatchSampler) -> int:
     """The images that go through a rank's net at once."""
-    if share % args.accumulate:
-        raise InputError(f"--accumulate {args.accumulate} must divide the {share} images of a rank")
-    return share // args.accumulate
+    if sampler.share % args.accumulate:
+        raise InputError(
+            f"--accumulate {args.accumulate} must divide the {sampler.share} images of a rank"
+        )
+    return sampler.share // args.accumulate
 
 
-def seg_schedule(args: argparse.Namespace) -> PerEpoch:
-    """poly, or scl-poly, which starts anew where labels are no longer relaxed."""
-    restart = args.rlx_off_epoch if args.lr_schedule == "scl-poly" else None
-    shape = {"restart": restart, "rescale": args.rescale, "repoly": args.repoly}
-    return PerEpoch(args.lr, args.epochs, args.poly_exp, **shape, quirks=args.quirks)
+def require_batch(args: TrainArgs, images: int, ranks: Ranks) -> None:
+    """InputError if `images`, those of a forward pass, are no batch of the loss or of the net."""
+    if args.images_per_loss and images % args.images_per_loss:
+        raise InputError(
+            f"--images-per-loss {args.images_per_loss} must divide the {images} images of a rank"
+        )
+    # PSPNet, DeepLabV3+ and GFFNet normalize maps of one pixel: of one image, a batch of one value.
+    needs_two = not (args.freeze_bn or args.model.startswith("fcn"))
+    if needs_two and images * (ranks.world if args.sync_bn else 1) < 2:
+        raise InputError(
+            f"{args.model} pools whole images, whose batch normalisation needs two or more; "
+            "see --batch-size"
+        )
+
+
+def seg_schedule(args: TrainArgs) -> PerEpoch:
+    """poly, or scl-poly, which restarts where labels are no longer relaxed."""
+    return PerEpoch(
+        args.lr,
+        args.epochs,
+        args.poly_exp,
+        restart=args.rlx_off_epoch if args.lr_schedule == "scl-poly" else None,
+        rescale=args.rescale,
+        repoly=args.repoly,
+        quirks=args.quirks,
+    )
 
 
 def seg_sampler(
-    args: argparse.Namespace, train_set: Dataset, further: Dataset | None, ranks: Ranks
+    args: TrainArgs, train_set: Dataset, coarse_set: Dataset | None, ranks: Ranks
 ) -> BatchSampler:
-    """Plain shuffled epochs with --class-uniform-pct 0, else class-uniform ones; the main rank makes the index for all."""
+    """Plain shuffled epochs with --class-uniform-pct 0, else class-uniform ones.
+
+    The main rank makes the index of classes for all.
+    """
     common = {"seed": args.seed, "rank": ranks.rank, "world": ranks.world}
     if not args.class_uniform_pct:
         return BatchSampler(len(train_set), args.batch_size, **common)
     tile, boost = args.class_uniform_tile, None
     index = from_main(lambda: class_index(train_set, tile, workers=args.workers), ranks)
-    if further is not None:
-        coarse = from_main(lambda: class_index(further, tile, workers=args.workers), ranks)
+    if coarse_set is not None:
+        coarse = from_main(lambda: class_index(coarse_set, tile, workers=args.workers), ranks)
         boost = pick_classes(coarse, args.coarse_boost_classes, first_sample=len(train_set))
     uniform = ClassUniform(
         index, args.class_uniform_pct, train_set.num_classes, boost, args.max_cu_epoch
@@ -149,8 +210,8 @@ def seg_sampler(
     return ClassUniformSampler(len(train_set), args.batch_size, uniform, **common)
 
 
-def images(args: argparse.Namespace, split: str) -> Dataset:
-    """The samples of a split; those of a segmentation run without the instance maps, which it would read for nothing."""
+def split_of(args: TrainArgs, split: str) -> Dataset:
+    """The samples of a split; for segmentation without instance maps, which are not read then."""
     dataset = build_dataset(args.dataset, args.data_root, split, **parse_options(args.data_option))
     if MODELS[args.model][1] == "seg":
         dataset.records = [replace(record, instance=None) for record in dataset.records]
@@ -162,8 +223,8 @@ def files_of(dataset: Dataset) -> list[Path | None]:
     return [record.image for record in dataset.records]
 
 
-def augmentation(args: argparse.Namespace) -> Augmentation:
-    """The random part of the data, as the flags say."""
+def augmentation(args: TrainArgs) -> Augmentation:
+    """The random part of the samples."""
     return Augmentation(
         args.base_size,
         args.crop_size,
@@ -172,3 +233,48 @@ def augmentation(args: argparse.Namespace) -> Augmentation:
         color=args.color_aug,
         blur=args.gblur,
     )
+
+
+def build_network(
+    args: TrainArgs, dataset: Dataset, ranks: Ranks, device: str, *, fresh: bool
+) -> tuple[nn.Module, ModelInfo]:
+    """The net on its device, the same on every rank, and what its checkpoints say about it.
+
+    fresh: no checkpoint of this run replaces its weights. Those to start from are read only then.
+    """
+    torch.manual_seed(args.seed)
+    pretrained = args.pretrained if fresh and not args.init_from else "none"
+    options = {name: getattr(args, name) for name in OPTIONS.get(args.model, ())}
+    shape = {"num_classes": dataset.num_classes, "backbone": args.backbone}
+    model = create_model(args.model, **shape, pretrained=pretrained, **options)
+    if args.init_from and fresh:
+        new = load_start(model, args.init_from, reset_classifier=args.reset_classifier)
+        if new and ranks.is_main:
+            names = ", ".join(new)
+            print(f"{args.init_from}: {len(new)} parameters keep their initial values: {names}")
+    if use_fast_forms(args, device):
+        model = optimize_for_training(model)
+    if ranks.world > 1 and args.sync_bn:
+        model = synchronise_batch_norm(model, device)
+    info = ModelInfo(
+        name=args.model,
+        **shape,
+        task=MODELS[args.model][1],
+        classes=tuple(dataset.classes),
+        palette=dataset.palette,
+        base_size=args.base_size,
+        dataset=args.dataset,
+        options=options,
+    )
+    return model.to(device), info
+
+
+def use_fast_forms(args: TrainArgs, device: str) -> bool:
+    """--fast, or where nobody said: on devices where the forms have been run, which are CPUs.
+
+    Not with --compile: the compiler fuses the definitions by itself, and the forms fall back to
+    them in a graph.
+    """
+    if args.fast is not None:
+        return args.fast
+    return device == "cpu" and not args.compile

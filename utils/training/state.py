@@ -1,4 +1,4 @@
-"""What the training loop is told, and where it is."""
+"""What the training loop is given, and where it is."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -7,11 +7,25 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Settings:
-    """What the loop needs to know of the command.
+    """What the loop needs of the command.
 
-    batch_size: over all ranks. accumulate: parts of a rank's share that go through the net one after the other. save_every: epochs;
-    save_minutes: also within an epoch, 0 = never. freeze_bn: batch normalisation keeps its running statistics. channels_last: tensors
-    lie as (B, H, W, C) in memory. ema: decay of the running mean of the weights that is validated and kept in best.pth, 0 = none.
+    Args:
+        epochs: of the whole run.
+        seed: of the net's draws (dropout).
+        device: "cpu" or "cuda".
+        batch_size: images over all ranks.
+        val_every: epochs between validations; 0: none.
+        save_every: epochs between writes of last.pth.
+        folder: of the run.
+        save_minutes: also write it within an epoch after this time; 0: never.
+        accumulate: parts of a rank's batch that go through the net one after the other.
+        freeze_bn: batch normalization keeps its running statistics.
+        channels_last: tensors are (N, H, W, C) in memory.
+        compile: with torch.compile.
+        ema: decay of the exponential moving average of the weights, which is validated and kept in
+            best.pth; 0: none.
+        profile: write a trace of a few steps.
+        args: the flags, to be kept in checkpoints.
     """
 
     epochs: int
@@ -33,9 +47,10 @@ class Settings:
 
 @dataclass
 class Progress:
-    """Where a run is: `step` steps of `epoch` are done; with all of them done, the epoch's validation is not.
+    """Where a run is: `step` steps of `epoch` are done.
 
-    best: the highest score so far. sums, seconds, waited: of the epoch's steps so far, for its line in the log.
+    With all steps done, the epoch's validation is not. best: the highest score so far. sums,
+    seconds, waited: of the epoch's steps so far, for its line in the log.
     """
 
     epoch: int = 0
@@ -47,15 +62,13 @@ class Progress:
 
     @classmethod
     def of(cls, state: dict) -> "Progress":
-        """What a checkpoint says; older ones, of whole epochs, say less."""
+        """What a checkpoint says; older ones, of whole epochs, lack some of it."""
         return cls(**{f.name: state[f.name] for f in fields(cls) if f.name in state})
 
     def next_epoch(self) -> None:
-        """At the beginning of the epoch after this one."""
-        self.epoch, self.step, self.sums, self.seconds, self.waited = (
-            self.epoch + 1,
-            0,
-            {},
-            0.0,
-            0.0,
-        )
+        """Go to the beginning of the next epoch."""
+        self.epoch += 1
+        self.step = 0
+        self.sums = {}
+        self.seconds = 0.0
+        self.waited = 0.0

@@ -1,4 +1,7 @@
-"""Where the time of a training step goes: a trace of a few steps, for chrome://tracing or https://ui.perfetto.dev."""
+"""Where the time of a training step goes: a trace of a few steps.
+
+To be looked at in chrome://tracing or https://ui.perfetto.dev.
+"""
 
 from pathlib import Path
 
@@ -7,18 +10,25 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from data.files import write_aside
 
-SKIPPED, WARMED, TRACED = 2, 1, 3  # steps
+# Steps: the first ones allocate memory and choose kernels; the profiler needs one to warm up.
+SKIPPED = 2
+WARMED = 1
+TRACED = 3
 
 
 class Trace:
-    """Writes trace.json of the first steps within `with`, and prints the operations that took longest; nothing if not enabled."""
+    """Writes trace.json of the first steps within `with`, and prints the slowest operations.
+
+    Does nothing if not enabled, or if the file exists.
+    """
 
     def __init__(self, folder: Path, *, enabled: bool) -> None:
-        self.path, self.profile = folder / "trace.json", None
+        self.path = folder / "trace.json"
+        self.profile: profile | None = None
         if enabled and not self.path.exists():
-            activities = [ProfilerActivity.CPU] + [
-                ProfilerActivity.CUDA
-            ] * torch.cuda.is_available()
+            activities = [ProfilerActivity.CPU]
+            if torch.cuda.is_available():
+                activities.append(ProfilerActivity.CUDA)
             steps = schedule(wait=SKIPPED, warmup=WARMED, active=TRACED, repeat=1)
             self.profile = profile(
                 activities=activities,

@@ -1,9 +1,13 @@
-"""The training loop: steps, validation, checkpoints, resuming."""
+"""The training loop: steps, validation, checkpoints, and going on from one.
+
+What is trained is built elsewhere (`utils.training.setup`); which checkpoint a run resumes from is
+decided elsewhere (`utils.training.resume`).
+"""
 
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
@@ -16,30 +20,46 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.errors import InputError
+from data.samples.sampler import BatchSampler
 from data.samples.transforms import normalize
-from utils.checkpoint import CheckpointError, ModelInfo, save_checkpoint
+from utils.checkpoint import ModelInfo, save_checkpoint
 from utils.distributed.environment import Ranks
 from utils.distributed.group import any_rank, device_index, mean_over_ranks
 from utils.distributed.preemption import Preempted, StopRequest
+from utils.training.async_scalars import AsyncScalars, Reading
+from utils.training.backends import without_benchmark
 from utils.training.curves import plot_curves
-from utils.training.loading import Batches, named_deaths
+from utils.training.loading import TimedBatches, named_deaths
 from utils.training.logger import Logger
-from utils.training.objective import Task
+from utils.training.objective import Objective
 from utils.training.optimizer import load_state, set_lr
 from utils.training.precision import Precision
-from utils.training.readout import Reading, Readout
 from utils.training.records import peak_memory, reset_peak_memory
-from utils.training.run_folder import save_last
-from utils.training.scores import Scores
+from utils.training.run_dir import save_last
 from utils.training.state import Progress, Settings
 from utils.training.trace import Trace
+from utils.training.validation import Validation, ValidationScores
 
 # What the scores in the log are called on the terminal.
 SCORES = {"mf": "MF", "miou": "mIoU"}
 
 
 class Trainer:
-    """Trains a net for `settings.epochs` epochs and leaves `last.pth`, `best.pth` and `log.jsonl` in the run's folder."""
+    """Trains a net and leaves `last.pth`, `best.pth` and `log.jsonl` in the run's folder.
+
+    Args:
+        model: on its device.
+        info: what its checkpoints say about it.
+        optimizer: of the model's parameters; its groups have a "factor" of the learning rate.
+        loader: its batch sampler is a `BatchSampler`, its batches are dictionaries.
+        objective: what is minimized.
+        validation: scores the model; None: never.
+        settings: the numbers of the loop.
+        precision: autocast, loss scaling, clipping.
+        ranks: all processes of the run.
+        logger: takes the numbers of each epoch.
+        stop: true when the run is to write its checkpoint and end.
+    """
 
     def __init__(
         self,
@@ -47,8 +67,8 @@ class Trainer:
         info: ModelInfo,
         optimizer: torch.optim.Optimizer,
         loader: DataLoader,
-        task: Task,
-        validation: Callable[..., Scores | None] | None,
+        objective: Objective,
+        validation: Validation | None,
         *,
         settings: Settings,
         precision: Precision,
@@ -56,25 +76,32 @@ class Trainer:
         logger: Logger,
         stop: StopRequest,
     ) -> None:
-        self.model, self.info, self.optimizer = model, info, optimizer
-        self.loader, self.task, self.validation = loader, task, validation
-        self.settings, self.precision, self.ranks, self.logger, self.stop = (
-            settings,
-            precision,
-            ranks,
-            logger,
-            stop,
-        )
+        self.model = model
+        self.info = info
+        self.optimizer = optimizer
+        self.loader = loader
+        self.objective = objective
+        self.validation = validation
+        self.settings = settings
+        self.precision = precision
+        self.ranks = ranks
+        self.logger = logger
+        self.stop = stop
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.model.to(memory_format=self.layout)
-        ema = get_ema_multi_avg_fn(settings.ema)
-        self.average = AveragedModel(model, multi_avg_fn=ema) if settings.ema else None
-        self.joint = self._over_ranks()
-        self.net = torch.compile(self.joint) if settings.compile else self.joint
-        self.progress, self.readout, self.saved = Progress(), Readout(), time.monotonic()
+        average = get_ema_multi_avg_fn(settings.ema)
+        self.ema = AveragedModel(model, multi_avg_fn=average) if settings.ema else None
+        self.parallel = self._parallel()
+        self.net = torch.compile(self.parallel) if settings.compile else self.parallel
+        self.progress = Progress()
+        self.scalars = AsyncScalars()
+        self.saved = time.monotonic()
 
     def run(self) -> None:
-        """Train from where `progress` is to the end. Raises Preempted when asked to stop, with the checkpoint written."""
+        """Train from where `progress` is to the end.
+
+        Raises Preempted when asked to stop, with the checkpoint written.
+        """
         with named_deaths(self.loader):
             self._run()
 
@@ -83,69 +110,55 @@ class Trainer:
         self.saved = time.monotonic()
         while progress.epoch < settings.epochs:
             self._train_epoch()
-            last, every = progress.epoch + 1 == settings.epochs, settings.val_every
+            last = progress.epoch + 1 == settings.epochs
+            every = settings.val_every
             if self.validation and every and ((progress.epoch + 1) % every == 0 or last):
-                self._validate()
+                self._validate(self.validation)
             progress.next_epoch()
             if progress.epoch % settings.save_every == 0 or last:
                 self._save()
 
-    def resume(self, state: dict, name: str, free: set[str]) -> None:
-        """Go on from a checkpoint of a run. CheckpointError if its command disagrees with this one, flags in `free` apart."""
-        if "optimizer" not in state:
-            raise CheckpointError(
-                f"{name} holds weights only; resume from last.pth, or start from it with --init-from"
-            )
-        theirs, ours = state["args"], self.settings.args
-        different = [
-            f"--{key.replace('_', '-')} was {theirs[key]}, is {ours[key]}"
-            for key in sorted(
-                theirs.keys() & ours.keys()
-            )  # a flag that one of the versions lacks cannot disagree
-            if key not in free and theirs[key] != ours[key]
-        ]
-        if different:
-            raise CheckpointError(
-                f"{name} is of another command: {'; '.join(different)}; "
-                "give the same flags, choose another --checkname, or start anew with --no-resume"
-            )
+    def restore(self, state: dict) -> None:
+        """Continue from the contents of a run's checkpoint, which `utils.training.resume` read."""
         self.model.load_state_dict(state["weights"])
         load_state(self.optimizer, state["optimizer"])
         self.precision.scaler.load_state_dict(state.get("scaler", {}))
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["average"])
         self.progress = Progress.of(state)
         self.logger.keep_until(self.progress.epoch)
 
-    def _over_ranks(self) -> nn.Module:
+    def _parallel(self) -> nn.Module:
         if self.ranks.world == 1:
             return self.model
-        # Of a kernel of one tap: its strides say nothing, and yet differ.
+        # The strides of a 1x1 kernel have no meaning, and yet DDP warns where they differ.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         devices = [device_index(self.ranks)] if self.settings.device == "cuda" else None
         return DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
 
     def _train_epoch(self) -> None:
         """The steps of the epoch that are not done yet, and its line in the log."""
-        progress, steps = self.progress, len(self.loader)
-        progress.sums = progress.sums or dict.fromkeys(self.task.weights, 0.0)
-        self.net.train()
-        if self.settings.freeze_bn:
-            freeze_batch_norm(self.net)
-        reset_peak_memory(self.settings.device)
-        with Trace(
-            self.settings.folder, enabled=self.settings.profile and self.ranks.is_main
-        ) as trace:
-            for batch, lr in self._batches(steps):
+        progress, settings = self.progress, self.settings
+        progress.sums = progress.sums or dict.fromkeys(self.objective.loss.terms, 0.0)
+        self.parallel.train()
+        if settings.freeze_bn:
+            freeze_batch_norm(self.parallel)
+        reset_peak_memory(settings.device)
+        traced = settings.profile and self.ranks.is_main
+        with Trace(settings.folder, enabled=traced) as trace:
+            for batch, lr in self._batches(len(self.loader)):
                 set_lr(self.optimizer, lr)
-                self._step(
-                    batch,
-                    f"epoch {progress.epoch}, iteration {progress.step}, learning rate {lr:.3g}",
-                )
+                where = f"epoch {progress.epoch}, iteration {progress.step}, learning rate {lr:.3g}"
+                self._step(batch, where)
                 progress.step += 1
                 trace.step()
-                self._heed()
-        self._count(self.readout.flush())
+                self._save_or_stop()
+        self._add_to_sums(self.scalars.flush())
+        self._log_epoch(len(self.loader))
+
+    def _log_epoch(self, steps: int) -> None:
+        progress = self.progress
+        seconds = max(progress.seconds, 1e-9)
         terms = {
             name: mean_over_ranks(value / steps, self.ranks)
             for name, value in progress.sums.items()
@@ -154,36 +167,40 @@ class Trainer:
             "train",
             epoch=progress.epoch,
             step=(progress.epoch + 1) * steps,
-            loss=self.task.total(terms),
+            loss=self.objective.total(terms),
             **terms,
-            lr=self.task.schedule(progress.epoch, steps - 1, steps),
+            lr=self.objective.schedule(progress.epoch, steps - 1, steps),
             seconds=round(progress.seconds, 2),
-            images_per_second=round(
-                steps * self.settings.batch_size / max(progress.seconds, 1e-9), 3
-            ),
-            data_wait=round(progress.waited / max(progress.seconds, 1e-9), 4),
+            images_per_second=round(steps * self.settings.batch_size / seconds, 3),
+            data_wait=round(progress.waited / seconds, 4),
             memory_gib=round(peak_memory(self.settings.device), 3),
         )
 
     def _batches(self, steps: int) -> Iterator[tuple[dict, float]]:
-        """The batches to come of this epoch, each with its learning rate; keeps the time."""
+        """The remaining batches of this epoch, each with its learning rate; keeps the time."""
         progress = self.progress
         if progress.step == steps:
             return
-        self.loader.batch_sampler.start_at(progress.epoch, progress.step)
-        batches, begun = Batches(self.loader), time.perf_counter()
-        before = progress.seconds, progress.waited
-        label = f"epoch {progress.epoch + 1}/{self.settings.epochs}"
-        hidden = None if self.ranks.is_main else True
-        for batch in tqdm(
-            batches, desc=label, leave=False, disable=hidden, total=steps, initial=progress.step
-        ):
-            yield batch, self.task.schedule(progress.epoch, progress.step, steps)
-            progress.seconds = before[0] + time.perf_counter() - begun
-            progress.waited = before[1] + batches.waited
+        sampler = self.loader.batch_sampler
+        assert isinstance(sampler, BatchSampler)
+        sampler.start_at(progress.epoch, progress.step)
+        batches, begun = TimedBatches(self.loader), time.perf_counter()
+        earlier = progress.seconds, progress.waited  # of the epoch, in a process that was stopped
+        bar = tqdm(
+            batches,
+            desc=f"epoch {progress.epoch + 1}/{self.settings.epochs}",
+            leave=False,
+            disable=None if self.ranks.is_main else True,  # None: unless stderr is no terminal
+            total=steps,
+            initial=progress.step,
+        )
+        for batch in bar:
+            yield batch, self.objective.schedule(progress.epoch, progress.step, steps)
+            progress.seconds = earlier[0] + time.perf_counter() - begun
+            progress.waited = earlier[1] + batches.waited
 
     def _step(self, batch: dict, where: str) -> None:
-        """One optimiser step over this rank's share of the batch."""
+        """One optimizer step over this rank's share of the batch."""
         names = ", ".join(batch.pop("name"))
         batch = {
             key: value.to(self.settings.device, non_blocking=True) for key, value in batch.items()
@@ -193,49 +210,46 @@ class Trainer:
         values = []
         for number, part in enumerate(parts):
             self._seed(number)
-            with self._gradients_joined(number == len(parts) - 1):
+            with self._all_reduce_if(number == len(parts) - 1):
                 with self.precision.autocast():
-                    outputs = self.net(
-                        normalize(part["image"]).contiguous(memory_format=self.layout)
-                    )
-                terms = self.task.terms(outputs, part)
-                self.precision.backward(self.task.total(terms) / len(parts))
-            values.append(torch.stack([terms[name].detach() for name in self.task.weights]))
+                    image = normalize(part["image"]).contiguous(memory_format=self.layout)
+                    outputs = self.net(image)
+                terms = self.objective.batch_terms(outputs, part)
+                self.precision.backward(self.objective.total(terms) / len(parts))
+            values.append(torch.stack([terms[name].detach() for name in self.progress.sums]))
         self.precision.step(self.optimizer, self.model)
-        if self.average is not None:
-            self.average.update_parameters(self.model)
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
         note = f"{where}, rank {self.ranks.rank}, samples {names}"
-        self._count(self.readout.put(torch.stack(values).mean(dim=0), note))
+        self._add_to_sums(self.scalars.put(torch.stack(values).mean(dim=0), note))
 
     def _seed(self, part: int) -> None:
-        """What a net draws (dropout) depends on these numbers alone, on CPUs and GPUs, so that a resumed run draws the same."""
-        numbers = (
-            self.settings.seed,
-            self.progress.epoch,
-            self.progress.step,
-            self.ranks.rank,
-            part,
-        )
-        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+        """Seed dropout from these numbers alone, so that a resumed run draws the same."""
+        place = (self.progress.epoch, self.progress.step, self.ranks.rank, part)
+        sequence = np.random.SeedSequence((self.settings.seed, *place))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
-    def _gradients_joined(self, last: bool) -> AbstractContextManager:
-        """Gradients go over the ranks with the last part of a step only."""
-        return nullcontext() if last or self.ranks.world == 1 else self.joint.no_sync()
+    def _all_reduce_if(self, last: bool) -> AbstractContextManager:
+        """DDP averages the gradients over the ranks with the last part of a step only."""
+        if last or not isinstance(self.parallel, DistributedDataParallel):
+            return nullcontext()
+        return self.parallel.no_sync()
 
-    def _count(self, reading: Reading | None) -> None:
-        """Add a step's terms to the epoch's."""
+    def _add_to_sums(self, reading: Reading | None) -> None:
+        """Add a step's terms to the epoch's; InputError if one of them is not finite."""
         if reading is None:
             return
+        terms = dict(zip(self.progress.sums, reading.values, strict=True))
         if not all(map(math.isfinite, reading.values)):
-            loss = self.task.total(dict(zip(self.task.weights, reading.values, strict=True)))
             raise InputError(
-                f"the loss is {loss} at {reading.note}; the last checkpoint is kept; try a lower --lr"
+                f"the loss is {self.objective.total(terms)} at {reading.note}; "
+                "the last checkpoint is kept; try a lower --lr"
             )
-        for name, value in zip(self.task.weights, reading.values, strict=True):
+        for name, value in terms.items():
             self.progress.sums[name] += value
 
-    def _heed(self) -> None:
-        """Write a checkpoint if it is time to, and end if a signal has come; all ranks do the same."""
+    def _save_or_stop(self) -> None:
+        """Write a checkpoint if it is time to, and end if a signal has come; all ranks agree."""
         minutes = self.settings.save_minutes
         due = self.ranks.is_main and minutes > 0 and time.monotonic() - self.saved > 60 * minutes
         stop, save = any_rank((bool(self.stop), due), self.ranks)
@@ -246,47 +260,52 @@ class Trainer:
 
     def _end_early(self) -> None:
         self._save()
-        any_rank(
-            [False], self.ranks
-        )  # launchers end all when one leaves: nobody does before the file is there
+        # Launchers end all ranks when one leaves: nobody does before the main rank has written.
+        any_rank([False], self.ranks)
         progress = self.progress
         raise Preempted(
-            f"{self.stop.name or 'a signal to another rank'}: checkpoint written after step {progress.step} "
-            f"of epoch {progress.epoch + 1}; the same command goes on from it"
+            f"{self.stop.name or 'a signal to another rank'}: checkpoint written after step "
+            f"{progress.step} of epoch {progress.epoch + 1}; the same command resumes from it"
         )
 
-    def _validate(self) -> None:
+    def _validate(self, validation: Validation) -> None:
         """Log the scores, and keep the weights if the score that counts is the best so far."""
         started, progress = time.perf_counter(), self.progress
-        model = self.model if self.average is None else self.average.module
-        scores = self.validation(
-            model, device=self.settings.device, ranks=self.ranks, stop=self.stop
-        )
+        model = self.model if self.ema is None else self.ema.module
+        with without_benchmark():
+            scores = validation(
+                model, device=self.settings.device, ranks=self.ranks, stop=self.stop
+            )
         if scores is None:
             self._end_early()
-        seconds = round(time.perf_counter() - started, 2)
+            return
         self.logger.write(
             "val",
             epoch=progress.epoch,
             loss=scores.loss,
             **{scores.name: scores.value},
-            seconds=seconds,
+            seconds=round(time.perf_counter() - started, 2),
         )
         if self.ranks.is_main:
-            plot_curves(self.logger.path, self.settings.folder / "curves.png")
-            tqdm.write(
-                f"epoch {progress.epoch}: validation loss {scores.loss:.4f}, {SCORES[scores.name]} {100 * scores.value:.2f}"
-            )
-            if scores.value > progress.best:
-                save_checkpoint(self.settings.folder / "best.pth", self._weights(model))
+            self._keep_best(model, scores)
         progress.best = max(progress.best, scores.value)
 
+    def _keep_best(self, model: nn.Module, scores: ValidationScores) -> None:
+        folder, progress = self.settings.folder, self.progress
+        plot_curves(folder / "log.jsonl", folder / "curves.png")
+        tqdm.write(
+            f"epoch {progress.epoch}: validation loss {scores.loss:.4f}, "
+            f"{SCORES[scores.name]} {100 * scores.value:.2f}"
+        )
+        if scores.value > progress.best:
+            save_checkpoint(folder / "best.pth", self._weights(model))
+
     def _save(self) -> None:
-        """Write last.pth. The sums in it are those of all ranks, so that any number of them may go on from it."""
-        self._count(self.readout.flush())
-        sums = self.progress.sums
+        """Write last.pth. Its sums are means over the ranks, so that any number of them can
+        resume."""
+        self._add_to_sums(self.scalars.flush())
         self.progress.sums = {
-            name: mean_over_ranks(value, self.ranks) for name, value in sums.items()
+            name: mean_over_ranks(value, self.ranks) for name, value in self.progress.sums.items()
         }
         if self.ranks.is_main:
             save_last(self.settings.folder, self._state())
@@ -296,17 +315,13 @@ class Trainer:
         return {"model": self.info.to_plain(), "weights": model.state_dict()}
 
     def _state(self) -> dict:
-        average = {} if self.average is None else {"average": self.average.state_dict()}
-        return (
-            self._weights(self.model)
-            | average
-            | asdict(self.progress)
-            | {
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.precision.scaler.state_dict(),
-                "args": self.settings.args,
-            }
-        )
+        state = self._weights(self.model) | asdict(self.progress)
+        if self.ema is not None:
+            state["average"] = self.ema.state_dict()
+        state["optimizer"] = self.optimizer.state_dict()
+        state["scaler"] = self.precision.scaler.state_dict()
+        state["args"] = self.settings.args
+        return state
 
 
 def _parts(batch: dict[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
@@ -317,7 +332,10 @@ def _parts(batch: dict[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
-    """Make every batch normalisation use its running statistics and leave them alone; its weights are still trained."""
+    """Make every batch normalization use its running statistics and not update them.
+
+    Its weights are still trained.
+    """
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

@@ -1,7 +1,8 @@
-"""Validation during training: the loss and MF at a few thresholds on whole images, each rank on its share.
+"""Validation of an edge net during training: the loss and MF at a few thresholds on whole images.
 
-Scores come from the same code as `test.py`'s. Worker processes count the matches of an image while the network is already at the
-next ones, so a GPU does not wait for them.
+Each rank takes its share of the images. Scores come from the same code as `test.py`'s. Worker
+processes count the matches of an image while the network computes the next ones, so a GPU does not
+wait for them.
 """
 
 from collections import deque
@@ -16,32 +17,43 @@ from torch import nn
 
 from data.samples.edge import EdgeLabels, unpack_edges
 from data.samples.transforms import normalize, resize_long_side
-from models.losses import edge_losses
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.distributed.preemption import leave_process_group
+from utils.distributed.preemption import StopRequest, leave_process_group
 from utils.edge_metrics import default_thresholds, summarize
 from utils.evaluation.edges.ground_truth import DatasetTruth, ImageTruth
 from utils.evaluation.edges.image_counts import count_edge_image
 from utils.evaluation.edges.protocols import EdgeProtocol, find_protocol
 from utils.inference.scores import quantize, resize_scores
-from utils.training.scores import Scores, spread
+from utils.training.objective import Objective
+from utils.training.validation import ValidationScores, evenly_spaced
+
+# What is running or waiting for each worker process; an image's scores take 80 MB at 2048x1024.
+QUEUED_PER_WORKER = 2
 
 
 class EdgeValidation:
-    """Scores a network on a split: "mf" is MF (ODS) of the thin protocol, the mean over classes with ground truth.
+    """Scores a network on a split: "mf" is MF (ODS) of the thin protocol.
 
-    weights: of the loss's terms. samples: so many images, spread evenly over the split; 0 takes all. workers: processes that count; 0
-    counts in this one.
+    MF is the mean over classes with ground truth. The loss is the objective's, of one image at a
+    time: so each image has its own class weights, as published.
+
+    Args:
+        labels: the ground truth of the split.
+        objective: what the net is trained towards.
+        base_size: the long side in pixels to which images are resized; 0: as they are.
+        thresholds: the number of thresholds at which matches are counted.
+        samples: the number of images, at equal distances in the split; 0: all.
+        workers: processes that count; 0: this one counts.
     """
 
     def __init__(
         self,
         labels: EdgeLabels,
+        objective: Objective,
         *,
         base_size: int,
         thresholds: int,
-        weights: dict[str, float],
         samples: int = 0,
         workers: int = 0,
     ) -> None:
@@ -49,10 +61,13 @@ class EdgeValidation:
         protocol = find_protocol(
             "dff", dataset.name, raw=False, thresholds=thresholds, instance=sensitive
         )
-        self.labels, self.dataset, self.base_size = labels, dataset, base_size
+        self.labels = labels
+        self.dataset = dataset
+        self.objective = objective
+        self.base_size = base_size
         self.truth = DatasetTruth(dataset, protocol)
-        self.indices = spread(len(dataset), samples)
-        self.workers, self.weights = workers, weights
+        self.indices = evenly_spaced(len(dataset), samples)
+        self.workers = workers
 
     @property
     def protocol(self) -> EdgeProtocol:
@@ -60,63 +75,64 @@ class EdgeValidation:
         return self.truth.protocol
 
     def __call__(
-        self, model: nn.Module, *, device: str, ranks: Ranks, stop: object = False
-    ) -> Scores | None:
-        """The scores of `model`, the same on every rank; it is left in the mode in which it was.
-
-        None if `stop` becomes true on any rank before all images are through.
-        """
+        self, model: nn.Module, *, device: str, ranks: Ranks, stop: StopRequest | None = None
+    ) -> ValidationScores | None:
+        """See `utils.training.validation.Validation`."""
         training = model.training
         model.eval()
-        mine, waiting = [], deque()
+        mine: list[tuple[float, np.ndarray]] = []
+        waiting: deque[tuple[float, Future]] = deque()
         for item in self._run(model, device, self.indices[ranks.rank :: ranks.world]):
             if stop:
                 break
             waiting.append(item)
-            if len(waiting) > 2 * self.workers:  # an image's scores take 80 MB at 2048x1024
+            if len(waiting) > QUEUED_PER_WORKER * self.workers:
                 mine.append(_finished(waiting.popleft()))
         mine.extend(map(_finished, waiting))
         model.train(training)
         parts = gather_objects(None if stop else mine, ranks)
-        if None in parts:
+        if any(part is None for part in parts):
             return None
-        everyone = [item for part in parts for item in part]
+        everyone = [item for part in parts for item in part or ()]
         counts = np.stack([counts[0] for _, counts in everyone], axis=1)  # (K, images, T, 4)
         summaries = [
             summarize(part, default_thresholds(self.protocol.thresholds)) for part in counts
         ]
         scores = [summary.ods.f for summary in summaries if summary.has_truth]
         loss = float(np.mean([loss for loss, _ in everyone]))
-        return Scores(loss, "mf", float(np.mean(scores)) if scores else float("nan"))
+        return ValidationScores(loss, "mf", float(np.mean(scores)) if scores else float("nan"))
 
     @torch.inference_mode()
     def _run(
         self, model: nn.Module, device: str, indices: list[int]
     ) -> Iterator[tuple[float, Future]]:
-        """(loss, the counts int64 (1, K, T, 4) to come) of each image."""
+        """(loss, future of the counts int64 (1, K, T, 4)) of each image."""
         for index in indices:
             sample = self.dataset[index]
             image = resize_long_side(sample.image, self.base_size)
             outputs = model(normalize(image).to(device))
             target = self._target(self.labels.maps(index, sample), image.shape[:2]).to(device)
-            losses = edge_losses(outputs, target, torch.ones_like(target[:, :1]))
+            targets = {"edges": target, "valid": torch.ones_like(target[:, :1])}
+            terms = self.objective.terms(outputs, targets)
+            loss = self.objective.total({name: float(term) for name, term in terms.items()})
             scores = resize_scores(outputs["fuse"].float().sigmoid(), sample.image.shape[:2])
             counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
-            yield sum(self.weights[name] * float(losses[name]) for name in losses), counts
+            yield loss, counts
 
     def _target(
         self, maps: tuple[np.ndarray, np.ndarray | None], size: tuple[int, int]
     ) -> torch.Tensor:
         """The training target bool (1, K, h, w) of a whole image at the network's size."""
+        label, instance = maps
         bits = self.labels.edges(
-            *(None if values is None else nearest(values, size) for values in maps)
+            nearest(label, size), None if instance is None else nearest(instance, size)
         )
         return unpack_edges(torch.from_numpy(bits.view(np.int32))[None], self.dataset.num_classes)
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        # Of its own: loky's reusable one is also joblib.Parallel's, which fails on one that it has not set up. The processes stay between
-        # validations, unless they idle for long.
+        # Not loky's reusable executor: joblib.Parallel takes that one for its own, and fails on one
+        # that it has not set up. The processes stay between validations, but end when idle.
         return ProcessPoolExecutor(self.workers, timeout=600, initializer=leave_process_group)
 
     def _count(self, scores: np.ndarray, truth: ImageTruth) -> Future:

@@ -1,0 +1,38 @@
+"""What a validation is, and what it returns: the part that both tasks share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from utils.distributed.environment import Ranks
+from utils.distributed.preemption import StopRequest
+
+
+@dataclass(frozen=True)
+class ValidationScores:
+    """loss: the mean over images. name: of the score that `best.pth` follows, as it stands in the
+    log. value: that score."""
+
+    loss: float
+    name: str
+    value: float
+
+
+class Validation(Protocol):
+    """Scores a network on a split."""
+
+    def __call__(
+        self, model: nn.Module, *, device: str, ranks: Ranks, stop: StopRequest | None = None
+    ) -> ValidationScores | None:
+        """The scores of `model`, the same on every rank; the model keeps its train/eval mode.
+
+        None if `stop` becomes true on any rank before all images are done.
+        """
+        ...
+
+
+def evenly_spaced(length: int, samples: int) -> list[int]:
+    """`samples` of the indices 0..length - 1 at equal distances; all of them for 0."""
+    count = min(samples or length, length)
+    return [position * length // count for position in range(count)]
