@@ -1,15 +1,17 @@
-"""DecoupleSegNets: Improving Semantic Segmentation via Decoupled Body and Edge Supervision (Li et al., ECCV 2020).
+"""DecoupleSegNets: Improving Semantic Segmentation via Decoupled Body and Edge Supervision.
 
-Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages; x2 has the detail, x5 (stride 8, h x w) the meaning.
+Li et al., ECCV 2020. Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages;
+x2 (H' x W') has the detail, x5 (stride 8, h x w) the context.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fast.convolution import conv1x1, conv3x3
 from models.layers import (
     CONTEXT_CHANNELS,
+    conv1x1,
+    conv3x3,
     conv_bn_relu,
     crop_to,
     initialise_heads,
@@ -24,11 +26,12 @@ LEAST_SIZE = 49
 
 
 class DecoupledNet(nn.Module):
-    """A base net whose classifier gives way to the body/edge head."""
+    """A base net whose classifier is replaced by the body/edge head."""
 
+    outputs = ("seg", "body", "edge")
     # Everything whose shape depends on the number of classes.
     classifier = ("decouple.seg.6.", "decouple.body.3.")
-    # What this net has and its base net has not, and the other way round.
+    # Parameters of this net that its base net does not have, and of the base net that this lacks.
     beyond_base = ("decouple.", "final.")
 
     def __init__(
@@ -48,7 +51,7 @@ class DecoupledNet(nn.Module):
         initialise_heads(self.context, self.fine, self.decouple)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> logits {"seg": (N, K, H, W), "body": (N, K, H, W), "edge": (N, 1, H, W)}."""
+        """(N, 3, H, W) -> logits {"seg", "body": (N, K, H, W), "edge": (N, 1, H, W)}."""
         padded = pad_to_least(image, LEAST_SIZE)
         _, x2, _, _, x5 = self.backbone(padded)
         outputs = self.decouple(self.context(x5), self.fine(x2))
@@ -57,7 +60,10 @@ class DecoupledNet(nn.Module):
 
 
 class BodyEdgeHead(nn.Module):
-    """Splits any context map into body and edge, supervises each, and classifies their sum beside the map itself."""
+    """Splits a context map into body and edge, and classifies their sum beside the map itself.
+
+    Body and edge have classifiers of their own, for the supervision of each.
+    """
 
     def __init__(self, num_classes: int, align_corners: bool) -> None:
         super().__init__()
@@ -69,18 +75,23 @@ class BodyEdgeHead(nn.Module):
         self.seg = seg_classifier(2 * width, num_classes)
 
     def forward(self, context: Tensor, fine: Tensor) -> dict[str, Tensor]:
-        """context (N, 256, h, w), fine (N, 48, H', W') -> logits: seg and edge at (H', W'), body at (h, w)."""
+        """context (N, 256, h, w), fine (N, 48, H', W') -> logits.
+
+        "seg" (N, K, H', W'), "edge" (N, 1, H', W') and "body" (N, K, h, w).
+        """
         size = fine.shape[-2:]
         body, edge = self.split(context)
         edge = self.edge_fusion(torch.cat([resize(edge, size), fine], dim=1))  # (N, 256, H', W')
-        whole = torch.cat(
-            [resize(context, size), edge + resize(body, size)], dim=1
-        )  # (N, 512, H', W')
+        body_and_edge = edge + resize(body, size)
+        whole = torch.cat([resize(context, size), body_and_edge], dim=1)  # (N, 512, H', W')
         return {"seg": self.seg(whole), "body": self.body(body), "edge": self.edge(edge)}
 
 
 class BodyEdgeSplit(nn.Module):
-    """Body: the map, warped along a learned flow towards the inside of its objects. Edge: what the body lacks."""
+    """x = body + edge, where the body is x warped along a learned flow.
+
+    The flow can draw what lies inside an object over its border; the edge is what the body lacks.
+    """
 
     def __init__(self, channels: int, align_corners: bool) -> None:
         super().__init__()
@@ -89,7 +100,7 @@ class BodyEdgeSplit(nn.Module):
         self.flow_make = conv3x3(2 * channels, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, h, w), h and w at least 7 -> body, edge, of the same shape, which sum to x."""
+        """(N, C, h, w), h and w at least 7 -> body and edge of the same shape."""
         coarse = resize(self.down(x), x.shape[-2:])
         flow = self.flow_make(torch.cat([x, coarse], dim=1))
         body = warp(x, flow, align_corners=self.align_corners)
@@ -97,31 +108,37 @@ class BodyEdgeSplit(nn.Module):
 
 
 def warp(x: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
-    """out[y, x] = in at (x + flow_x, y + flow_y), bilinear, zero outside. x: (N, C, h, w). flow: (N, 2, h, w), first x, then y.
+    """out[y, x] = in at (x + flow_x, y + flow_y), bilinear, zero outside.
 
-    The sampling grid runs from -1 to 1 with corner on corner, and flow is in units of 1 / w and 1 / h of that grid. The published code
-    leaves `align_corners` of `grid_sample` to PyTorch's default, which was True in the version it was written for (1.2) and has been
-    False since 1.3; with False not even zero flow is the identity. Published weights do not say under which they were trained.
+    The sampling grid runs from -1 to 1 with corner on corner, and flow is in units of 1 / w and
+    1 / h of that grid. The published code leaves `align_corners` of `grid_sample` to PyTorch's
+    default, which was True in the version that it was written for (1.2) and has been False since
+    1.3; with False not even zero flow is the identity. Published weights do not say under which of
+    the two they were trained.
+
+    Args:
+        x: (N, C, h, w).
+        flow: (N, 2, h, w), first x, then y.
+        align_corners: of `grid_sample`.
     """
     height, width = x.shape[-2:]
-    flow = (
-        flow.float() if flow.dtype in (torch.float16, torch.bfloat16) else flow
-    )  # half precision cannot tell the pixels of a row apart
-    options = {"dtype": flow.dtype, "device": flow.device}
-    rows, columns = (
-        torch.linspace(-1, 1, height, **options),
-        torch.linspace(-1, 1, width, **options),
-    )
-    at = torch.stack(
-        [columns + flow[:, 0] / width, rows[:, None] + flow[:, 1] / height], dim=3
-    )  # (N, h, w, 2)
+    # Half precision cannot tell the pixels of a row apart.
+    flow = flow.float() if flow.dtype in (torch.float16, torch.bfloat16) else flow
+    rows = torch.linspace(-1, 1, height, dtype=flow.dtype, device=flow.device)
+    columns = torch.linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)
+    at_x = columns + flow[:, 0] / width
+    at_y = rows[:, None] + flow[:, 1] / height
     warped = F.grid_sample(
-        x.to(flow.dtype), at, mode="bilinear", padding_mode="zeros", align_corners=align_corners
+        x.to(flow.dtype),
+        torch.stack([at_x, at_y], dim=3),  # (N, h, w, 2)
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=align_corners,
     )
     return warped.to(x.dtype)
 
 
 def _halve(channels: int) -> nn.Sequential:
-    """Depth-wise 3x3 convolution of stride 2, unpadded."""
+    """Depth-wise 3x3 convolution of stride 2, unpadded; batch normalisation; ReLU."""
     convolution = nn.Conv2d(channels, channels, 3, stride=2, groups=channels)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))

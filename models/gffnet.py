@@ -1,14 +1,14 @@
-"""GFFNet: Gated Fully Fusion for Semantic Segmentation (Li et al., AAAI 2020), as released with DecoupleSegNets.
+"""GFFNet: Gated Fully Fusion for Semantic Segmentation (Li et al., AAAI 2020).
 
-Shapes: N images, K classes, H x W pixels. Three levels are fused: x2 (fine), x4 and the ASPP of x5 (both at stride 8), reduced to 128
-channels. The released net is over WiderResNet-38; ours also takes the ResNets.
+As released with DecoupleSegNets. Shapes: N images, K classes, H x W pixels. Three levels are fused,
+each reduced to 128 channels: x2 (fine), x4, and the ASPP of x5 (both at stride 8). The released net
+is over WiderResNet-38; ours also takes the ResNets.
 """
 
 import torch
 from torch import Tensor, nn
 
-from models.fast.convolution import conv1x1
-from models.layers import ASPP, CONTEXT_CHANNELS, initialise_heads, resize, seg_classifier
+from models.layers import ASPP, CONTEXT_CHANNELS, conv1x1, initialise_heads, resize, seg_classifier
 from models.segnets import seg_backbone
 
 LEVEL_CHANNELS = 128
@@ -16,15 +16,19 @@ FUSIONS = ("sequential", "simultaneous")
 
 
 class GFFNet(nn.Module):
-    """Every level is a sender and a receiver, and both are gated: it takes from the others where its own gate is low."""
+    """Three levels that exchange features through gates, then a dense top-down path.
 
+    Every level sends where its gate is high and receives where its gate is low.
+    """
+
+    outputs = ("seg",)
     # Everything whose shape depends on the number of classes.
     classifier = ("final.6.",)
 
     def __init__(
         self, num_classes: int, backbone: str = "resnet101", *, fusion: str = "sequential"
     ) -> None:
-        """fusion: "sequential", as released (a level takes from the levels already fused), or "simultaneous", the paper's."""
+        """fusion: "sequential", as released, or "simultaneous", as in the paper: `gated_fusion`."""
         super().__init__()
         if fusion not in FUSIONS:
             raise ValueError(f"no fusion {fusion!r}; there are {', '.join(FUSIONS)}")
@@ -32,7 +36,8 @@ class GFFNet(nn.Module):
         self.backbone = seg_backbone(backbone)
         _, c2, _, c4, c5 = self.backbone.channels
         self.context = ASPP(c5, project_kernel=3)
-        levels, width = (c2, c4, CONTEXT_CHANNELS), LEVEL_CHANNELS
+        levels = (c2, c4, CONTEXT_CHANNELS)
+        width = LEVEL_CHANNELS
         self.reduce = nn.ModuleList(
             nn.Sequential(conv1x1(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
             for channels in levels
@@ -62,24 +67,30 @@ class GFFNet(nn.Module):
 
 
 def gated_fusion(levels: list[Tensor], gates: list[Tensor], *, sequential: bool) -> list[Tensor]:
-    """out[l] = (1 + g[l]) x[l] + (1 - g[l]) * sum over i != l of g[i] x[i], the others resized to level l.
+    """out[l] = (1 + g[l]) x[l] + (1 - g[l]) * sum over i != l of g[i] x[i].
 
-    levels and gates: (N, C, h_l, w_l) each. Simultaneous is the paper's equation 3. Sequential is what was released and what
-    the published numbers depend on: x[i] is out[i] for the levels before l.
+    The summands are resized to level l.
+
+    Args:
+        levels: x, (N, C, h_l, w_l) each.
+        gates: g, between 0 and 1, of the same shapes.
+        sequential: False is the paper's equation 3. True is what was released and what the
+            published numbers depend on: x[i] is out[i] for the levels before l.
     """
     out = list(levels)
     for index, gate in enumerate(gates):
         senders = out if sequential else levels
         own, size = levels[index], gate.shape[-2:]
         received = sum(
-            resize(gates[i] * senders[i], size) for i in range(len(levels)) if i != index
+            (resize(gates[i] * senders[i], size) for i in range(len(levels)) if i != index),
+            start=torch.zeros_like(own),
         )
         out[index] = own + gate * own + (1 - gate) * received
     return out
 
 
 class DenseBlock(nn.Module):
-    """A densely connected step of DenseASPP (Yang et al., CVPR 2018): pre-activated 1x1, then a dilated 3x3."""
+    """A step of DenseASPP (Yang et al., CVPR 2018): pre-activated 1x1, then a dilated 3x3."""
 
     def __init__(self, in_channels: int, width: int, dilation: int) -> None:
         super().__init__()

@@ -1,44 +1,26 @@
-"""Pieces that several nets share. Shapes: N images, C channels, H x W pixels of an image, h x w of a feature map."""
+"""Layers that several nets share, with the initial values that the papers give them.
+
+Shapes: N images, C channels, H x W pixels of an image, h x w of a feature map.
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fast.convolution import conv1x1
-
 CONTEXT_CHANNELS = 256
 
 
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Pad (N, C, H, W) with zeros at the right and the bottom until H and W are multiples; itself where they are already.
-
-    Zero is the mean colour of a normalised image, with which the published training pads its crops too.
-    """
-    height, width = image.shape[-2:]
-    return _pad(image, -width % multiple, -height % multiple)
+def conv1x1(
+    in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False
+) -> nn.Conv2d:
+    """1x1 convolution."""
+    return nn.Conv2d(in_channels, out_channels, 1, stride, bias=bias)
 
 
-def pad_to_least(image: Tensor, least: int) -> Tensor:
-    """Pad (N, C, H, W) with zeros at the right and the bottom until H and W are at least `least`; itself where they are already."""
-    height, width = image.shape[-2:]
-    return _pad(image, max(least - width, 0), max(least - height, 0))
-
-
-def _pad(image: Tensor, right: int, bottom: int) -> Tensor:
-    return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
-
-
-def crop_to(maps: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
-    """Cut every (N, C, H', W') map to its top left (N, C, height, width)."""
-    return {name: logits[..., :height, :width] for name, logits in maps.items()}
-
-
-def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """(N, C, h, w) -> (N, C, *size), bilinear with corner on corner (align_corners), everywhere in the segmentation nets."""
-    return (
-        x
-        if x.shape[-2:] == tuple(size)
-        else F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
+def conv3x3(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """3x3 convolution without bias that keeps the size (divided by the stride)."""
+    return nn.Conv2d(
+        in_channels, out_channels, 3, stride, padding=dilation, dilation=dilation, bias=False
     )
 
 
@@ -56,15 +38,34 @@ def conv_bn_relu(
     )
 
 
+def bilinear_upsample(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """Learned up-sampling by an even `factor` that starts as bilinear interpolation (CASENet).
+
+    A transposed convolution without bias, kernel 2f, stride f. At the start every channel is
+    interpolated by itself; training may mix them. (N, C, h, w) -> (N, C, f h, f w).
+    """
+    layer = nn.ConvTranspose2d(
+        channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False
+    )
+    # Weights of linear interpolation at the distances of 2f output pixels from an input pixel.
+    ramp = 1 - (torch.arange(2 * factor) - factor + 0.5).abs() / factor
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[range(channels), range(channels)] = torch.outer(ramp, ramp)
+    return layer
+
+
 def seg_classifier(in_channels: int, num_classes: int) -> nn.Sequential:
-    """Two 3x3 convolutions to 256 channels and a 1x1 to the classes: DeepLabV3+'s last word."""
+    """DeepLabV3+'s classifier: two 3x3 convolutions to 256 channels and a 1x1 to the classes."""
     return nn.Sequential(
-        *conv_bn_relu(in_channels, 256, 3), *conv_bn_relu(256, 256, 3), conv1x1(256, num_classes)
-    )  # the classes' weights are number 6
+        *conv_bn_relu(in_channels, 256, 3),
+        *conv_bn_relu(256, 256, 3),
+        conv1x1(256, num_classes),  # number 6, the only weight that depends on the classes
+    )
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling (DeepLabV3+, Chen et al., ECCV 2018) for a map at stride 8, and the projection after it."""
+    """Atrous spatial pyramid pooling at stride 8 and its projection (DeepLabV3+, ECCV 2018)."""
 
     def __init__(self, in_channels: int, *, project_kernel: int = 1) -> None:
         super().__init__()
@@ -79,13 +80,16 @@ class ASPP(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, 256, h, w), neither normalised nor rectified."""
+        """(N, C, h, w) -> (N, 256, h, w), with neither batch normalisation nor ReLU at the end."""
         image = self.image(F.adaptive_avg_pool2d(x, 1)).expand(-1, -1, *x.shape[-2:])
         return self.project(torch.cat([image, *(branch(x) for branch in self.branches)], dim=1))
 
 
 class PyramidPooling(nn.Module):
-    """Pyramid pooling (PSPNet, Zhao et al., CVPR 2017) as DecoupleSegNets published it: no ReLU between a pooled map and the resize."""
+    """Pyramid pooling (PSPNet, CVPR 2017) as DecoupleSegNets published it.
+
+    Between a pooled map's batch normalisation and its resize there is no ReLU.
+    """
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -107,10 +111,48 @@ class PyramidPooling(nn.Module):
 
 
 def initialise_heads(*modules: nn.Module) -> None:
-    """He initialisation over the inputs, no bias: for what is trained from scratch on top of a backbone."""
+    """He initialisation by fan-in, biases 0: for everything that is trained from scratch."""
     for root in modules:
         for module in root.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+def initialise_backbone(backbone: nn.Module) -> None:
+    """He initialisation by fan-out, as the published ImageNet nets started."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """(N, C, h, w) -> (N, C, *size), bilinear with aligned corners, as in all segmentation nets."""
+    if x.shape[-2:] == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Pad (N, C, H, W) with zeros, right and bottom, until H and W are multiples of `multiple`.
+
+    Zero is the mean colour of a normalised image; the published training pads its crops with it.
+    """
+    height, width = image.shape[-2:]
+    return _pad(image, right=-width % multiple, bottom=-height % multiple)
+
+
+def pad_to_least(image: Tensor, least: int) -> Tensor:
+    """Pad (N, C, H, W) with zeros, right and bottom, until H and W are at least `least`."""
+    height, width = image.shape[-2:]
+    return _pad(image, right=max(least - width, 0), bottom=max(least - height, 0))
+
+
+def _pad(image: Tensor, *, right: int, bottom: int) -> Tensor:
+    return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
+
+
+def crop_to(maps: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
+    """Undo the padding: the top left (N, C, height, width) of every map."""
+    return {name: logits[..., :height, :width] for name, logits in maps.items()}

@@ -1,7 +1,9 @@
-"""FCN, PSPNet and DeepLabV3+ as the base nets of DecoupleSegNets (Li et al., ECCV 2020): one net, three kinds of context.
+"""FCN, PSPNet and DeepLabV3+ as the base nets of DecoupleSegNets (Li et al., ECCV 2020).
 
-Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages; x2 has the detail (stride 4, of WiderResNet 2), x5 the
-meaning (stride 8). The published repository has these base nets with FCN and DeepLabV3+; `pspnet` is the same with its pyramid pooling.
+One net with three kinds of context. Shapes: N images, K classes, H x W pixels. x1..x5 are the
+backbone's stages; x2 has the detail (stride 4; of WiderResNet, 2), x5 the context (stride 8). The
+published repository has the base nets FCN and DeepLabV3+; `pspnet` is the same net with the
+pyramid pooling of its decoupled form.
 """
 
 from collections.abc import Callable
@@ -9,11 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models.fast.convolution import conv1x1
 from models.layers import (
     ASPP,
     CONTEXT_CHANNELS,
     PyramidPooling,
+    conv1x1,
     conv_bn_relu,
     initialise_heads,
     resize,
@@ -30,6 +32,7 @@ def fcn_context(in_channels: int) -> nn.Sequential:
     return conv_bn_relu(in_channels, CONTEXT_CHANNELS, 3)
 
 
+# Input channels -> a module that turns (N, C, h, w) into (N, 256, h, w).
 CONTEXTS: dict[str, Callable[[int], nn.Module]] = {
     "fcn": fcn_context,
     "pspnet": PyramidPooling,
@@ -43,8 +46,9 @@ def seg_backbone(backbone: str) -> ResNet | WiderResNet:
 
 
 class SegNet(nn.Module):
-    """Context of the last stage, detail of the second, and a classifier over both."""
+    """Context from the last stage, detail from the second, and a classifier over both."""
 
+    outputs = ("seg",)
     # Everything whose shape depends on the number of classes.
     classifier = ("final.6.",)
 

@@ -1,4 +1,6 @@
-"""Which tensor of a weight file belongs to which parameter: one table of names, and a check that leaves no tensor out.
+"""Which tensor of a weight file belongs to which parameter.
+
+One table of names, and a check that leaves no tensor out.
 
 Files are read with `weights_only=True`: no code from a file is ever run.
 """
@@ -17,7 +19,8 @@ from models.resnet import DEPTHS
 
 Names = tuple[tuple[str, str | None], ...]
 
-# Theirs -> ours, by the beginning of the name; None: in the files, but used by nothing. The first match counts.
+# Theirs -> ours, by the beginning of the name; None: in the files, but used by nothing. The first
+# match counts.
 DFF_NAMES: Names = (
     ("pretrained.fc.", None),  # the backbone's ImageNet classifier
     ("pretrained.", "backbone."),
@@ -52,7 +55,8 @@ SEG_NAMES: Names = (
     *((f"gff_head.dense_{3 * n + 3}.", f"dense.{n}.") for n in range(3)),
     ("gff_head.cls.", "final."),
 )
-# ImageNet files: torchvision's ResNets, and deep-stem ones whose stem is numbered 0, 1, 3, 4, 6 within `conv1`.
+# ImageNet files: torchvision's ResNets, and deep-stem ones whose stem is numbered 0, 1, 3, 4, 6
+# within `conv1`.
 RESNET_NAMES: Names = (("fc.", None), ("", "backbone."))
 # Deep-stem ResNets whose stem is conv1, bn1, conv2, bn2, conv3, bn3.
 FLAT_STEM_NAMES: Names = (
@@ -63,7 +67,8 @@ FLAT_STEM_NAMES: Names = (
 )
 WIDER_RESNET_NAMES: Names = (("bn_out.", None), ("classifier.", None), ("", "backbone."))
 
-# A tensor that only files of that kind have -> their names; the first match counts, and a file that has none of them is ours.
+# A tensor that only files of that kind have -> their names; the first match counts. A file that has
+# none of them is ours.
 KINDS: tuple[tuple[str, Names], ...] = (
     ("pretrained.conv1.weight", DFF_NAMES),
     ("bot_fine.weight", SEG_NAMES),
@@ -73,8 +78,8 @@ KINDS: tuple[tuple[str, Names], ...] = (
     ("mod2.block1.convs.conv1.weight", WIDER_RESNET_NAMES),
 )
 
-# The mean IoU that published files carry is a NumPy number; these make one from its bytes and do nothing else. NumPy 1 wrote the
-# first under another name.
+# The mean IoU in published files is a NumPy number; these make one from its bytes and do nothing
+# else. NumPy 1 wrote the first under another name.
 NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 PLAIN_TYPES = (
     NUMPY_SCALAR,
@@ -90,7 +95,10 @@ class WeightsError(ValueError):
 
 
 def read_weights(path: str | Path) -> dict:
-    """The contents of a weight file: tensors and plain values. Raises WeightsError with one line otherwise."""
+    """The contents of a weight file: tensors and plain values.
+
+    Raises FileNotFoundError, or WeightsError with one line for any other kind of content.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weight file")
@@ -99,8 +107,8 @@ def read_weights(path: str | Path) -> dict:
             contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: refused, it holds more than tensors and plain values, and loading it could run code "
-            f"({_first_line(error)})"
+            f"{path}: refused, it holds more than tensors and plain values, and loading it could "
+            f"run code ({_first_line(error)})"
         ) from error
     except (
         RuntimeError,
@@ -121,7 +129,10 @@ def read_weights(path: str | Path) -> dict:
 
 
 def unwrap(contents: Mapping) -> dict[str, Tensor]:
-    """The tensors of a file, out of `weights`, `state_dict` or `model`, and without a `module.` prefix."""
+    """The tensors under `weights`, `state_dict` or `model`, or of the file itself.
+
+    A `module.` prefix (DataParallel's) is taken off.
+    """
     for key in ("weights", "state_dict", "model"):
         if isinstance(contents.get(key), Mapping):
             contents = contents[key]
@@ -152,11 +163,12 @@ def rename(key: str, table: Names) -> str | None:
 def load_into(
     model: nn.Module, tensors: Mapping[str, Tensor], *, optional: tuple[str, ...] = ()
 ) -> list[str]:
-    """Copy tensors into the model, all of them or none; returns the parameters that kept their values.
+    """Copy tensors into the model, all or none; returns the parameters that kept their values.
 
-    Only parameters under an `optional` prefix may be missing or of another shape; anything else that is missing, unexpected or of
-    another shape is a WeightsError that lists it. `num_batches_tracked` may be missing: files older than PyTorch 0.4.1 lack it,
-    and nothing reads it.
+    Only parameters under an `optional` prefix may be missing or of another shape; anything else
+    that is missing, unexpected or of another shape is a WeightsError that lists it.
+    `num_batches_tracked` may be missing: files older than PyTorch 0.4.1 do not have it, and nothing
+    reads it.
     """
     own = model.state_dict()
     free = {key for key in own if key.startswith(optional)} if optional else set()
@@ -187,10 +199,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-# Deep-stem ResNets and WiderResNet-38: torchvision has none, so users bring the file. Which, and where from.
+# Deep-stem ResNets and WiderResNet-38 are not torchvision's, so users download a file:
+# backbone -> (its name, where to get it).
 CSAIL = "http://sceneparsing.csail.mit.edu/model/pretrained_resnet"
-
-
 BROUGHT_FILES = {
     "resnet18": ("resnet18-imagenet.pth", f"{CSAIL}/resnet18-imagenet.pth"),
     "resnet50": ("resnet50-imagenet.pth", f"{CSAIL}/resnet50-imagenet.pth"),
@@ -202,13 +213,30 @@ BROUGHT_FILES = {
 }
 
 
-def load_backbone(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Fill `model.backbone`, and nothing else, from an ImageNet file's tensors; all of the backbone, or a WeightsError."""
-    backbone = {key.removeprefix("backbone."): value for key, value in translate(tensors).items()}
-    load_into(model.backbone, backbone)
+def load_pretrained(model: nn.Module, pretrained: str | Path, backbone: str, task: str) -> None:
+    """Fill the backbone as `models.build_model` describes under `pretrained`."""
+    if pretrained == "none":
+        return
+    if pretrained == "imagenet":
+        fetch = imagenet_weights if task == "edge" else brought_weights
+        load_backbone(model, fetch(backbone))
+    else:
+        load_backbone(model, unwrap(read_weights(pretrained)))
 
 
-def imagenet_weights(backbone: str) -> dict[str, torch.Tensor]:
+def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Fill the whole of `model.backbone`, and nothing else, from an ImageNet file's tensors.
+
+    Raises WeightsError if a tensor of the backbone is missing or does not fit.
+    """
+    backbone = model.get_submodule("backbone")
+    load_into(
+        backbone,
+        {key.removeprefix("backbone."): value for key, value in translate(tensors).items()},
+    )
+
+
+def imagenet_weights(backbone: str) -> Mapping[str, Tensor]:
     """torchvision's ImageNet weights of a ResNet, from its cache or the network."""
     weights = DEPTHS[backbone].imagenet
     try:
@@ -216,24 +244,28 @@ def imagenet_weights(backbone: str) -> dict[str, torch.Tensor]:
     except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
         file = _cache() / Path(weights.url).name
         raise FileNotFoundError(
-            f"cannot fetch the ImageNet weights of {backbone}: no network; download {weights.url} elsewhere and put it at {file}, "
-            "or train from random weights with --pretrained none"
+            f"cannot fetch the ImageNet weights of {backbone}: no network; download {weights.url} "
+            f"elsewhere and put it at {file}, or train from random weights with --pretrained none"
         ) from error
 
 
-def brought_weights(backbone: str) -> dict[str, torch.Tensor]:
-    """ImageNet weights of a deep-stem ResNet or WiderResNet-38, from the file that a user has put into torch's cache."""
+def brought_weights(backbone: str) -> dict[str, Tensor]:
+    """ImageNet weights of a deep-stem ResNet or WiderResNet-38, from the user's file.
+
+    The file lies in torch's cache. Raises FileNotFoundError with where to get it otherwise.
+    """
     if backbone not in BROUGHT_FILES:
         raise FileNotFoundError(
-            f"nobody has published ImageNet weights of a deep-stem {backbone}; give a file of your own with --pretrained FILE, "
-            "or train from random weights with --pretrained none"
+            f"nobody has published ImageNet weights of a deep-stem {backbone}; give a file of your "
+            "own with --pretrained FILE, or train from random weights with --pretrained none"
         )
     name, source = BROUGHT_FILES[backbone]
     file = _cache() / name
     if not file.is_file():
         raise FileNotFoundError(
-            f"no ImageNet weights of {backbone} for segmentation: get {name} from {source} and put it at {file}, "
-            "or say where it is with --pretrained FILE, or train from random weights with --pretrained none"
+            f"no ImageNet weights of {backbone} for segmentation: get {name} from {source} and put "
+            f"it at {file}, or say where it is with --pretrained FILE, or train from random "
+            "weights with --pretrained none"
         )
     return unwrap(read_weights(file))
 

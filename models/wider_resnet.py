@@ -1,8 +1,9 @@
-"""WiderResNet-38 (Wu, Shen and van den Hengel, 2016) with dilation, as a backbone that returns every stage.
+"""WiderResNet-38 (Wu, Shen and van den Hengel, 2016) with dilation, as a backbone.
 
-Pre-activation blocks (He et al., ECCV 2016): normalise, activate, convolve. Parameter names are those of the ImageNet file that the
-published segmentation nets start from. The classifier's normalisation is no part of the backbone: the last map leaves un-normalised,
-as published.
+Pre-activation blocks (He et al., ECCV 2016): normalise, activate, convolve. Parameter names are
+those of the ImageNet file that the published segmentation nets start from. The ImageNet
+classifier's batch normalisation is not part of the backbone: the last map leaves un-normalised, as
+published.
 """
 
 from collections import OrderedDict
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.fast.convolution import conv1x1
-from models.resnet import initialise
+from models.layers import conv1x1, initialise_backbone
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of one stage: channels after each of a block's convolutions, two (3x3, 3x3) or three (1x1, 3x3, 1x1)."""
+    """One stage of blocks.
+
+    widths: the channels after each convolution of a block: two (3x3, 3x3) or three (1x1, 3x3, 1x1).
+    """
 
     blocks: int
     widths: tuple[int, ...]
@@ -36,8 +39,8 @@ STAGES = {
 }
 
 
-class ResidualBlock(nn.Module):
-    """x + convs(relu(bn(x))); where the shape changes, a 1x1 convolution of the activated input takes the place of x."""
+class PreActivationBlock(nn.Module):
+    """convs(a) + x with a = relu(bn(x)); where the shape changes, convs(a) + proj_conv(a)."""
 
     def __init__(self, in_channels: int, stage: Stage, stride: int) -> None:
         super().__init__()
@@ -49,12 +52,14 @@ class ResidualBlock(nn.Module):
             self.proj_conv = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, widths[-1], h / stride, w / stride)."""
         activated = self.bn1(x)
-        return self.convs(activated) + (x if self.proj_conv is None else self.proj_conv(activated))
+        shortcut = x if self.proj_conv is None else self.proj_conv(activated)
+        return self.convs(activated) + shortcut
 
 
 class WiderResNet(nn.Module):
-    """A 3x3 stem and six stages; `channels` and `strides` describe the five maps that `forward` returns."""
+    """A 3x3 stem and six stages; `channels` and `strides` describe what `forward` returns."""
 
     channels = (64, 128, 256, 1024, 4096)
     strides = (1, 2, 4, 8, 8)
@@ -69,10 +74,13 @@ class WiderResNet(nn.Module):
         for name, stage in STAGES.items():
             self.add_module(name, _make_stage(channels, stage))
             channels = stage.widths[-1]
-        initialise(self)
+        initialise_backbone(self)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(N, 3, H, W) -> x1..x5, x_i of (N, channels[i], H / strides[i], W / strides[i]): after mod1, 2, 3, 5 and 7."""
+        """(N, 3, H, W) -> x1..x5, after mod1, mod2, mod3, mod5 and mod7.
+
+        x_i has the shape (N, channels[i], H / strides[i], W / strides[i]).
+        """
         x1 = self.mod1(image)
         x2 = self.mod2(self.pool(x1))
         x3 = self.mod3(self.pool(x2))
@@ -86,8 +94,11 @@ def bn_relu(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
-def _convolutions(in_channels: int, stage: Stage, stride: int) -> "OrderedDict[str, nn.Module]":
-    """conv1, bn2, conv2 [, bn3, dropout, conv3]: the first takes the stride, every 3x3 the dilation."""
+def _convolutions(in_channels: int, stage: Stage, stride: int) -> OrderedDict[str, nn.Module]:
+    """conv1, bn2, conv2 [, bn3, dropout, conv3], by their names in the ImageNet file.
+
+    The first convolution has the stride, every 3x3 the dilation.
+    """
     kernels = (3, 3) if len(stage.widths) == 2 else (1, 3, 1)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, (kernel, channels) in enumerate(zip(kernels, stage.widths, strict=True), start=1):
@@ -96,12 +107,11 @@ def _convolutions(in_channels: int, stage: Stage, stride: int) -> "OrderedDict[s
         if stage.dropout and number == len(kernels):
             layers["dropout"] = nn.Dropout2d(stage.dropout)
         dilation = stage.dilation if kernel == 3 else 1
-        step = stride if number == 1 else 1
         layers[f"conv{number}"] = nn.Conv2d(
             in_channels,
             channels,
             kernel,
-            step,
+            stride if number == 1 else 1,
             padding=dilation * (kernel // 2),
             dilation=dilation,
             bias=False,
@@ -112,8 +122,8 @@ def _convolutions(in_channels: int, stage: Stage, stride: int) -> "OrderedDict[s
 
 def _make_stage(in_channels: int, stage: Stage) -> nn.Sequential:
     blocks: OrderedDict[str, nn.Module] = OrderedDict(
-        block1=ResidualBlock(in_channels, stage, stage.stride)
+        block1=PreActivationBlock(in_channels, stage, stage.stride)
     )
     for number in range(2, stage.blocks + 1):
-        blocks[f"block{number}"] = ResidualBlock(stage.widths[-1], stage, 1)
+        blocks[f"block{number}"] = PreActivationBlock(stage.widths[-1], stage, 1)
     return nn.Sequential(blocks)

@@ -1,9 +1,10 @@
-"""Training in less memory: normalise, rectify, convolve, without keeping what the convolution reads.
+"""Batch normalisation, ReLU and convolution in training, in less memory.
 
-A chain of layers keeps two maps for each convolution, what its batch normalisation reads and what it reads itself, as large again. The
-second costs one pass over the first, so the backward pass makes it anew. Everything else, the forward pass included, is what the layers
-would compute in turn. It is left to them in evaluation, where batch normalisation is not PyTorch's plain one (frozen, or joint over several
-ranks), and where a compiler looks on, which saves memory in its own ways.
+Layers in turn keep two maps for each convolution: what its batch normalisation reads, and what the
+convolution itself reads, which is as large. The second is one pass over the first, so the backward
+pass recomputes it. Besides, a bias in front of a batch normalisation is left out, since the mean
+takes it away again: it is a `pending_bias` that only moves the running mean, and its gradient is
+exactly 0 (of the layers in turn: rounding noise).
 """
 
 import torch
@@ -11,74 +12,118 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from models.fast.convolution import Convolution, convolve, convolve_backward, off_grid, on_grid
+from models.fast.convolution import (
+    Geometry,
+    convolve,
+    convolve_backward,
+    geometry_of,
+    has_hooks,
+    off_grid,
+    on_grid,
+)
 
 
-def norm_relu_conv(
-    x: Tensor, norm: nn.BatchNorm2d, conv: Convolution, before: Tensor | None = None
-) -> Tensor:
-    """conv(relu(norm(x + before))), leaving out conv's own bias. (N, C, H, W) -> (N, O, H', W').
+def is_plain_norm(norm: nn.Module | None, x: Tensor) -> bool:
+    """Whether a form may compute this batch normalisation of x as a part of something larger.
 
-    before: (C,), the bias that was left out when x was made.
+    It must train (not be frozen), on its own batch (not joint over ranks), with PyTorch's defaults,
+    nobody may watch it, and no compiler may trace.
     """
-    if not (torch.is_grad_enabled() and is_plain(norm, x)):
-        read = F.relu(normalise(x, norm, before), inplace=True)
-        return convolve(on_grid(read, conv.step), conv.weight, None, conv.geometry)
-    dtype = working_type(x)
-    norm.num_batches_tracked.add_(1)
-    return _NormReluConv.apply(
-        x.to(dtype), norm.weight, norm.bias, conv.weight.to(dtype), before, norm, conv
-    )
+    if type(norm) is not nn.BatchNorm2d or not norm.training or not torch.is_grad_enabled():
+        return False
+    default = norm.affine and norm.track_running_stats and norm.momentum is not None
+    eager = x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
+    return default and eager and not has_hooks(norm)
 
 
-def normalise(x: Tensor, norm: nn.BatchNorm2d, before: Tensor | None) -> Tensor:
-    """norm(x + before). In training a constant moves nothing but the running mean, so that it need not be added to the map."""
-    if before is None:
+def batch_norm(x: Tensor, norm: nn.BatchNorm2d, pending_bias: Tensor | None = None) -> Tensor:
+    """norm(x + pending_bias) for a plain norm (`is_plain_norm`); pending_bias: (C,).
+
+    In training a constant moves nothing but the running mean, so it is not added to the map.
+    """
+    if pending_bias is None:
         return norm(x)
-    if not is_plain(norm, x):
-        return norm(x + before[:, None, None])
-    norm.num_batches_tracked.add_(1)
-    shift = (
-        norm.bias + 0 * before
-    )  # a gradient of 0, not none at all: the published optimiser lets this bias decay
+    count_batch(norm)
+    # A gradient of 0 and not None: the published optimizer lets such a bias decay.
+    shift = norm.bias + 0 * pending_bias
     out = F.batch_norm(
         x, norm.running_mean, norm.running_var, norm.weight, shift, True, norm.momentum, norm.eps
     )
-    # Not in autograd's sight, which keeps the running mean, though training does not read it, and would call it spoilt.
-    norm.running_mean.data.add_(before.detach(), alpha=norm.momentum)
+    # `.data`: autograd saved `running_mean` and would raise a version-counter error, although
+    # training never reads it.
+    norm.running_mean.data.add_(pending_bias.detach(), alpha=norm.momentum)
     return out
 
 
-def is_plain(norm: nn.BatchNorm2d, x: Tensor) -> bool:
-    """Whether a map's batch normalisation can be made a part of something larger."""
-    plain = norm.training and type(norm) is nn.BatchNorm2d and x.device.type in ("cpu", "cuda")
-    return plain and not torch.compiler.is_compiling()
+def norm_relu_conv(
+    x: Tensor,
+    norm: nn.BatchNorm2d,
+    conv: nn.Conv2d,
+    *,
+    pending_bias: Tensor | None = None,
+    add_bias: bool = True,
+) -> Tensor:
+    """conv(relu(norm(x + pending_bias))), (N, C, H, W) -> (N, O, H', W').
+
+    Args:
+        x: the map.
+        norm: a plain one, see `is_plain_norm`.
+        conv: one that `is_conv` accepts.
+        pending_bias: (C,), the bias that was left out when x was made.
+        add_bias: False leaves out conv's bias: it is the next layer's `pending_bias`.
+    """
+    count_batch(norm)
+    dtype = compute_dtype(x)
+    weight = conv.weight.to(dtype)
+    bias = conv.bias.to(dtype) if add_bias and conv.bias is not None else None
+    geometry = geometry_of(conv)
+    return _NormReluConv.apply(
+        x.to(dtype), norm.weight, norm.bias, weight, bias, pending_bias, norm, geometry
+    )
 
 
-def working_type(x: Tensor) -> torch.dtype:
-    """What convolutions compute in; autocast does not look into a function of our own."""
+def count_batch(norm: nn.BatchNorm2d) -> None:
+    """What nn.BatchNorm2d.forward does beside F.batch_norm."""
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """What convolutions compute in; autocast does not act within an autograd.Function."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def normalised_anew(
+def recompute_batch_norm(
     x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, invstd: Tensor
 ) -> Tensor:
-    """What batch normalisation made of x, up to rounding; all but x are (C,)."""
+    """The result of batch normalisation up to rounding, from x and the batch's statistics, (C,)."""
     factor = scale * invstd
     constant = shift - mean * factor
     return torch.addcmul(constant[:, None, None], x, factor[:, None, None]).to(x.dtype)
 
 
-def norm_backward(
+def batch_norm_backward(
     gradient: Tensor, x: Tensor, scale: Tensor, mean: Tensor, invstd: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A gradient of batch normalisation's result as gradients of x, scale and shift."""
-    back, wanted = torch.ops.aten.native_batch_norm_backward, [True, True, True]
-    return back(gradient, x, scale, None, None, mean, invstd, True, eps, wanted)
+    """The gradients of x, scale and shift, from the gradient of batch normalisation's result."""
+    return torch.ops.aten.native_batch_norm_backward(
+        gradient,
+        x,
+        scale,
+        None,  # running mean and
+        None,  # running variance: training does not read them
+        mean,
+        invstd,
+        True,  # training
+        eps,
+        [True, True, True],  # the gradients of x, scale and shift
+    )
 
 
 class _NormReluConv(torch.autograd.Function):
+    """Keeps x and the batch's statistics; what the convolution reads is recomputed."""
+
     @staticmethod
     def forward(
         ctx,
@@ -86,37 +131,35 @@ class _NormReluConv(torch.autograd.Function):
         scale: Tensor,
         shift: Tensor,
         weight: Tensor,
-        before: Tensor | None,
+        bias: Tensor | None,
+        pending_bias: Tensor | None,
         norm: nn.BatchNorm2d,
-        conv: Convolution,
+        geometry: Geometry,
     ) -> Tensor:
-        ctx.step, ctx.geometry, ctx.eps = conv.step, conv.geometry, norm.eps
+        ctx.geometry = geometry
+        ctx.eps = norm.eps
+        ctx.has_bias = bias is not None
         running = norm.running_mean, norm.running_var
-        read, mean, invstd = torch.native_batch_norm(
+        normalised, mean, invstd = torch.native_batch_norm(
             x, scale, shift, *running, True, norm.momentum, norm.eps
         )
-        if before is not None:
-            norm.running_mean.add_(before, alpha=norm.momentum)
-        ctx.save_for_backward(x, scale, shift, weight, before, mean, invstd)
+        if pending_bias is not None:
+            norm.running_mean.add_(pending_bias, alpha=norm.momentum)
+        ctx.save_for_backward(x, scale, shift, weight, pending_bias, mean, invstd)
         with torch.autocast(x.device.type, enabled=False):
-            return convolve(on_grid(read.relu_(), conv.step), weight, None, conv.geometry)
+            return convolve(on_grid(normalised.relu_(), geometry.step), weight, bias, geometry)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, scale, shift, weight, before, mean, invstd = ctx.saved_tensors
-        read = normalised_anew(on_grid(x, ctx.step), scale, shift, mean, invstd).relu_()
+        x, scale, shift, weight, pending_bias, mean, invstd = ctx.saved_tensors
+        step = ctx.geometry.step
+        read = recompute_batch_norm(on_grid(x, step), scale, shift, mean, invstd).relu_()
         to_read, to_weight = convolve_backward(gradient, read, weight, ctx.geometry)
         torch.ops.aten.threshold_backward.grad_input(to_read, read, 0, grad_input=to_read)
-        to_x, to_scale, to_shift = norm_backward(
-            off_grid(to_read, x, ctx.step), x, scale, mean, invstd, ctx.eps
+        to_x, to_scale, to_shift = batch_norm_backward(
+            off_grid(to_read, x, step), x, scale, mean, invstd, ctx.eps
         )
-        return (
-            to_x,
-            to_scale,
-            to_shift,
-            to_weight,
-            None if before is None else torch.zeros_like(before),
-            None,
-            None,
-        )
+        to_bias = gradient.sum(dim=(0, 2, 3)) if ctx.has_bias else None
+        to_pending = None if pending_bias is None else torch.zeros_like(pending_bias)
+        return to_x, to_scale, to_shift, to_weight, to_bias, to_pending, None, None

@@ -1,9 +1,11 @@
-"""Residual blocks (He et al., CVPR 2016) in training, in one piece each, for the memory.
+"""Residual blocks in training, each as one autograd function that keeps its convolutions' results.
 
-Block k turns r_{k-1} into r_k = relu(norm_n(y_n) + skip), where y_i = conv_i(z_{i-1}), z_i = relu(norm_i(y_i)), z_0 = r_{k-1}, and skip
-is z_0 or a convolution of it, normalised. Its backward pass needs every y_i, z_i and r_k. It makes the z_i anew of the y_i, and r_k of
-y_n and r_{k-1}. So what is kept are the y_i, and of a layer's blocks the first one's input and the last one's output. The price is a
-pass over each.
+Block k turns r_{k-1} into r_k = relu(norm_n(y_n) + skip), where y_i = conv_i(z_{i-1}),
+z_i = relu(norm_i(y_i)), z_0 = r_{k-1}, and skip is z_0 or a convolution of it, normalised. Its
+backward pass needs every y_i, z_i and r_k. It recomputes the z_i from the y_i, and r_k from y_n and
+r_{k-1}. So what is kept are the y_i, and, of a layer's blocks, the first one's input and the last
+one's output. The price is one pass over each. (PyTorch's selective activation checkpointing keeps
+more and runs each batch normalisation twice, which moves the running statistics twice.)
 """
 
 from collections.abc import Sequence
@@ -12,50 +14,96 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-from models.fast.convolution import Convolution, convolve, convolve_backward, off_grid, on_grid
-from models.fast.norm_relu_conv import is_plain, norm_backward, normalised_anew, working_type
+from models.fast.convolution import (
+    convolve,
+    convolve_backward,
+    geometry_of,
+    has_hooks,
+    is_conv,
+    off_grid,
+    on_grid,
+)
+from models.fast.norm_relu_conv import (
+    batch_norm_backward,
+    compute_dtype,
+    count_batch,
+    is_plain_norm,
+    recompute_batch_norm,
+)
+from models.resnet import BasicBlock, Bottleneck
 
-ConvNorm = tuple[Convolution, nn.BatchNorm2d]
+ConvNorm = tuple[nn.Conv2d, nn.BatchNorm2d]
+
+
+class FastBasicBlock(BasicBlock):
+    """Applies in training with plain batch normalisation: see `runs_whole`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, width, h / stride, w / stride)."""
+        return residual_block(self, x) if runs_whole(self, x) else super().forward(x)
+
+
+class FastBottleneck(Bottleneck):
+    """Applies in training with plain batch normalisation: see `runs_whole`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, 4 width, h / stride, w / stride)."""
+        return residual_block(self, x) if runs_whole(self, x) else super().forward(x)
+
+
+def runs_whole(block: BasicBlock | Bottleneck, x: Tensor) -> bool:
+    """Whether `residual_block` applies to a block and its input.
+
+    Gradients are recorded, all of the block's batch normalisations are plain (`is_plain_norm`), its
+    convolutions can be taken over (`is_conv`), and nobody watches the shortcut.
+    """
+    layers = _path(block) + _shortcut(block)
+    applies = all(is_plain_norm(norm, x) and is_conv(conv) for conv, norm in layers)
+    return applies and (block.downsample is None or not has_hooks(block.downsample))
 
 
 def residual_block(
-    x: Tensor, path: Sequence[ConvNorm], shortcut: nn.Sequential | None, *, last: bool
+    block: BasicBlock | Bottleneck, x: Tensor, *, keep_output: bool = True
 ) -> Tensor:
-    """(N, C, H, W) -> (N, O, H', W'): the convolutions of `path`, ReLU between them; the sum with x, or with `shortcut` of x; ReLU.
+    """The block's forward pass in training.
 
-    shortcut: convolution and normalisation. last: of its layer. The layers run in turn
-    where training cannot be lean, see `models.fast.norm_relu_conv`.
+    Args:
+        block: one that `runs_whole`; its own hooks are the caller's business.
+        x: (N, C, h, w).
+        keep_output: False if the result goes to another such block and to nothing else that would
+            keep it: then the backward pass recomputes it.
     """
-    pairs = [*path, tuple(shortcut)] if shortcut else [*path]
-    if not (torch.is_grad_enabled() and all(is_plain(norm, x) for _, norm in pairs)):
-        return _in_turn(x, path, shortcut)
-    dtype = working_type(x)
+    shortcut = _shortcut(block)
+    pairs = _path(block) + shortcut
+    dtype = compute_dtype(x)
     x = x.to(dtype)
-    # Autograd's node of a function's result is its `ctx`: that of the block before can make our input anew.
+    # Autograd's node of a function's result is its `ctx`: the previous block can recompute its
+    # result, which is our input.
     node = x.grad_fn
-    before = node if isinstance(node, _Residual._backward_cls) and not node.last else None
+    is_ours = isinstance(node, _Residual._backward_cls)
+    previous = node if is_ours and not node.keep_output else None
     for _, norm in pairs:
-        norm.num_batches_tracked.add_(1)
+        count_batch(norm)
     parameters = [
         value for conv, norm in pairs for value in (conv.weight.to(dtype), norm.weight, norm.bias)
     ]
-    return _Residual.apply(x, pairs, shortcut is not None, last, before, *parameters)
+    return _Residual.apply(x, pairs, bool(shortcut), keep_output, previous, *parameters)
 
 
-def _in_turn(x: Tensor, path: Sequence[ConvNorm], shortcut: nn.Sequential | None) -> Tensor:
-    out = x
-    for conv, norm in path[:-1]:
-        out = F.relu(norm(conv(out)), inplace=True)
-    conv, norm = path[-1]
-    return F.relu(norm(conv(out)).add_(shortcut(x) if shortcut else x), inplace=True)
+def _path(block: BasicBlock | Bottleneck) -> list[ConvNorm]:
+    path = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+    return [*path, (block.conv3, block.bn3)] if isinstance(block, Bottleneck) else path
+
+
+def _shortcut(block: BasicBlock | Bottleneck) -> list[ConvNorm]:
+    return [] if block.downsample is None else [(block.downsample[0], block.downsample[1])]
 
 
 class _Kept(NamedTuple):
-    """A convolution and its normalisation, their parameters, and what came of them."""
+    """A convolution and its batch normalisation, their parameters, and what they made."""
 
-    conv: Convolution
+    conv: nn.Conv2d
     norm: nn.BatchNorm2d
     weight: Tensor
     scale: Tensor
@@ -64,62 +112,70 @@ class _Kept(NamedTuple):
     mean: Tensor
     invstd: Tensor
 
-    def normal(self, step: int = 1) -> Tensor:
-        """norm(y) on a grid, made anew."""
-        return normalised_anew(
-            on_grid(self.y, step), self.scale, self.shift, self.mean, self.invstd
-        )
+    def normalised(self, step: int = 1) -> Tensor:
+        """norm(y) on a grid, recomputed."""
+        y = on_grid(self.y, step)
+        return recompute_batch_norm(y, self.scale, self.shift, self.mean, self.invstd)
 
     def backward(
-        self, gradient: Tensor, read: Tensor, onto: Tensor | None = None
+        self, gradient: Tensor, read: Tensor, accumulate: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """A gradient of norm(conv(read)) as that of `read`, added to `onto` in place, and those of weight, scale and shift."""
-        to_y, to_scale, to_shift = norm_backward(
+        """The gradients of `read`, and of weight, scale and shift, from that of norm(conv(read)).
+
+        accumulate: another gradient of `read`, to which this one is added in place.
+        """
+        to_y, to_scale, to_shift = batch_norm_backward(
             gradient, self.y, self.scale, self.mean, self.invstd, self.norm.eps
         )
-        to_read, to_weight = convolve_backward(to_y, read, self.weight, self.conv.geometry, onto)
+        to_read, to_weight = convolve_backward(
+            to_y, read, self.weight, geometry_of(self.conv), accumulate
+        )
         return to_read, (to_weight, to_scale, to_shift)
+
+    @property
+    def step(self) -> int:
+        """The grid of the convolution's input that it reads."""
+        return geometry_of(self.conv).step
 
 
 class _Residual(torch.autograd.Function):
+    """The parameters come as weight, scale and shift of every pair in turn."""
+
     @staticmethod
     def forward(
         ctx,
         x: Tensor,
         pairs: Sequence[ConvNorm],
         has_shortcut: bool,
-        last: bool,
-        before: "_Residual | None",
+        keep_output: bool,
+        previous: "_Residual | None",
         *parameters: Tensor,
     ) -> Tensor:
-        ctx.pairs, ctx.has_shortcut, ctx.last, ctx.before, ctx.made = (
-            pairs,
-            has_shortcut,
-            last,
-            before,
-            None,
-        )
-        ends = (
-            len(pairs) - 1 - has_shortcut
-        )  # the path's last pair; what is behind it is the shortcut
-        read, outputs, kept = x, [], []
+        ctx.pairs = pairs
+        ctx.has_shortcut = has_shortcut
+        ctx.keep_output = keep_output
+        ctx.previous = previous
+        ctx.recomputed = None
+        last_of_path = len(pairs) - 1 - has_shortcut  # what comes after it is the shortcut
+        read, summands, kept = x, [], []
         with torch.autocast(x.device.type, enabled=False):
             for number, (conv, norm) in enumerate(pairs):
                 weight, scale, shift = parameters[3 * number : 3 * number + 3]
-                y = convolve(on_grid(read, conv.step), weight, None, conv.geometry)
+                geometry = geometry_of(conv)
+                y = convolve(on_grid(read, geometry.step), weight, None, geometry)
                 running = norm.running_mean, norm.running_var
-                normal, mean, invstd = torch.native_batch_norm(
+                normalised, mean, invstd = torch.native_batch_norm(
                     y, scale, shift, *running, True, norm.momentum, norm.eps
                 )
                 kept += [y, mean, invstd]
-                if number < ends:
-                    read = normal.relu_()
+                if number < last_of_path:
+                    read = normalised.relu_()
                 else:
                     read = x
-                    outputs.append(normal)
-        result = _add_relu_(*outputs) if has_shortcut else _add_relu_(outputs[0], x)
+                    summands.append(normalised)
+        result = _add_relu_(summands[0], summands[1] if has_shortcut else x)
         ctx.save_for_backward(
-            *parameters, *kept, *([result] if last else []), *([] if before else [x])
+            *parameters, *kept, *([result] if keep_output else []), *([] if previous else [x])
         )
         return result
 
@@ -131,62 +187,63 @@ class _Residual(torch.autograd.Function):
         to_sum = torch.ops.aten.threshold_backward.grad_input(
             gradient, result, 0, grad_input=torch.empty_like(result)
         )
-        ctx.made = result = None
-        to_made, to_parameters = to_sum, []
+        ctx.recomputed = result = None  # the memory is needed
+        to_normalised, to_parameters = to_sum, []
         for kept, earlier in zip(reversed(path[1:]), reversed(path[:-1]), strict=True):
-            read = earlier.normal(kept.conv.step).relu_()
-            to_read, gradients = kept.backward(to_made, read)
+            read = earlier.normalised(kept.step).relu_()
+            to_read, gradients = kept.backward(to_normalised, read)
             torch.ops.aten.threshold_backward.grad_input(to_read, read, 0, grad_input=to_read)
-            to_made = off_grid(to_read, earlier.y, kept.conv.step)
+            to_normalised = off_grid(to_read, earlier.y, kept.step)
             to_parameters = [*gradients, *to_parameters]
-        to_x, gradients = _onto_input(path[0], to_made, x, to_sum if shortcut is None else None)
+        # Without a shortcut the sum's gradient is one of x already.
+        to_x, gradients = _backward_to_input(
+            path[0], to_normalised, x, to_sum if shortcut is None else None
+        )
         to_parameters = [*gradients, *to_parameters]
         if shortcut is not None:
-            to_x, gradients = _onto_input(shortcut, to_sum, x, to_x)
+            to_x, gradients = _backward_to_input(shortcut, to_sum, x, to_x)
             to_parameters += gradients
         return to_x, None, None, None, None, *to_parameters
 
 
-def _onto_input(
-    kept: _Kept, gradient: Tensor, x: Tensor, onto: Tensor | None
+def _backward_to_input(
+    kept: _Kept, gradient: Tensor, x: Tensor, accumulate: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """`_Kept.backward` for a convolution of the block's input."""
-    step = kept.conv.step
+    """`_Kept.backward` for a convolution of the block's whole input x."""
+    step = kept.step
     if step == 1:
-        return kept.backward(gradient, x, onto)
+        return kept.backward(gradient, x, accumulate)
     to_read, gradients = kept.backward(gradient, on_grid(x, step))
-    if onto is None:
+    if accumulate is None:
         return off_grid(to_read, x, step), gradients
-    onto[:, :, ::step, ::step].add_(to_read)
-    return onto, gradients
+    accumulate[:, :, ::step, ::step].add_(to_read)
+    return accumulate, gradients
 
 
 def _kept(ctx: _Residual) -> tuple[list[_Kept], _Kept | None]:
-    """Of the path, and of the shortcut."""
+    """What was kept of the path, and of the shortcut."""
     saved, count = ctx.saved_tensors, 3 * len(ctx.pairs)
-    threes = [
-        (saved[first : first + 3], saved[first + count : first + count + 3])
-        for first in range(0, count, 3)
-    ]
     kept = [
-        _Kept(*pair, *given, *came) for pair, (given, came) in zip(ctx.pairs, threes, strict=True)
+        _Kept(*pair, *saved[first : first + 3], *saved[first + count : first + count + 3])
+        for pair, first in zip(ctx.pairs, range(0, count, 3), strict=True)
     ]
     return (kept[:-1], kept[-1]) if ctx.has_shortcut else (kept, None)
 
 
 def _input(ctx: _Residual) -> Tensor:
     """r_{k-1} of this block k."""
-    return ctx.saved_tensors[-1] if ctx.before is None else _result(ctx.before)
+    return ctx.saved_tensors[-1] if ctx.previous is None else _result(ctx.previous)
 
 
 def _result(ctx: _Residual) -> Tensor:
-    """r_k of this block."""
-    if ctx.last:
+    """r_k of this block, recomputed once: the next block's backward pass asks before its own."""
+    if ctx.keep_output:
         return ctx.saved_tensors[6 * len(ctx.pairs)]
-    if ctx.made is None:
+    if ctx.recomputed is None:
         path, shortcut = _kept(ctx)
-        ctx.made = _add_relu_(path[-1].normal(), shortcut.normal() if shortcut else _input(ctx))
-    return ctx.made
+        summand = shortcut.normalised() if shortcut else _input(ctx)
+        ctx.recomputed = _add_relu_(path[-1].normalised(), summand)
+    return ctx.recomputed
 
 
 def _add_relu_(x: Tensor, other: Tensor) -> Tensor:

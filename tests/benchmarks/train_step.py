@@ -1,16 +1,20 @@
-"""One training step of DFF: the published step plainly restated against ours, in one run, and what each part of ours takes.
+"""One training step of DFF: the definition against its fast form, and what each part takes.
 
     python tests/benchmarks/train_step.py
     python tests/benchmarks/train_step.py --size 640 --batch-size 2 --steps 3
 
-A step is forward, loss, backward and SGD with momentum, in 32 bits. Both nets have the same weights and get the same crop; that loss and
-gradients are the same is asserted first, in 64 bits. Each has a process of its own, as a user's training has, and they take turns, a step
-each. Ours keeps freed memory, as train.py does on CPUs. Memory is a process's high-water mark over its steps above what it held with the
-net loaded, gradients and momenta included: as the system's allocator makes of it, and with one that hands every freed map back at once,
-where the difference between what allocators hoard is gone.
+A step is forward, loss, backward and SGD with momentum, in 32 bits. "plain" is `build_model(...)`
+trained as published: contiguous maps, the loss image by image, PyTorch's SGD. "fast" is what
+train.py runs on a CPU: `optimize_for_training(build_model(...))`, channels_last, our loss, fused SGD,
+freed memory kept. Both have the same weights and get the same crop; that loss and gradients are the
+same is asserted first, in 64 bits. Each has its own process, as a user's training has, and they
+take turns, a step each.
 
-The bars are a ratio of 1.3 in time and of 0.8 in memory, and less than a tenth of a step in fusion, losses and targets. (The published code
-itself took 0.62 s and 719 + 135 MiB on another machine.) The README has what was measured.
+Memory is a process's high-water mark over its steps above what it held with the net loaded,
+gradients and momenta included: with the system's allocator, and with one that hands every freed map
+back at once, so that differences in what allocators retain are gone. The bars are a ratio of 1.3 in
+time and of 0.8 in memory, and less than a tenth of a step in fusion, losses and targets.
+docs/speed.md has what was measured.
 """
 
 import argparse
@@ -32,11 +36,9 @@ from data.errors import run
 from data.samples.edge import unpack_edges
 from data.samples.transforms import normalize
 from models import build_model
-from models.casenet import LearnedUpsample
-from models.dff import DFF, dynamic_fusion
-from models.fast.convolution import Convolution
+from models.fast import optimize_for_training
+from models.fast.fusion import FastDynamicFusion
 from models.losses import edge_losses
-from models.resnet import Bottleneck
 from utils.training.allocator import keep_freed_memory
 from utils.training.optimizer import edge_optimizer
 
@@ -45,58 +47,17 @@ WARM_UP = 3
 BARS = {"speed": 1.3, "memory": 0.8, "share": 0.1}
 
 
-class PlainDFF(DFF):
-    """DFF as its paper and the published code's shapes say: four maps stacked for each class, weighed and added up."""
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """As DFF's."""
-        x1, x2, x3, _, x5 = self.backbone(image)
-        side1, side2, side3, side5 = self.side1(x1), self.side2(x2), self.side3(x3), self.side5(x5)
-        stacked = []
-        for k in range(side5.shape[1]):
-            stacked += [side5[:, k : k + 1], side1, side2, side3]
-        maps = torch.cat(stacked, dim=1)  # (N, 4K, H, W)
-        maps = maps.view(maps.shape[0], -1, 4, *maps.shape[2:])
-        weights = self.weight_learner.refine(self.weight_learner.project(x5)).view(maps.shape)
-        return {"side5": side5, "fuse": (maps * weights).sum(dim=2)}
-
-
-class PlainBottleneck(Bottleneck):
-    """Layer after layer."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As Bottleneck's."""
-        out = nn.functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = nn.functional.relu(self.bn2(self.conv2(out)), inplace=True)
-        out = self.bn3(self.conv3(out))
-        out = out + (x if self.downsample is None else self.downsample(x))
-        return nn.functional.relu(out, inplace=True)
-
-
-PLAIN = {
-    LearnedUpsample: nn.ConvTranspose2d,
-    Convolution: nn.Conv2d,
-    Bottleneck: PlainBottleneck,
-    DFF: PlainDFF,
-}
-
-
 def plain_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """The reweighted loss image by image."""
-    total = 0.0
+    terms = []
     for map_, edges, inside in zip(logits, target, valid, strict=True):
         edges = edges * inside
         positives = edges.sum()
         weight = ((inside.sum() - positives) / positives).clamp(min=1)
         weights = torch.where(edges > 0, weight, torch.ones_like(edges)) * inside
-        total = (
-            total
-            + (
-                nn.functional.binary_cross_entropy_with_logits(map_, edges, reduction="none")
-                * weights
-            ).mean()
-        )
-    return total / len(logits)
+        bce = nn.functional.binary_cross_entropy_with_logits(map_, edges, reduction="none")
+        terms.append((bce * weights).mean())
+    return torch.stack(terms).mean()
 
 
 class Step:
@@ -105,9 +66,8 @@ class Step:
     def __init__(self, args: argparse.Namespace, *, plain: bool) -> None:
         torch.manual_seed(0)
         net = build_model("dff", num_classes=CLASSES, backbone=args.backbone)
-        if plain:
-            for module in net.modules():
-                module.__class__ = PLAIN.get(type(module), type(module))
+        if not plain:
+            optimize_for_training(net)
         self.plain = plain
         self.layout = torch.contiguous_format if plain else torch.channels_last
         self.net = net.train().to(memory_format=self.layout)
@@ -141,7 +101,7 @@ class Step:
 
 
 def draw_crop(args: argparse.Namespace) -> dict[str, Tensor]:
-    """What a worker sends: a random image, a few per cent of edge pixels, padding along the bottom."""
+    """What a worker sends: a random image, 1 % of edge pixels a class, padding at the bottom."""
     rng, shape = np.random.default_rng(0), (args.batch_size, args.size, args.size)
     edges = sum((rng.random(shape) < 0.01).astype(np.int32) << k for k in range(CLASSES))
     valid = np.ones((args.batch_size, 1, *shape[1:]), np.uint8)
@@ -183,13 +143,16 @@ def timed(work: Callable[[], object]) -> float:
 def shares(crop: dict[str, Tensor], steps: int) -> dict[str, float]:
     """Median seconds of each part of a step, forward and backward, on tensors like those in it."""
     size, count = crop["image"].shape[1:3], len(crop["image"])
-    make = lambda *shape: torch.randn(*shape, requires_grad=True)  # noqa: E731
-    side5, shared, weights = (make(count, c, *size) for c in (CLASSES, 3, 4 * CLASSES))
+    side5, shared, weights = (
+        torch.randn(count, channels, *size, requires_grad=True)
+        for channels in (CLASSES, 3, 4 * CLASSES)
+    )
     target = unpack_edges(crop["edges"], CLASSES)
-    gradient = make(count, CLASSES, *size).detach()
+    fuse = FastDynamicFusion()
+    gradient = torch.randn(count, CLASSES, *size)
 
     def fusion() -> None:
-        dynamic_fusion(weights.unflatten(1, (-1, 4)), side5, shared).backward(gradient)
+        fuse(weights.unflatten(1, (-1, 4)), side5, shared).backward(gradient)
 
     def losses() -> None:
         outputs = {"side5": side5, "fuse": gradient.requires_grad_()}
@@ -209,7 +172,7 @@ def shares(crop: dict[str, Tensor], steps: int) -> dict[str, float]:
 
 
 class Process:
-    """A process with one of the two nets, which takes a step when it is told to."""
+    """A process with one of the two nets, which takes a step at a time on request."""
 
     def __init__(self, args: argparse.Namespace, which: str, **environment: str) -> None:
         flags = [
@@ -226,13 +189,13 @@ class Process:
         self._answer()
 
     def step(self) -> float:
-        """Take one; its seconds."""
+        """Take a step and return its seconds."""
         self.process.stdin.write("step\n")
         self.process.stdin.flush()
         return float(self._answer())
 
     def end(self) -> float:
-        """The MiB that it took at most."""
+        """End the process and return the MiB that it took at most."""
         self.process.stdin.close()
         return float(self._answer())
 
@@ -245,7 +208,7 @@ class Process:
 
 def serve(args: argparse.Namespace, crop: dict[str, Tensor]) -> None:
     """The other end of a `Process`."""
-    if args.serve == "ours":
+    if args.serve == "fast":
         keep_freed_memory()
     step = Step(args, plain=args.serve.startswith("plain"))
     before = resident_mib("VmRSS")
@@ -256,21 +219,27 @@ def serve(args: argparse.Namespace, crop: dict[str, Tensor]) -> None:
 
 
 def measure(args: argparse.Namespace) -> tuple[list[tuple[float, float]], list[float], list[float]]:
-    """Seconds of (restated, ours) step by step; MiB of both with the system's allocator; and with one that hoards nothing."""
-    both = [Process(args, which) for which in ("plain", "ours")]
+    """Seconds of (plain, fast) step by step; MiB of both, with the system's allocator and without.
+
+    Without: with an allocator that returns what is freed.
+    """
+    both = [Process(args, which) for which in ("plain", "fast")]
     pairs = [tuple(process.step() for process in both) for _ in range(WARM_UP + args.steps)][
         WARM_UP:
     ]
     memory, lean_memory = [process.end() for process in both], []
-    for which in ("plain", "ours"):
-        process = Process(args, f"{which}-hoarding-nothing", MALLOC_MMAP_THRESHOLD_="65536")
+    for which in ("plain", "fast"):
+        process = Process(args, f"{which}-returning-freed", MALLOC_MMAP_THRESHOLD_="65536")
         process.step(), process.step()
         lean_memory.append(process.end())
     return pairs, memory, lean_memory
 
 
 def resident_mib(which: str) -> float:
-    """VmRSS: now, VmHWM: the most so far. (getrusage's would begin with that of the process which started this one.)"""
+    """VmRSS is what is resident now, VmHWM the most so far.
+
+    (getrusage's maximum would begin with that of the process which started this one.)
+    """
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines[which].split()[0]) / 1024
 
@@ -301,23 +270,25 @@ def main(args: argparse.Namespace) -> None:
     seconds = [statistics.median(column) for column in zip(*pairs, strict=True)]
     ratio = statistics.median(one / other for one, other in pairs)
     print(
-        f"DFF over {args.backbone}, {args.batch_size}x3x{args.size}x{args.size}, {args.threads} threads"
+        f"DFF over {args.backbone}, {args.batch_size}x3x{args.size}x{args.size}, "
+        f"{args.threads} threads"
     )
-    print(f"{'':28}{'restated':>10}{'ours':>10}{'ratio':>8}   bar")
+    print(f"{'':28}{'plain':>10}{'fast':>10}{'ratio':>8}   bar")
     print(
-        f"{'seconds a step':28}{seconds[0]:10.3f}{seconds[1]:10.3f}{ratio:8.2f}   >= {BARS['speed']}"
+        f"{'seconds a step':28}{seconds[0]:10.3f}{seconds[1]:10.3f}{ratio:8.2f}   "
+        f">= {BARS['speed']}"
     )
-    for what, (plain, ours) in (
+    for what, (plain, fast) in (
         ("MiB above the net", memory),
-        ("the same, nothing hoarded", lean_memory),
+        ("the same, freed returned", lean_memory),
     ):
-        print(f"{what:28}{plain:10.0f}{ours:10.0f}{ours / plain:8.2f}   <= {BARS['memory']}")
+        print(f"{what:28}{plain:10.0f}{fast:10.0f}{fast / plain:8.2f}   <= {BARS['memory']}")
     parts = shares(crop, args.steps)
     for name, value in parts.items():
         print(f"  {name:26}{'':10}{value:10.4f}{value / seconds[1]:8.1%}")
-    print(
-        f"  {'together':26}{'':10}{sum(parts.values()):10.4f}{sum(parts.values()) / seconds[1]:8.1%}   < {BARS['share']:.0%}"
-    )
+    total = sum(parts.values())
+    share = f"{total / seconds[1]:8.1%}   < {BARS['share']:.0%}"
+    print(f"  {'together':26}{'':10}{total:10.4f}{share}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """CASENet and DFF against the numbers of the published networks."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import torch
 from helpers.reference import assert_close, official_state, recipe_input
 
 from models import build_model
-from models.casenet import upsample
-from models.dff import dynamic_fusion
+from models.layers import bilinear_upsample
+from models.casenet import FusedClassification
+from models.dff import DynamicFusion
+from models.fast import optimize_for_training
 from models.losses import edge_losses
 from models.weights import DFF_NAMES, rename
 from utils.checkpoint import CheckpointError, load_weights
@@ -36,13 +39,15 @@ def official_net(
 
 @pytest.mark.parametrize("name", NETS)
 def test_outputs_are_the_published_ones(name: str, tmp_path: Path) -> None:
+    """Those of the definition, and of its fast form."""
     reference = np.load(GOLDEN / f"{name}_resnet50_c19_56x72_every13th.npz")
-    with torch.inference_mode():
-        outputs = official_net(name, tmp_path)(
-            recipe_input(int(reference["seed"]), reference["input_shape"])
-        )
-    for output in ("side5", "fuse"):
-        assert_close(outputs[output].flatten()[::13], reference[f"{output}_every13th"])
+    image = recipe_input(int(reference["seed"]), reference["input_shape"])
+    model = official_net(name, tmp_path)
+    for net in (model, optimize_for_training(copy.deepcopy(model))):
+        with torch.inference_mode():
+            outputs = net(image)
+        for output in ("side5", "fuse"):
+            assert_close(outputs[output].flatten()[::13], reference[f"{output}_every13th"])
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -67,8 +72,6 @@ def test_every_stage_is_the_published_one(name: str, tmp_path: Path, shared: Pat
     for output in ("side5", "fuse"):
         assert_close(outputs[output], reference[output])
     for stage, expected in stages.items():
-        if stage == "fuse":
-            continue  # ours is one expression, not a module; its output is compared above
         found = seen[stage].double().flatten()
         scale = 1e-4 * max(1.0, expected["std"])
         assert list(found[:4]) == pytest.approx(expected["first"], abs=4 * scale), stage
@@ -105,24 +108,31 @@ def test_fusion_is_the_papers_sum() -> None:
         torch.randn(2, 3, 5, 6),
         torch.randn(2, 3, 5, 6),
     )
-    fused = dynamic_fusion(weights, side5, shared)
+    fused = DynamicFusion()(weights, side5, shared)
     for n, k, y, x in np.ndindex(2, 3, 5, 6):
         activations = [side5[n, k, y, x], *shared[n, :, y, x]]
         expected = sum(w * a for w, a in zip(weights[n, k, :, y, x], activations, strict=True))
         assert fused[n, k, y, x].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_casenet_fusion_is_the_grouped_convolution_of_stacked_maps() -> None:
-    model = build_model("casenet", num_classes=3, backbone="resnet18")
+def test_casenet_fusion_is_the_papers_sum() -> None:
+    """Four weights and a bias of each class, written as loops over image, class and pixel."""
+    fuse = FusedClassification(3)
     side5, shared = torch.randn(2, 3, 5, 6), torch.randn(2, 3, 5, 6)
-    stack = torch.cat([torch.cat([side5[:, k : k + 1], shared], dim=1) for k in range(3)], dim=1)
-    torch.testing.assert_close(model._fuse(side5, shared), model.fuse(stack))
+    fused, weight = fuse(side5, shared), fuse.weight[:, :, 0, 0]
+    for n, k, y, x in np.ndindex(2, 3, 5, 6):
+        activations = [side5[n, k, y, x], *shared[n, :, y, x]]
+        expected = fuse.bias[k] + sum(w * a for w, a in zip(weight[k], activations, strict=True))
+        assert fused[n, k, y, x].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_one_training_step_is_the_published_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast", [False, True])
+def test_one_training_step_is_the_published_one(fast: bool, tmp_path: Path) -> None:
     """Loss, every gradient and the state after one SGD step, in float64."""
     step = json.loads((GOLDEN / "train" / "dff_resnet50_c19.json").read_text())
     model = official_net("dff", tmp_path).double().train()
+    if fast:
+        optimize_for_training(model)
     shape = step["input_shape"]
     image = recipe_input(step["input_seed"], shape).double()
     rng = np.random.default_rng(step["input_seed"] + 1)
@@ -253,7 +263,7 @@ def test_torchvision_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> 
 def test_upsampling_starts_as_bilinear_interpolation(factor: int) -> None:
     """Away from the border, that of PyTorch itself; each channel by itself."""
     image = torch.randn(1, 3, 9, 7)
-    found = upsample(3, factor)(image)
+    found = bilinear_upsample(3, factor)(image)
     expected = torch.nn.functional.interpolate(
         image, scale_factor=factor, mode="bilinear", align_corners=False
     )

@@ -1,5 +1,6 @@
 """FCN, PSPNet, DeepLabV3+, their decoupled forms and GFFNet against the numbers of the published networks."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from models import MODELS, build_model
 from models.decouple import LEAST_SIZE, warp
+from models.fast import optimize_for_training
 from models.gffnet import gated_fusion
 from models.losses import body_edge_loss
 from models.resnet import seg_resnet
@@ -82,15 +84,15 @@ def run_net(model: nn.Module, reference: np.lib.npyio.NpzFile) -> dict[str, Tens
 
 @pytest.mark.parametrize("run", RUNS)
 def test_outputs_are_the_published_ones(run: str) -> None:
+    """Those of the definition, and of its fast form."""
     reference = np.load(GOLDEN / f"{run}_every31st.npz")
-    outputs = run_net(official_net(run, GOLDEN / "keys"), reference)
-    assert {f"{name}_every31st" for name in outputs} == set(reference) - {
-        "seed",
-        "input_shape",
-        "num_classes",
-    }
-    for name, output in outputs.items():
-        assert_close(output.flatten()[::31], reference[f"{name}_every31st"])
+    expected = set(reference) - {"seed", "input_shape", "num_classes"}
+    model = official_net(run, GOLDEN / "keys")
+    for net in (model, optimize_for_training(copy.deepcopy(model))):
+        outputs = run_net(net, reference)
+        assert {f"{name}_every31st" for name in outputs} == expected
+        for name, output in outputs.items():
+            assert_close(output.flatten()[::31], reference[f"{name}_every31st"])
 
 
 @pytest.mark.parametrize("run", ALL_RUNS)
@@ -161,11 +163,14 @@ def test_every_official_key_is_accounted_for(net: str, classes: int, shared: Pat
     )
 
 
-def test_one_training_step_is_the_published_one() -> None:
+@pytest.mark.parametrize("fast", [False, True])
+def test_one_training_step_is_the_published_one(fast: bool) -> None:
     """Loss, every gradient and the state after one SGD step, in float64."""
     stem = "decouple_r50_v3plus_c19_ac_false"
     step = json.loads((GOLDEN / "train" / f"{stem}.json").read_text())
     model = official_net(stem, GOLDEN / "keys").double().train()
+    if fast:
+        optimize_for_training(model)
     file = np.load(GOLDEN / "train" / f"{stem}.npz")
     targets = {
         "multihot": torch.from_numpy(file["seg_bord_mask"]),

@@ -1,0 +1,90 @@
+"""What every net promises to the scripts, checked when it is built.
+
+A net has the attributes `backbone` (a module with `channels` and `strides` of its five maps),
+`classifier` (the prefixes of all parameters whose shape depends on the number of classes) and
+`outputs` (the names of its logits), and its forward pass returns these outputs at the input's size.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+# The names of the logits by task; a segmentation net may also have those of body and edge.
+OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "edge": (("side5", "fuse"),),
+    "seg": (("seg",), ("seg", "body", "edge")),
+}
+SIZE = 64  # of the image that is tried
+
+
+class ContractError(TypeError):
+    """A net that is not what its task expects."""
+
+
+def check_contract(model: nn.Module, name: str, task: str) -> None:
+    """Raise ContractError with one line unless the net keeps its task's contract.
+
+    The net's head runs once, on the meta device, with the backbone replaced by maps of the shapes
+    that the backbone states: a few milliseconds, no numbers, and neither buffers nor the state of
+    the random number generator change.
+    """
+    for attribute in ("backbone", "classifier", "outputs"):
+        if not hasattr(model, attribute):
+            raise ContractError(f"{name} has no attribute {attribute!r}; see models/contract.py")
+    for attribute in ("channels", "strides"):
+        if not hasattr(model.backbone, attribute):
+            raise ContractError(f"{name}: its backbone has no attribute {attribute!r}")
+    stated = tuple(model.outputs)
+    if not any(set(stated) == set(names) for names in OUTPUTS[task]):
+        raise ContractError(f"{name} states {_listed(stated)}; expected {_expected(task)}")
+    keys = [key for key, _ in model.named_parameters()]
+    for prefix in model.classifier:
+        if not any(key.startswith(prefix) for key in keys):
+            raise ContractError(f"{name}: no parameter begins with {prefix!r} of `classifier`")
+    returned = _outputs_on_meta(model)
+    if set(returned) != set(stated):
+        raise ContractError(f"{name} returned {_listed(returned)}; expected {_listed(stated)}")
+    for output, logits in returned.items():
+        if logits.shape[-2:] != (SIZE, SIZE):
+            size = tuple(logits.shape[-2:])
+            raise ContractError(f"{name} returned {output} of size {size} for {(SIZE, SIZE)}")
+
+
+def _outputs_on_meta(model: nn.Module) -> dict[str, Tensor]:
+    """What the forward pass returns for the maps that the backbone states."""
+    backbone = model.backbone
+    model.backbone = _StatedMaps(backbone.channels, backbone.strides)
+    state = {
+        key: value.to("meta") for key, value in [*model.named_parameters(), *model.named_buffers()]
+    }
+    try:
+        # Dropout draws numbers; two images, since a batch norm refuses to train on one pixel.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            image = torch.empty(2, 3, SIZE, SIZE, device="meta")
+            return functional_call(model, state, (image,))
+    finally:
+        model.backbone = backbone
+
+
+class _StatedMaps(nn.Module):
+    """Empty maps with the channels and strides that a backbone states."""
+
+    def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.channels = channels
+        self.strides = strides
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        images, _, height, width = image.shape
+        return tuple(
+            image.new_empty(images, channels, -(-height // stride), -(-width // stride))
+            for channels, stride in zip(self.channels, self.strides, strict=True)
+        )
+
+
+def _listed(names: tuple[str, ...] | dict[str, Tensor]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _expected(task: str) -> str:
+    return " or ".join(", ".join(names) for names in OUTPUTS[task])
