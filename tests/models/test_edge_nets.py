@@ -10,10 +10,10 @@ import torch
 from helpers.reference import assert_close, official_state, recipe_input
 
 from models import build_model
-from models.layers import bilinear_upsample
 from models.casenet import FusedClassification
 from models.dff import DynamicFusion
 from models.fast import optimize_for_training
+from models.layers import bilinear_upsample
 from models.losses import edge_losses
 from models.weights import DFF_NAMES, rename
 from utils.checkpoint import CheckpointError, load_weights
