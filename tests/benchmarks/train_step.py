@@ -83,12 +83,14 @@ class Step:
         )
         outputs, valid = self.net(image), crop["valid"]
         if not self.plain:
-            return sum(edge_losses(outputs, unpack_edges(crop["edges"], CLASSES), valid).values())
+            terms = edge_losses(outputs, unpack_edges(crop["edges"], CLASSES), valid)
+            return terms["side5"] + terms["fuse"]
         target = torch.stack(
             [(crop["edges"] >> k & 1).to(image.dtype) for k in range(CLASSES)], dim=1
         )
-        return sum(
-            plain_loss(outputs[name], target, valid.to(image.dtype)) for name in ("side5", "fuse")
+        valid = valid.to(image.dtype)
+        return plain_loss(outputs["side5"], target, valid) + plain_loss(
+            outputs["fuse"], target, valid
         )
 
     def __call__(self, crop: dict[str, Tensor]) -> float:
@@ -156,7 +158,8 @@ def shares(crop: dict[str, Tensor], steps: int) -> dict[str, float]:
 
     def losses() -> None:
         outputs = {"side5": side5, "fuse": gradient.requires_grad_()}
-        sum(edge_losses(outputs, target, crop["valid"]).values()).backward()
+        terms = edge_losses(outputs, target, crop["valid"])
+        (terms["side5"] + terms["fuse"]).backward()
 
     parts = {
         "fusion": fusion,

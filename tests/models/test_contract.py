@@ -58,7 +58,7 @@ def test_a_net_that_breaks_its_contract_is_one_line(
 def test_a_net_of_the_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry(lambda k, b: SegNet(k, b, context="fcn"), "edge", ("resnet18",))
     monkeypatch.setitem(MODELS, "mynet", entry)
-    with pytest.raises(ContractError, match="^mynet states seg; expected side5, fuse$"):
+    with pytest.raises(ContractError, match=r"^mynet states seg; expected side5, fuse$"):
         build_model("mynet", num_classes=3, backbone="resnet18")
 
 

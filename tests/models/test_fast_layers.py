@@ -54,8 +54,10 @@ def test_a_convolution_is_a_convolution(
 
 @pytest.mark.parametrize(
     "options",
-    [{"groups": 2}, {"padding": 1}, {"padding": 1, "stride": 2}, {"stride": (2, 1)}]
-    + [{"padding": "same"}, {"padding": 2, "padding_mode": "circular"}],
+    [
+        *({"groups": 2}, {"padding": 1}, {"padding": 1, "stride": 2}, {"stride": (2, 1)}),
+        *({"padding": "same"}, {"padding": 2, "padding_mode": "circular"}),
+    ],
 )
 def test_grouped_padded_and_uneven_convolutions_stay_what_they_are(options: dict) -> None:
     plain = nn.Conv2d(4, 6, 1, **options).double()
