@@ -50,7 +50,7 @@ def has_hooks(module: nn.Module) -> bool:
         module._backward_hooks,
         module._backward_pre_hooks,
     )
-    return any(own) or nn_module._has_any_global_hook()
+    return any(own) or bool(nn_module._has_any_global_hook())
 
 
 def is_conv(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:

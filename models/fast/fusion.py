@@ -45,14 +45,14 @@ class _DynamicFusion(torch.autograd.Function):
 
 
 class FastFusedClassification(FusedClassification):
-    """The same sum, written as one: no map is stacked once for every class.
+    """The same sum without the concatenation: no map is copied once for every class.
 
     Applies unless a compiler traces.
     """
 
     def forward(self, side5: Tensor, shared: Tensor) -> Tensor:
         """side5 (N, K, H, W), shared = sides 1 to 3 (N, 3, H, W) -> (N, K, H, W)."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or self.bias is None:
             return super().forward(side5, shared)
         dtype = compute_dtype(side5)  # products and sums are not what autocast knows
         weight = self.weight[:, :, 0, 0].to(dtype)  # (K, 4)

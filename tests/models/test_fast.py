@@ -105,9 +105,12 @@ def test_a_fast_net_is_its_definition(
     torch.testing.assert_close(buffers, expected_buffers, rtol=1e-9, atol=1e-9)
     largest = max(value.abs().max().item() for value in expected_gradients.values())
     for key, expected in expected_gradients.items():
-        # A bias in front of a batch normalisation has rounding noise for a gradient.
+        # A bias in front of a batch normalisation has rounding noise for a gradient. And of one
+        # value an image (ASPP's pooled branch), two images' batch normalisation is +1 and -1
+        # whatever the values are: the gradient is a small difference of large numbers.
         noise = 1e-11 * largest * expected.numel() ** 0.5
-        assert (gradients[key] - expected).norm() <= 1e-6 * expected.norm() + noise, key
+        relative = 1e-4 if key.startswith("context.image.") else 1e-6
+        assert (gradients[key] - expected).norm() <= relative * expected.norm() + noise, key
 
 
 @pytest.mark.slow
