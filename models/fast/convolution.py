@@ -43,7 +43,7 @@ class FastConv2d(nn.Conv2d):
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module must be called, since somebody watches or changes what goes through it."""
+    """Whether a module must be called, since hooks watch or change what goes through it."""
     own = (
         module._forward_hooks,
         module._forward_pre_hooks,

@@ -36,8 +36,8 @@ class PlainNorm(nn.BatchNorm2d):
 def is_plain_norm(norm: nn.Module | None, x: Tensor) -> TypeGuard[PlainNorm]:
     """Whether a form may compute this batch normalisation of x as a part of something larger.
 
-    It must train (not be frozen), on its own batch (not joint over ranks), with PyTorch's defaults,
-    nobody may watch it, and no compiler may trace.
+    It must be in training (not frozen), on its own batch (not joint over ranks), affine with
+    running statistics; no hook may be on it, and no compiler may trace.
     """
     if not isinstance(norm, nn.BatchNorm2d) or type(norm) is not nn.BatchNorm2d:
         return False

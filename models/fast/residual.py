@@ -57,7 +57,7 @@ def runs_whole(block: BasicBlock | Bottleneck, x: Tensor) -> bool:
     """Whether `residual_block` applies to a block and its input.
 
     Gradients are recorded, all of the block's batch normalisations are plain (`is_plain_norm`), its
-    convolutions can be taken over (`is_conv`), and nobody watches the shortcut.
+    convolutions can be taken over (`is_conv`), and no hook is on the shortcut.
     """
     layers = _path(block) + _shortcut(block)
     applies = all(is_plain_norm(norm, x) and is_conv(conv) for conv, norm in layers)

@@ -62,7 +62,7 @@ class FastDenseBlock(DenseBlock):
 
 
 def run_layers(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """The modules in turn, but for these rows of layers, where nobody watches a part of them:
+    """The modules in turn, except for these rows of layers, if no hook is on any of their parts:
 
     - plain batch normalisation, ReLU, convolution: `norm_relu_conv`;
     - up-sampling and a 1x1 convolution in front of a plain batch normalisation: one product;
@@ -109,7 +109,7 @@ def _is_relu(module: nn.Module | None) -> bool:
 
 
 def _is_residual(module: nn.Module | None) -> TypeGuard[FastBasicBlock | FastBottleneck]:
-    return isinstance(module, (FastBasicBlock, FastBottleneck)) and not has_hooks(module)
+    return type(module) in (FastBasicBlock, FastBottleneck) and not has_hooks(module)
 
 
 def _is_1x1(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
@@ -124,7 +124,7 @@ def _is_row(module: nn.Module) -> TypeGuard[nn.Sequential]:
 
 
 def _flatten(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """The layers within (nested) plain rows, as far as nobody watches the row itself."""
+    """The layers of (nested) plain rows; a row with hooks stays whole."""
     for module in modules:
         if _is_row(module):
             yield from _flatten(module)

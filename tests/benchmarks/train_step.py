@@ -5,10 +5,10 @@
 
 A step is forward, loss, backward and SGD with momentum, in 32 bits. "plain" is `build_model(...)`
 trained as published: contiguous maps, the loss image by image, PyTorch's SGD. "fast" is what
-train.py runs on a CPU: `optimize_for_training(build_model(...))`, channels_last, our loss, fused SGD,
-freed memory kept. Both have the same weights and get the same crop; that loss and gradients are the
-same is asserted first, in 64 bits. Each has its own process, as a user's training has, and they
-take turns, a step each.
+train.py runs on a CPU: `optimize_for_training(build_model(...))`, channels_last, our loss, fused
+SGD, freed memory kept. Both have the same weights and get the same crop; that loss and gradients
+are the same is asserted first, in 64 bits. Each has its own process, as a user's training has, and
+they take turns, a step each.
 
 Memory is a process's high-water mark over its steps above what it held with the net loaded,
 gradients and momenta included: with the system's allocator, and with one that hands every freed map

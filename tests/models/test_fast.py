@@ -216,8 +216,8 @@ def test_a_fast_net_is_copied_pickled_and_loaded() -> None:
 @pytest.mark.parametrize(
     "watched", ["layer3", "layer3.1", "layer3.1.conv2", "layer3.1.bn1", "layer3.0.downsample"]
 )
-def test_who_watches_a_module_sees_it(watched: str) -> None:
-    """Its hooks are called, with what the definition's would get, and the numbers stay."""
+def test_hooks_on_any_part_are_called(watched: str) -> None:
+    """With what they would get from the definition; and the numbers stay."""
     seen: list[Tensor] = []
     results = []
     for model in both("casenet", "resnet18"):
