@@ -5,6 +5,8 @@ A net has the attributes `backbone` (a module with `channels` and `strides` of i
 `outputs` (the names of its logits), and its forward pass returns these outputs at the input's size.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -17,17 +19,33 @@ OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
 SIZE = 64  # of the image that is tried
 
 
+class Backbone(nn.Module):
+    """The type of a backbone; nothing is of this class."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Net(nn.Module):
+    """The type of a net that keeps the contract; nothing is of this class."""
+
+    outputs: tuple[str, ...]
+    classifier: tuple[str, ...]
+    backbone: Backbone
+
+
 class ContractError(TypeError):
     """A net that is not what its task expects."""
 
 
-def check_contract(model: nn.Module, name: str, task: str) -> None:
+def check_contract(module: nn.Module, name: str, task: str) -> None:
     """Raise ContractError with one line unless the net keeps its task's contract.
 
     The net's head runs once, on the meta device, with the backbone replaced by maps of the shapes
     that the backbone states: a few milliseconds, no numbers, and neither buffers nor the state of
     the random number generator change.
     """
+    model = cast("Net", module)
     for attribute in ("backbone", "classifier", "outputs"):
         if not hasattr(model, attribute):
             raise ContractError(f"{name} has no attribute {attribute!r}; see models/contract.py")
@@ -50,7 +68,7 @@ def check_contract(model: nn.Module, name: str, task: str) -> None:
             raise ContractError(f"{name} returned {output} of size {size} for {(SIZE, SIZE)}")
 
 
-def _outputs_on_meta(model: nn.Module) -> dict[str, Tensor]:
+def _outputs_on_meta(model: Net) -> dict[str, Tensor]:
     """What the forward pass returns for the maps that the backbone states."""
     backbone = model.backbone
     model.backbone = _StatedMaps(backbone.channels, backbone.strides)
@@ -66,7 +84,7 @@ def _outputs_on_meta(model: nn.Module) -> dict[str, Tensor]:
         model.backbone = backbone
 
 
-class _StatedMaps(nn.Module):
+class _StatedMaps(Backbone):
     """Empty maps with the channels and strides that a backbone states."""
 
     def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:

@@ -15,26 +15,32 @@ TINY = 1e-12  # a divisor where there is nothing to divide
 
 
 def edge_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """CASENet's reweighted multi-label BCE as DFF published it: in each image an edge pixel weighs max(1, #non-edge / #edge).
+    """CASENet's reweighted multi-label BCE as DFF published it.
 
-    logits: float (N, K, H, W). target: (N, K, H, W), 1 on edges; what it holds on padding does not matter. valid: (N, 1, H, W), 0 on
-    padding. Returns the scalar mean over images of the mean over K x H x W, padding included (it adds zeros).
+    In each image an edge pixel weighs max(1, #non-edge / #edge). Two odd choices that the published
+    numbers depend on: one weight serves all classes of an image, and #non-edge is the valid pixels,
+    counted once, minus the edges of all classes. The ratio is held between 1 and the number of
+    valid pixels, so an image without an edge keeps a finite loss. Where the published code gives
+    NaN, an image of padding alone, ours adds 0.
 
-    Two odd choices that the published numbers depend on: one weight serves all classes of an image, and its numerator takes the
-    edges of all classes from the valid pixels counted once. The ratio is held between 1 and the number of valid pixels, so an
-    image without an edge keeps a finite loss. Where the published code gives NaN, an image of padding alone, ours adds 0.
+    Args:
+        logits: float (N, K, H, W).
+        target: (N, K, H, W), 1 on edges; its values on padding do not matter.
+        valid: (N, 1, H, W), 0 on padding.
+
+    Returns the scalar mean over images of the mean over K x H x W, padding included (as zeros).
     """
     return _weighted_bce(logits, *_edge_weights(target, valid, at_least_single(logits).dtype))
 
 
 def edge_losses(outputs: dict[str, Tensor], target: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """The two terms that DFF and CASENet train with, "side5" and "fuse"; the published total is their sum, each weighing 1."""
-    truth = _edge_weights(target, valid, at_least_single(outputs["fuse"]).dtype)
-    return {name: _weighted_bce(outputs[name], *truth) for name in ("side5", "fuse")}
+    """`edge_loss` of the outputs "side5" and "fuse": DFF and CASENet train with their sum."""
+    target, weight = _edge_weights(target, valid, at_least_single(outputs["fuse"]).dtype)
+    return {name: _weighted_bce(outputs[name], target, weight) for name in ("side5", "fuse")}
 
 
 def _edge_weights(target: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """(N, K, H, W) each: target without padding, and what every pixel weighs, see `edge_loss`."""
+    """(N, K, H, W) each: the target, 0 on padding, and the weight of every pixel (`edge_loss`)."""
     valid = valid.to(dtype)
     target = target.to(dtype) * valid
     positives = target.sum(dim=(1, 2, 3), keepdim=True)
@@ -51,9 +57,13 @@ def _weighted_bce(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 def cross_entropy(
     logits: Tensor, label: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE
 ) -> Tensor:
-    """Mean negative log-likelihood over the pixels that are not ignored, each weighing `weight` of its class; 0 if there are none.
+    """Weighted mean negative log-likelihood over the pixels that are not ignored; 0 without any.
 
-    logits: float (N, K, H, W). label: integers (N, H, W). weight: (K,).
+    Args:
+        logits: float (N, K, H, W).
+        label: integers (N, H, W).
+        weight: (K,), of each class; 1 by default.
+        ignore: the label of pixels that do not count.
     """
     nll = pixel_nll(logits, label, ignore)
     return weighted_mean(nll, pixel_weight(label, weight, ignore, nll))
@@ -68,10 +78,18 @@ def ohem_cross_entropy(
     weight: Tensor | None = None,
     ignore: int = IGNORE,
 ) -> Tensor:
-    """Cross-entropy over the hard pixels of the batch: those whose true class has a probability of at most `thresh`, but no
-    fewer than the `min_kept` hardest (Shrivastava et al., CVPR 2016, as DecoupleSegNets published it).
+    """Cross-entropy over the hard pixels of the batch (OHEM).
 
-    With fewer valid pixels than `min_kept`, or `min_kept` 0, all of them count. Shapes as in `cross_entropy`.
+    Shrivastava et al., CVPR 2016, as DecoupleSegNets published it.
+
+    Args:
+        logits: float (N, K, H, W).
+        label: integers (N, H, W).
+        thresh: a pixel is hard if its true class has at most this probability.
+        min_kept: the least number of pixels that count, the hardest ones; with 0, or more than
+            there are valid pixels, all of them count.
+        weight: (K,), of each class; 1 by default.
+        ignore: the label of pixels that do not count.
     """
     nll = pixel_nll(logits, label, ignore)
     hard = hard_pixels(nll.detach(), label != ignore, thresh, min_kept)
@@ -79,7 +97,10 @@ def ohem_cross_entropy(
 
 
 def hard_pixels(nll: Tensor, valid: Tensor, thresh: float, min_kept: int) -> Tensor:
-    """bool (N, H, W), without a wait for the device. Ignored pixels have a nll of 0, so a probability of 1."""
+    """Which pixels `ohem_cross_entropy` keeps, bool (N, H, W); the device is not waited for.
+
+    nll, valid: (N, H, W). Ignored pixels have a nll of 0, that is, a probability of 1.
+    """
     if not 0 < thresh <= 1:
         raise ValueError(f"thresh is {thresh}; expected a probability above 0")
     if not 0 < min_kept <= nll.numel():
@@ -92,17 +113,19 @@ def hard_pixels(nll: Tensor, valid: Tensor, thresh: float, min_kept: int) -> Ten
 def image_weighted_cross_entropy(
     logits: Tensor, label: Tensor, *, upper_bound: float = 1.0, ignore: int = IGNORE
 ) -> Tensor:
-    """Cross-entropy in which each image weighs its classes by how rare they are in it; the sum over images of weighted means.
+    """Cross-entropy with weights of the classes from each image (Zhu et al., CVPR 2019).
 
-    weight_k = 1 + upper_bound (1 - share of class k among the image's valid pixels), 1 for a class that is absent. Shapes as in
-    `cross_entropy`. (Zhu et al., CVPR 2019.)
+    weight_k = 1 + upper_bound (1 - share of class k among the image's valid pixels), and 1 for an
+    absent class. Returns the sum over images of the weighted means; logits (N, K, H, W), label
+    integers (N, H, W).
     """
     nll = pixel_nll(logits, label, ignore)
     valid = label != ignore
     counts = torch.zeros(logits.shape[:2], device=logits.device, dtype=nll.dtype)
-    counts.scatter_add_(1, known(label, ignore).flatten(1), valid.flatten(1).to(nll.dtype))
+    index = mask_ignored(label, ignore)
+    counts.scatter_add_(1, index.flatten(1), valid.flatten(1).to(nll.dtype))
     weights = rarity_weights(counts, counts.sum(dim=1, keepdim=True), upper_bound)  # (N, K)
-    weights = weights.gather(1, known(label, ignore).flatten(1)).view_as(nll) * valid
+    weights = weights.gather(1, index.flatten(1)).view_as(nll) * valid
     means = (weights * nll).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=TINY)
     return means.sum()
 
@@ -110,15 +133,21 @@ def image_weighted_cross_entropy(
 def relaxed_nll(
     logits: Tensor, multihot: Tensor, *, upper_bound: float = 1.0, quirks: bool = True
 ) -> Tensor:
-    """The boundary-relaxed loss (Zhu et al., CVPR 2019): near a boundary, any mixture of the neighbouring classes is right.
+    """The boundary-relaxed loss (Zhu et al., CVPR 2019): any mixture of the near classes is right.
 
-    logits: float (N, K, H, W). multihot: (N, K + 1, H, W), 1 where a class or, in the last channel, void is within the border.
-    At a pixel with the hot classes C: -log(sum over C of p) * (mean over C of the image's class weights, 1 + upper_bound (1 - share
-    of the class in the image's ones, void's among them)). A pixel without a class does not count. The sum is divided, image by
-    image, by the number of pixels that count plus 1, and then added up over images, not averaged.
+    At a pixel with the hot classes C: -log(sum over C of p_k) * (mean over C of w_k), with the
+    image's weights w_k = 1 + upper_bound (1 - share of class k in all ones of the image, void's
+    among them). A pixel without a class does not count. The sum is divided, image by image, by the
+    number of pixels that count plus 1, and then added up over images, not averaged.
 
-    quirks: in the published code an image of a batch of N is summed N times, its classes' mean taken with the number of hot
-    classes of each of the N images in turn; a batch of one is not affected.
+    Args:
+        logits: float (N, K, H, W).
+        multihot: (N, K + 1, H, W), 1 where a class or, in the last channel, void is within the
+            border.
+        upper_bound: of the weights above 1.
+        quirks: as published, an image of a batch of N is summed N times, the mean over its classes
+            taken with the number of hot classes of each of the N images in turn. A batch of one
+            image is not affected.
     """
     logits, hot = at_least_single(logits), multihot[:, :-1] != 0
     ones = multihot.ne(0).sum(dim=(2, 3)).to(logits.dtype)  # (N, K + 1)
@@ -127,19 +156,20 @@ def relaxed_nll(
     per_class = 1 / hot.sum(dim=1).clamp(min=1).to(logits.dtype)  # (N, H, W)
     if quirks:
         per_class = per_class.sum(dim=0, keepdim=True)
-    within = logits.masked_fill(
-        ~hot & counted.unsqueeze(1), -torch.inf
-    )  # all classes where none is hot: log 1 = 0
+    # Where no class is hot all classes stay, so that the pixel's nll is -log 1 = 0.
+    within = logits.masked_fill(~hot & counted.unsqueeze(1), -torch.inf)
     nll = logits.logsumexp(dim=1) - within.logsumexp(dim=1)
     loss = nll * torch.einsum("nk,nkhw->nhw", weights, hot.to(logits.dtype)) * per_class
     return (loss.sum(dim=(1, 2)) / (counted.sum(dim=(1, 2)) + 1)).sum()
 
 
 def balanced_edge_loss(logits: Tensor, edge: Tensor, *, quirks: bool = True) -> Tensor:
-    """BCE in which the edge pixels of the batch weigh as much as the others together; the mean over all pixels.
+    """BCE in which all edge pixels of the batch weigh as much as all others; mean over all pixels.
 
-    logits: float (N, 1, H, W). edge: (N, 1, H, W), 1 on edges.
-    quirks: the published network already ends in a sigmoid, and its loss takes another one.
+    Args:
+        logits: float (N, 1, H, W).
+        edge: (N, 1, H, W), 1 on edges.
+        quirks: the published network ends in a sigmoid, and its loss takes another one.
     """
     logits, edge = at_least_single(logits), edge != 0
     share = edge.to(logits.dtype).mean()
@@ -150,9 +180,10 @@ def balanced_edge_loss(logits: Tensor, edge: Tensor, *, quirks: bool = True) -> 
 
 
 def hard_label(multihot: Tensor, *, ignore: int = IGNORE) -> Tensor:
-    """(N, K + 1, H, W) -> int64 (N, H, W): the hot class of the lowest id, or `ignore` where void is within the border.
+    """The hot class of the lowest id, or `ignore` where void is within the border.
 
-    So along a boundary the label may be the neighbour's, and the image's outermost pixels are ignored: published, and relied upon.
+    (N, K + 1, H, W) -> int64 (N, H, W). So along a boundary the label may be the neighbour's, and
+    the image's outermost pixels are ignored: as published, and the published numbers depend on it.
     """
     label = (multihot[:, :-1] != 0).to(torch.uint8).argmax(dim=1)
     return label.masked_fill(multihot[:, -1] != 0, ignore)
@@ -170,13 +201,20 @@ def body_edge_loss(
     edge_factor: float = 20.0,
     attention: float = 0.8,
 ) -> dict[str, Tensor]:
-    """The four terms that DecoupleSegNets trains with; the published total is their sum, each weighing 1 (BODY_EDGE_WEIGHTS).
+    """The four terms of DecoupleSegNets; the published total is their sum (BODY_EDGE_WEIGHTS).
 
-    outputs: logits "seg" and "body" (N, K, H, W), "edge" (N, 1, H, W). targets: "multihot" (N, K + 1, H, W), "edge" (N, 1, H, W);
-    without quirks also "label" (N, H, W), 255 = void.
-    seg: OHEM. body: relaxed. edge: balanced BCE times 20. edge_attention: OHEM of seg over the pixels where the net sees an edge
-    with a probability above 0.8; 0 if there are none (published: NaN).
-    quirks: those of `relaxed_nll`, `balanced_edge_loss` and `hard_label`; without them the label is "label".
+    "seg": OHEM. "body": relaxed. "edge": balanced BCE times `edge_factor`. "edge_attention": OHEM
+    of seg over the pixels where the net sees an edge with a probability above `attention`; 0 if
+    there are none (published: NaN).
+
+    Args:
+        outputs: logits "seg" and "body" (N, K, H, W), "edge" (N, 1, H, W).
+        targets: "multihot" (N, K + 1, H, W), "edge" (N, 1, H, W); without quirks also "label"
+            (N, H, W), 255 = void.
+        quirks: those of `relaxed_nll`, `balanced_edge_loss` and `hard_label`; without them the
+            label is "label".
+        edge_factor: the weight within the term "edge".
+        attention: the probability of an edge above which a pixel is attended to.
     """
     label = hard_label(targets["multihot"]) if quirks else targets["label"].long()
     nll = pixel_nll(outputs["seg"], label, IGNORE)  # of both OHEM terms
@@ -192,7 +230,7 @@ def body_edge_loss(
 
 
 def pixel_nll(logits: Tensor, label: Tensor, ignore: int) -> Tensor:
-    """(N, H, W), at least single precision; 0 on ignored pixels."""
+    """Negative log-likelihood (N, H, W), at least single precision; 0 on ignored pixels."""
     return F.cross_entropy(
         at_least_single(logits), label.long(), ignore_index=ignore, reduction="none"
     )
@@ -201,24 +239,27 @@ def pixel_nll(logits: Tensor, label: Tensor, ignore: int) -> Tensor:
 def pixel_weight(label: Tensor, weight: Tensor | None, ignore: int, like: Tensor) -> Tensor:
     """(N, H, W): the weight of each pixel's class, 0 on ignored pixels."""
     valid = (label != ignore).to(like.dtype)
-    return valid if weight is None else weight.to(like)[known(label, ignore)] * valid
+    return valid if weight is None else weight.to(like)[mask_ignored(label, ignore)] * valid
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Their weighted mean, 0 if the weights are."""
+    """The weighted mean of the values; 0 if all weights are 0."""
     return (values * weights).sum() / weights.sum().clamp(min=TINY)
 
 
 def rarity_weights(counts: Tensor, totals: Tensor, upper_bound: float) -> Tensor:
-    """1 + upper_bound (1 - count / total), 1 where the count is 0. counts: (N, K). totals: (N, 1)."""
+    """1 + upper_bound (1 - count / total), 1 where the count is 0.
+
+    counts: (N, K). totals: (N, 1).
+    """
     return 1 + (counts != 0) * upper_bound * (1 - counts / totals.clamp(min=1))
 
 
-def known(label: Tensor, ignore: int) -> Tensor:
-    """int64 labels that can index: class 0 on ignored pixels."""
+def mask_ignored(label: Tensor, ignore: int) -> Tensor:
+    """int64 labels that can index a tensor of classes: 0 on ignored pixels."""
     return label.long().masked_fill(label == ignore, 0)
 
 
 def at_least_single(logits: Tensor) -> Tensor:
-    """Half precision as float32: a sum over an image's pixels does not fit it."""
+    """Half precision as float32: a sum over an image's pixels does not fit into half precision."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

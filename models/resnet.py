@@ -98,6 +98,11 @@ class ResNet(nn.Module):
     and 128.
     """
 
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(
         self,
         depth: Depth,

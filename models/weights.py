@@ -10,6 +10,7 @@ import urllib.error
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ KINDS: tuple[tuple[str, Names], ...] = (
 # The mean IoU in published files is a NumPy number; these make one from its bytes and do nothing
 # else. NumPy 1 wrote the first under another name.
 NUMPY_SCALAR = np.float64(0).__reduce__()[0]
-PLAIN_TYPES = (
+PLAIN_TYPES: tuple[Any, ...] = (
     NUMPY_SCALAR,
     (NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
     np.dtype,
@@ -147,9 +148,8 @@ def unwrap(contents: Mapping) -> dict[str, Tensor]:
 def translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors under our names, whichever of the KINDS the file is of."""
     table: Names = next((names for marker, names in KINDS if marker in tensors), ())
-    renamed = {rename(key, table): value for key, value in tensors.items()}
-    renamed.pop(None, None)
-    return renamed
+    renamed = ((rename(key, table), value) for key, value in tensors.items())
+    return {key: value for key, value in renamed if key is not None}
 
 
 def rename(key: str, table: Names) -> str | None:

@@ -64,6 +64,13 @@ class WiderResNet(nn.Module):
     channels = (64, 128, 256, 1024, 4096)
     strides = (1, 2, 4, 8, 8)
 
+    mod2: nn.Sequential
+    mod3: nn.Sequential
+    mod4: nn.Sequential
+    mod5: nn.Sequential
+    mod6: nn.Sequential
+    mod7: nn.Sequential
+
     def __init__(self) -> None:
         super().__init__()
         self.mod1 = nn.Sequential(

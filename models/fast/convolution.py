@@ -3,7 +3,7 @@
 Shapes: N images, C channels in, O channels out, H x W pixels.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -43,19 +43,19 @@ class FastConv2d(nn.Conv2d):
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module must be called, since somebody watches or changes what goes through it."""
+    """Whether a module must be called, since hooks watch or change what goes through it."""
     own = (
         module._forward_hooks,
         module._forward_pre_hooks,
         module._backward_hooks,
         module._backward_pre_hooks,
     )
-    return any(own) or nn_module._has_any_global_hook()
+    return any(own) or bool(nn_module._has_any_global_hook())
 
 
-def is_conv(module: nn.Module | None) -> bool:
+def is_conv(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     """Whether a form may take the module's weights and leave the module out."""
-    if type(module) not in (nn.Conv2d, FastConv2d):
+    if not isinstance(module, nn.Conv2d) or type(module) not in (nn.Conv2d, FastConv2d):
         return False
     return has_geometry(module) and not has_hooks(module)
 
@@ -67,18 +67,17 @@ def has_geometry(conv: nn.Conv2d) -> bool:
 
 def geometry_of(conv: nn.Conv2d) -> Geometry:
     """The grid, and the kernel on it."""
-    stride = conv.stride
-    square = stride[0] == stride[1]
+    square = conv.stride[0] == conv.stride[1]
     one_tap = conv.kernel_size == (1, 1) and conv.padding == (0, 0) and square
     # Taps as far apart as the stride is wide, padding as wide: all of them on the same grid.
-    aligned = square and stride == conv.dilation == conv.padding
-    step = stride[0] if one_tap or aligned else 1
-    lists = (
+    aligned = square and conv.stride == conv.dilation == conv.padding
+    step = conv.stride[0] if one_tap or aligned else 1
+    stride, padding, dilation = (
         # An unpadded kernel stays unpadded; everything else is at least 1.
-        [max(value // step, min(value, 1)) for value in pair]
-        for pair in (stride, conv.padding, conv.dilation)
+        [max(int(value) // step, min(int(value), 1)) for value in pair]
+        for pair in (conv.stride, conv.padding, conv.dilation)
     )
-    return Geometry(step, *lists, conv.groups)
+    return Geometry(step, stride, padding, dilation, conv.groups)
 
 
 def on_grid(x: Tensor, step: int) -> Tensor:

@@ -6,6 +6,7 @@ from torch.autograd.function import once_differentiable
 
 from models.casenet import FusedClassification
 from models.dff import DynamicFusion
+from models.fast.norm_relu_conv import compute_dtype
 
 
 class FastDynamicFusion(DynamicFusion):
@@ -44,15 +45,17 @@ class _DynamicFusion(torch.autograd.Function):
 
 
 class FastFusedClassification(FusedClassification):
-    """The same sum, written as one: no map is stacked once for every class.
+    """The same sum without the concatenation: no map is copied once for every class.
 
     Applies unless a compiler traces.
     """
 
     def forward(self, side5: Tensor, shared: Tensor) -> Tensor:
         """side5 (N, K, H, W), shared = sides 1 to 3 (N, 3, H, W) -> (N, K, H, W)."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or self.bias is None:
             return super().forward(side5, shared)
-        weight = self.weight[:, :, 0, 0]  # (K, 4)
-        of_side5 = weight[:, 0, None, None] * side5 + self.bias[:, None, None]
+        dtype = compute_dtype(side5)  # products and sums are not what autocast knows
+        weight = self.weight[:, :, 0, 0].to(dtype)  # (K, 4)
+        bias = self.bias.to(dtype)
+        of_side5 = weight[:, 0, None, None] * side5.to(dtype) + bias[:, None, None]
         return of_side5 + torch.einsum("kj,njhw->nkhw", weight[:, 1:], shared)

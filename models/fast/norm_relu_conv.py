@@ -7,6 +7,8 @@ takes it away again: it is a `pending_bias` that only moves the running mean, an
 exactly 0 (of the layers in turn: rounding noise).
 """
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -23,20 +25,30 @@ from models.fast.convolution import (
 )
 
 
-def is_plain_norm(norm: nn.Module | None, x: Tensor) -> bool:
+class PlainNorm(nn.BatchNorm2d):
+    """The type of what `is_plain_norm` accepts; nothing is ever of this class."""
+
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+
+
+def is_plain_norm(norm: nn.Module | None, x: Tensor) -> TypeGuard[PlainNorm]:
     """Whether a form may compute this batch normalisation of x as a part of something larger.
 
-    It must train (not be frozen), on its own batch (not joint over ranks), with PyTorch's defaults,
-    nobody may watch it, and no compiler may trace.
+    It must be in training (not frozen), on its own batch (not joint over ranks), affine with
+    running statistics; no hook may be on it, and no compiler may trace.
     """
-    if type(norm) is not nn.BatchNorm2d or not norm.training or not torch.is_grad_enabled():
+    if not isinstance(norm, nn.BatchNorm2d) or type(norm) is not nn.BatchNorm2d:
+        return False
+    if not norm.training or not torch.is_grad_enabled():
         return False
     default = norm.affine and norm.track_running_stats and norm.momentum is not None
     eager = x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
     return default and eager and not has_hooks(norm)
 
 
-def batch_norm(x: Tensor, norm: nn.BatchNorm2d, pending_bias: Tensor | None = None) -> Tensor:
+def batch_norm(x: Tensor, norm: PlainNorm, pending_bias: Tensor | None = None) -> Tensor:
     """norm(x + pending_bias) for a plain norm (`is_plain_norm`); pending_bias: (C,).
 
     In training a constant moves nothing but the running mean, so it is not added to the map.
@@ -57,7 +69,7 @@ def batch_norm(x: Tensor, norm: nn.BatchNorm2d, pending_bias: Tensor | None = No
 
 def norm_relu_conv(
     x: Tensor,
-    norm: nn.BatchNorm2d,
+    norm: PlainNorm,
     conv: nn.Conv2d,
     *,
     pending_bias: Tensor | None = None,
@@ -133,7 +145,7 @@ class _NormReluConv(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         pending_bias: Tensor | None,
-        norm: nn.BatchNorm2d,
+        norm: PlainNorm,
         geometry: Geometry,
     ) -> Tensor:
         ctx.geometry = geometry

@@ -9,7 +9,7 @@ more and runs each batch normalisation twice, which moves the running statistics
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from models.fast.convolution import (
     on_grid,
 )
 from models.fast.norm_relu_conv import (
+    PlainNorm,
     batch_norm_backward,
     compute_dtype,
     count_batch,
@@ -33,7 +34,7 @@ from models.fast.norm_relu_conv import (
 )
 from models.resnet import BasicBlock, Bottleneck
 
-ConvNorm = tuple[nn.Conv2d, nn.BatchNorm2d]
+ConvNorm = tuple[nn.Conv2d, PlainNorm]
 
 
 class FastBasicBlock(BasicBlock):
@@ -56,7 +57,7 @@ def runs_whole(block: BasicBlock | Bottleneck, x: Tensor) -> bool:
     """Whether `residual_block` applies to a block and its input.
 
     Gradients are recorded, all of the block's batch normalisations are plain (`is_plain_norm`), its
-    convolutions can be taken over (`is_conv`), and nobody watches the shortcut.
+    convolutions can be taken over (`is_conv`), and no hook is on the shortcut.
     """
     layers = _path(block) + _shortcut(block)
     applies = all(is_plain_norm(norm, x) and is_conv(conv) for conv, norm in layers)
@@ -80,7 +81,7 @@ def residual_block(
     x = x.to(dtype)
     # Autograd's node of a function's result is its `ctx`: the previous block can recompute its
     # result, which is our input.
-    node = x.grad_fn
+    node: Any = x.grad_fn
     is_ours = isinstance(node, _Residual._backward_cls)
     previous = node if is_ours and not node.keep_output else None
     for _, norm in pairs:
@@ -92,19 +93,23 @@ def residual_block(
 
 
 def _path(block: BasicBlock | Bottleneck) -> list[ConvNorm]:
-    path = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
-    return [*path, (block.conv3, block.bn3)] if isinstance(block, Bottleneck) else path
+    pairs = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+    if isinstance(block, Bottleneck):
+        pairs.append((block.conv3, block.bn3))
+    return cast("list[ConvNorm]", pairs)
 
 
 def _shortcut(block: BasicBlock | Bottleneck) -> list[ConvNorm]:
-    return [] if block.downsample is None else [(block.downsample[0], block.downsample[1])]
+    if block.downsample is None:
+        return []
+    return cast("list[ConvNorm]", [(block.downsample[0], block.downsample[1])])
 
 
 class _Kept(NamedTuple):
     """A convolution and its batch normalisation, their parameters, and what they made."""
 
     conv: nn.Conv2d
-    norm: nn.BatchNorm2d
+    norm: PlainNorm
     weight: Tensor
     scale: Tensor
     shift: Tensor
@@ -139,7 +144,16 @@ class _Kept(NamedTuple):
 
 
 class _Residual(torch.autograd.Function):
-    """The parameters come as weight, scale and shift of every pair in turn."""
+    """A block; its parameters come as weight, scale and shift of every pair in turn.
+
+    The attributes are those of an instance, PyTorch's `ctx`.
+    """
+
+    pairs: Sequence[ConvNorm]  # the path's, then the shortcut's
+    has_shortcut: bool
+    keep_output: bool
+    previous: "_Residual | None"  # the block that can recompute our input
+    recomputed: Tensor | None  # our result, between the next block's backward pass and our own
 
     @staticmethod
     def forward(

@@ -4,6 +4,7 @@ Shapes: N images, C channels in, O channels out, H x W pixels.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import TypeGuard
 
 from torch import Tensor, nn
 
@@ -51,15 +52,17 @@ class FastDenseBlock(DenseBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, width, h, w)."""
-        pairs = (self.norm1, self.conv1), (self.norm2, self.conv2)
-        if not all(is_plain_norm(norm, x) and is_conv(conv) for norm, conv in pairs):
+        norm1, conv1, norm2, conv2 = self.norm1, self.conv1, self.norm2, self.conv2
+        if not (is_plain_norm(norm1, x) and is_plain_norm(norm2, x)):
             return super().forward(x)
-        x = norm_relu_conv(x, self.norm1, self.conv1, add_bias=False)
-        return norm_relu_conv(x, self.norm2, self.conv2, pending_bias=self.conv1.bias)
+        if not (is_conv(conv1) and is_conv(conv2)):
+            return super().forward(x)
+        x = norm_relu_conv(x, norm1, conv1, add_bias=False)
+        return norm_relu_conv(x, norm2, conv2, pending_bias=conv1.bias)
 
 
 def run_layers(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """The modules in turn, but for these rows of layers, where nobody watches a part of them:
+    """The modules in turn, except for these rows of layers, if no hook is on any of their parts:
 
     - plain batch normalisation, ReLU, convolution: `norm_relu_conv`;
     - up-sampling and a 1x1 convolution in front of a plain batch normalisation: one product;
@@ -72,11 +75,12 @@ def run_layers(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
     position = 0
     pending_bias = None  # that of the last convolution, if it was left out
     while position < len(layers):
-        first, second, third, fourth = (
-            layers[position + n] if position + n < len(layers) else None for n in range(4)
+        first = layers[position]
+        second, third, fourth = (
+            layers[position + n] if position + n < len(layers) else None for n in (1, 2, 3)
         )
         used = 1
-        if is_plain_norm(first, x) and is_relu(second) and is_conv(third):
+        if is_plain_norm(first, x) and _is_relu(second) and is_conv(third):
             used = 3
             leave_out = is_plain_norm(fourth, x)
             x = norm_relu_conv(x, first, third, pending_bias=pending_bias, add_bias=not leave_out)
@@ -100,26 +104,29 @@ def run_layers(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
     return x
 
 
-def is_relu(module: nn.Module | None) -> bool:
-    """Whether the module is PyTorch's own ReLU, which nobody watches."""
-    return type(module) is nn.ReLU and not has_hooks(module)
+def _is_relu(module: nn.Module | None) -> bool:
+    return isinstance(module, nn.ReLU) and type(module) is nn.ReLU and not has_hooks(module)
 
 
-def _is_residual(module: nn.Module | None) -> bool:
+def _is_residual(module: nn.Module | None) -> TypeGuard[FastBasicBlock | FastBottleneck]:
     return type(module) in (FastBasicBlock, FastBottleneck) and not has_hooks(module)
 
 
-def _is_1x1(module: nn.Module | None) -> bool:
+def _is_1x1(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     if not is_conv(module):
         return False
     one_tap = module.kernel_size == (1, 1) and module.padding == (0, 0)
     return one_tap and module.stride == (1, 1) and module.groups == 1
 
 
+def _is_row(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    return type(module) in (nn.Sequential, FastSequential) and not has_hooks(module)
+
+
 def _flatten(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """The layers within (nested) plain rows, as far as nobody watches the row itself."""
+    """The layers of (nested) plain rows; a row with hooks stays whole."""
     for module in modules:
-        if type(module) in (nn.Sequential, FastSequential) and not has_hooks(module):
+        if _is_row(module):
             yield from _flatten(module)
         else:
             yield module

@@ -1,5 +1,7 @@
 """Learned up-sampling with nn.ConvTranspose2d's numbers in half the time."""
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,8 +24,10 @@ class FastConvTranspose2d(nn.ConvTranspose2d):
         return upsample_convolve(input, self)
 
 
-def is_upsample(module: nn.Module | None) -> bool:
+def is_upsample(module: nn.Module | None) -> TypeGuard[nn.ConvTranspose2d]:
     """Whether a form may take the module's weights and leave the module out."""
+    if not isinstance(module, nn.ConvTranspose2d):
+        return False
     if type(module) not in (nn.ConvTranspose2d, FastConvTranspose2d):
         return False
     return doubles_its_stride(module) and not has_hooks(module)
@@ -52,7 +56,7 @@ def upsample_convolve(x: Tensor, up: nn.ConvTranspose2d, conv: nn.Conv2d | None 
     A linear map of every output pixel (`conv`) can be applied to the weights, which are fewer.
     """
     height, width = x.shape[2:]
-    half = up.padding[0]  # f / 2, the side of a quadrant
+    half = up.stride[0] // 2  # the side of a quadrant
     weight = up.weight.permute(0, 2, 3, 1)  # (C, 2f, 2f, O)
     if conv is not None:
         weight = F.linear(weight, conv.weight.flatten(1))

@@ -5,10 +5,10 @@
 
 A step is forward, loss, backward and SGD with momentum, in 32 bits. "plain" is `build_model(...)`
 trained as published: contiguous maps, the loss image by image, PyTorch's SGD. "fast" is what
-train.py runs on a CPU: `optimize_for_training(build_model(...))`, channels_last, our loss, fused SGD,
-freed memory kept. Both have the same weights and get the same crop; that loss and gradients are the
-same is asserted first, in 64 bits. Each has its own process, as a user's training has, and they
-take turns, a step each.
+train.py runs on a CPU: `optimize_for_training(build_model(...))`, channels_last, our loss, fused
+SGD, freed memory kept. Both have the same weights and get the same crop; that loss and gradients
+are the same is asserted first, in 64 bits. Each has its own process, as a user's training has, and
+they take turns, a step each.
 
 Memory is a process's high-water mark over its steps above what it held with the net loaded,
 gradients and momenta included: with the system's allocator, and with one that hands every freed map
@@ -83,12 +83,14 @@ class Step:
         )
         outputs, valid = self.net(image), crop["valid"]
         if not self.plain:
-            return sum(edge_losses(outputs, unpack_edges(crop["edges"], CLASSES), valid).values())
+            terms = edge_losses(outputs, unpack_edges(crop["edges"], CLASSES), valid)
+            return terms["side5"] + terms["fuse"]
         target = torch.stack(
             [(crop["edges"] >> k & 1).to(image.dtype) for k in range(CLASSES)], dim=1
         )
-        return sum(
-            plain_loss(outputs[name], target, valid.to(image.dtype)) for name in ("side5", "fuse")
+        valid = valid.to(image.dtype)
+        return plain_loss(outputs["side5"], target, valid) + plain_loss(
+            outputs["fuse"], target, valid
         )
 
     def __call__(self, crop: dict[str, Tensor]) -> float:
@@ -156,7 +158,8 @@ def shares(crop: dict[str, Tensor], steps: int) -> dict[str, float]:
 
     def losses() -> None:
         outputs = {"side5": side5, "fuse": gradient.requires_grad_()}
-        sum(edge_losses(outputs, target, crop["valid"]).values()).backward()
+        terms = edge_losses(outputs, target, crop["valid"])
+        (terms["side5"] + terms["fuse"]).backward()
 
     parts = {
         "fusion": fusion,

@@ -1,4 +1,4 @@
-"""The recipes of golden/models/README.md: weights and inputs that anybody can make again from their names and seeds."""
+"""The recipes of golden/models/README.md: weights and inputs made from their names and seeds."""
 
 import json
 import zlib
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def recipe_tensor(key: str, shape: list[int]) -> Tensor:
-    """The weight that the reference network had under this official key, float32 (a counter: int64)."""
+    """The reference network's weight of this official key, float32 (a counter: int64)."""
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     if key.endswith("num_batches_tracked"):
         return torch.tensor(0)

@@ -10,10 +10,10 @@ import torch
 from helpers.reference import assert_close, official_state, recipe_input
 
 from models import build_model
-from models.layers import bilinear_upsample
 from models.casenet import FusedClassification
 from models.dff import DynamicFusion
 from models.fast import optimize_for_training
+from models.layers import bilinear_upsample
 from models.losses import edge_losses
 from models.weights import DFF_NAMES, rename
 from utils.checkpoint import CheckpointError, load_weights
@@ -52,7 +52,10 @@ def test_outputs_are_the_published_ones(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_every_stage_is_the_published_one(name: str, tmp_path: Path, shared: Path) -> None:
-    """Mean, spread and first values of each official sub-module's output; a wrong stride or dilation shows where it is."""
+    """Mean, spread and first values of each official sub-module's output.
+
+    So a wrong stride or dilation shows where it is.
+    """
     golden = shared / "golden" / "models"
     stages = json.loads((golden / f"{name}_resnet50_c19_56x72.stages.json").read_text())
     reference = np.load(golden / f"{name}_resnet50_c19_56x72.npz")
@@ -184,7 +187,7 @@ def test_strides_of_every_depth(backbone: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (65, 64), (40, 81)])
 def test_any_size_from_32_pixels(name: str, size: tuple[int, int]) -> None:
-    """Padding at the right and bottom to a multiple of 8, cropped away again: the same as doing so by hand."""
+    """The same as padding by hand, right and bottom, to a multiple of 8, and cropping again."""
     torch.manual_seed(0)
     model = build_model(name, num_classes=3, backbone="resnet18").eval()
     image = torch.randn(1, 3, *size)
@@ -236,7 +239,7 @@ def test_no_tensor_is_left_out_in_silence(edit, message: str, tmp_path: Path) ->
     assert torch.equal(model.state_dict()["side3.0.weight"], before)
 
 
-def test_torchvision_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> None:
+def test_torchvision_weights_fill_the_backbone_and_nothing_else(tmp_path: Path) -> None:
     import torchvision
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The segmentation losses against published values and gradients, and against plain loops over pixels."""
+"""The segmentation losses against published values and gradients, and against loops over pixels."""
 
 import math
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_relaxed_loss_is_the_published_one(case: str, losses: Path) -> None:
 
 
 def published_terms(reference: np.lib.npyio.NpzFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Our terms, and the published outputs that they hang on; the published edge has been through its sigmoid."""
+    """Our terms, and the published outputs that they depend on; the published edge is a sigmoid."""
     published = {name: tensor(reference[name], leaf=True) for name in ("seg", "body", "edge")}
     targets = {
         "multihot": tensor(reference["seg_bord_mask"]),

@@ -1,4 +1,7 @@
-"""Weights of the segmentation nets: saved and loaded, from a base net, from ImageNet files; and the options a net is built with."""
+"""Weights of the segmentation nets: saved and loaded, from a base net, from ImageNet files.
+
+And the options that a net is built with.
+"""
 
 from pathlib import Path
 
@@ -51,7 +54,7 @@ def test_the_second_stage_starts_from_a_base_net(name: str, tmp_path: Path) -> N
 
 
 def imagenet_file(backbone: nn.Module, kind: str) -> dict[str, Tensor]:
-    """A backbone's weights as an ImageNet file of that kind names them, with the classifier that comes with it."""
+    """A backbone's weights as an ImageNet file of that kind names them, and its classifier."""
     state = dict(backbone.state_dict())
     if kind == "wide":
         return {f"module.{key}": value for key, value in state.items()} | {
@@ -76,7 +79,7 @@ def imagenet_file(backbone: nn.Module, kind: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["numbered", "flat"])
-def test_deep_stem_imagenet_files_fill_the_trunk_and_nothing_else(
+def test_deep_stem_imagenet_files_fill_the_backbone_and_nothing_else(
     kind: str, tmp_path: Path
 ) -> None:
     source = seg_resnet("resnet18")
