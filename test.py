@@ -28,7 +28,11 @@ from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
 from utils.evaluation.class_names import class_names
 from utils.evaluation.edges.counter import ImageCounter
 from utils.evaluation.edges.examples import edge_example_loader
-from utils.evaluation.edges.ground_truth import DatasetTruth, EdgeGroundTruth, FolderTruth
+from utils.evaluation.edges.ground_truth import (
+    DatasetGroundTruth,
+    EdgeGroundTruth,
+    FolderGroundTruth,
+)
 from utils.evaluation.edges.partial import ResumableCounter, fingerprint
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.protocols import EdgeProtocol
@@ -111,7 +115,7 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
                 origin,
                 palette,
                 load_example=load_example,
-                images=args.pictures,
+                images=args.examples,
             )
         counter.forget()
         print(f"\nscores: {args.out}")
@@ -150,7 +154,7 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
                 source,
                 palette,
                 load_example=load_example,
-                images=args.pictures,
+                images=args.examples,
             )
         print(f"\nscores: {args.out}")
 
@@ -211,9 +215,9 @@ def open_truth(
 ) -> EdgeGroundTruth:
     """The true edges: files, or what the data set makes of its labels."""
     if args.labels:
-        return FolderTruth(args.labels, protocol, num_classes)
+        return FolderGroundTruth(args.labels, protocol, num_classes)
     assert dataset is not None, "without --labels there is a data set: see open_images"
-    return DatasetTruth(dataset, protocol)
+    return DatasetGroundTruth(dataset, protocol)
 
 
 def open_labels(

@@ -87,7 +87,7 @@ class Dataset:
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
         image = self.read_image(record)
-        label, instance = self.read_truth(record)
+        label, instance = self.read_ground_truth(record)
         _require_size(label, image, "label", record.label, record.image)
         _require_size(instance, image, "instance map", record.instance, record.image)
         return Sample(image, label, instance, record.name)
@@ -98,7 +98,7 @@ class Dataset:
             raise InputError(f"{self.name}: {record.name} has no image, only labels")
         return read_image(record.image)
 
-    def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def read_ground_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Read the ground truth: (label uint8 (H, W) of train ids, instance int32 (H, W)).
 
         Each is None where the record has no such file.
@@ -110,7 +110,7 @@ class Dataset:
             instance = read_index(record.instance).astype(np.int32)
         return label, instance
 
-    def edge_truth(
+    def edge_ground_truth(
         self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
     ) -> np.ndarray:
         """The edges to score predictions of this sample against, by the published rules.
@@ -122,7 +122,7 @@ class Dataset:
             scale: size of the result relative to the image.
             instance_sensitive: also edges between two instances of one class.
         """
-        label, instance = self.read_truth(self.records[index])
+        label, instance = self.read_ground_truth(self.records[index])
         if label is None:
             raise InputError(
                 f"{self.name} {self.split}: {self.records[index].name} has no ground truth to "

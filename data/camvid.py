@@ -46,7 +46,7 @@ class CamVid(Dataset):
         parts = [_read_split(Path(root), part) for part in SPLITS[split]]
         super().__init__(root, split, [record for part in parts for record in part])
 
-    def read_truth(self, record: Record) -> tuple[np.ndarray, None]:
+    def read_ground_truth(self, record: Record) -> tuple[np.ndarray, None]:
         """Read the ground truth: (label uint8 (H, W) of 0..10 and 255, None)."""
         path = record.label_path()
         ids = read_index(path)

@@ -136,7 +136,7 @@ class Cityscapes(Dataset):
             records = [r for r in records if (_city(r) in CV_CITIES[cv]) == (split == "val")]
         super().__init__(root, split, records)
 
-    def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def read_ground_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Read the ground truth: (label uint8 (H, W) of train ids, instance int32 (H, W)).
 
         Instance ids are as on disk. Each is None where there is no file.

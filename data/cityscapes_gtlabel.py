@@ -142,11 +142,11 @@ def make_job(frame: Frame, root: Path, maker: ProductMaker) -> Job[GroundTruth]:
     if frame.label.suffix != ".json":
         instance = frame.instance if frame.instance.is_file() else frame.label
         inputs = (frame.label, instance)
-        read = partial(read_truth, frame.label, instance)
+        read = partial(read_ground_truth, frame.label, instance)
     return Job(str(name), inputs, read, maker.products(name, f"{frame.name}_{IMAGES}"))
 
 
-def read_truth(label: Path, instance: Path) -> GroundTruth:
+def read_ground_truth(label: Path, instance: Path) -> GroundTruth:
     """(train ids uint8 (H, W), instance ids (H, W)) from the files of label and instance ids."""
     ids, numbers = pair_maps(read_index(label), read_index(instance), instance)
     return to_train_ids(ids, label), numbers

@@ -65,7 +65,7 @@ class KITTI(Dataset):
             records = _labelled(root, images, instances)
         super().__init__(root, split, select(records, split, cv, root))
 
-    def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def read_ground_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Read the ground truth: (label uint8 (H, W) of train ids, instance int32 (H, W)).
 
         Instance ids are numbered as Cityscapes'. Each is None where there is no file.

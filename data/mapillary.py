@@ -158,7 +158,7 @@ class Mapillary(Dataset):
         ]
         super().__init__(root, split, [record for part in parts for record in part])
 
-    def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def read_ground_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Read the ground truth: (label uint8 (H, W) of train ids, instance int32 (H, W)).
 
         Each is None where there is no file. Instance ids are those on disk plus 256: id 0 is on

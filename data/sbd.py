@@ -93,7 +93,7 @@ class SBD(Dataset):
                     records.append(make_record(root, name))
         super().__init__(root, split, records)
 
-    def read_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def read_ground_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Read the ground truth: (label uint8 (H, W) of 0..19 and 255, instance int32 (H, W)).
 
         Instance 0 is none. (None, None) in the prepared layout.
@@ -103,13 +103,13 @@ class SBD(Dataset):
         files = _read_files(record)
         return files.label, files.instance
 
-    def edge_truth(
+    def edge_ground_truth(
         self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
     ) -> np.ndarray:
         """The published edges to score against, uint32 (H, W).
 
         At another scale than 1, where nothing was published, by the rule of `data.edges`; see
-        `Dataset.edge_truth` for the arguments.
+        `Dataset.edge_ground_truth` for the arguments.
         """
         record = self.records[index]
         if self.prepared:

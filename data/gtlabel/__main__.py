@@ -122,7 +122,7 @@ def label_dataset(args: argparse.Namespace) -> int:
 
 
 def _read(dataset: Dataset, record: Record) -> GroundTruth:
-    label, instance = dataset.read_truth(record)
+    label, instance = dataset.read_ground_truth(record)
     if label is None:
         raise InputError(f"{record.label}: holds no label map")
     return label, instance

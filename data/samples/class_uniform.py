@@ -206,7 +206,7 @@ def _make_index(dataset: Dataset, tile: int, workers: int) -> np.ndarray:
 def _index_of_samples(dataset: Dataset, numbers: Sequence[int], tile: int) -> np.ndarray:
     parts = [np.empty((0, 4), np.int32)]
     for number in numbers:
-        label, _ = dataset.read_truth(dataset.records[number])
+        label, _ = dataset.read_ground_truth(dataset.records[number])
         assert label is not None
         points = tile_centroids(label, dataset.num_classes, tile)
         parts.append(np.insert(points, 1, number, axis=1))

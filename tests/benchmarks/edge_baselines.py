@@ -91,7 +91,7 @@ def location_prior(dataset: Dataset, base_size: int) -> np.ndarray:
     """
     total, size = None, None
     for record in tqdm(dataset.records, unit="label", disable=None):
-        label, instance = dataset.read_truth(record)
+        label, instance = dataset.read_ground_truth(record)
         scale = base_size / max(label.shape) if base_size else 1
         label = resize_nearest(label, scale)
         instance = None if instance is None else resize_nearest(instance, scale)

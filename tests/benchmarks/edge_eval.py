@@ -101,7 +101,7 @@ def seconds(work: Callable[[], object], repeat: int = 1) -> float:
     return min(times)
 
 
-def read_truth(path: Path, class_number: int) -> np.ndarray:
+def read_ground_truth(path: Path, class_number: int) -> np.ndarray:
     """One class (from 1) of a 24-bit edge PNG."""
     return decode_png(read_image(path)) >> np.uint32(class_number - 1) & np.uint32(1) != 0
 
@@ -130,7 +130,7 @@ def report_big(shared: Path, repeat: int) -> None:
     print("class mode max_dist thresholds    ours  published  ratio")
     for (number, mode, max_dist), (thinning, matching, n) in PUBLISHED.items():
         score = read_big(shared, number)
-        truth = read_truth(shared / BIG / f"{NAME}_eval_{mode}_inst.png", number)
+        truth = read_ground_truth(shared / BIG / f"{NAME}_eval_{mode}_inst.png", number)
         options = {
             "thresholds": default_thresholds(n),
             "max_dist": float(max_dist),
@@ -154,7 +154,7 @@ def report_sbd(shared: Path, repeat: int) -> None:
     for number in (5, 7, 9, 15):
         score = read_index(folder / f"eval_sbd/2008_000051_pred_class{number:03d}.png")
         truths = [
-            read_truth(folder / f"sbd_gt/2008_000051_eval_{mode}_inst.png", number)
+            read_ground_truth(folder / f"sbd_gt/2008_000051_eval_{mode}_inst.png", number)
             for mode in ("thin", "raw")
         ]
         options = {"thresholds": default_thresholds(), "max_dist": 0.02, "margin": 5}
@@ -174,7 +174,7 @@ def report_cityscapes(shared: Path, images: int) -> None:
     )
     for index in range(min(images, len(dataset))):
         truths = [
-            unpack(dataset.edge_truth(index, thin=mode, scale=0.5), dataset.num_classes)
+            unpack(dataset.edge_ground_truth(index, thin=mode, scale=0.5), dataset.num_classes)
             for mode in (True, False)
         ]
         scores = [

@@ -67,7 +67,7 @@ def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) 
     """Print what each step takes per image, on one thread."""
     times: dict[str, list[float]] = {}
     for frame in frames:
-        ground_truth = script.read_truth(frame.label, frame.instance)
+        ground_truth = script.read_ground_truth(frame.label, frame.instance)
         edges = label_to_edges(*ground_truth, num_classes=19)
         whole = script.make_job(frame, root, make_maker(folder / "out"))
         actions = {

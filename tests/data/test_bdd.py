@@ -40,7 +40,7 @@ def test_hidden_files_are_no_samples_and_images_may_be_left_out(tmp_path: Path) 
     assert len(build_dataset("bdd", tmp_path, "val")) == 2
     (tmp_path / "images").rename(tmp_path / "elsewhere")
     dataset = build_dataset("bdd", tmp_path, "val", images=False)
-    label, instance = dataset.read_truth(dataset.records[0])
+    label, instance = dataset.read_ground_truth(dataset.records[0])
     np.testing.assert_array_equal(label, LABEL)
     assert instance is None
 
@@ -108,7 +108,7 @@ def test_real_sample(shared: Path) -> None:
     for record in build_dataset(
         "bdd", root, "val"
     ).records:  # the maps are the indices of the published colour maps
-        label, _ = BDD(root, "val").read_truth(record)
+        label, _ = BDD(root, "val").read_ground_truth(record)
         published = read_index(root / "labels/sem_seg/colormaps/val" / f"{record.name}.png")
         np.testing.assert_array_equal(label, published)
     assert build_dataset("bdd", root, "train")[0].image.shape == (720, 1280, 3)

@@ -145,7 +145,7 @@ def test_labels_alone(tmp_path: Path) -> None:
     ):
         build_dataset("cityscapes", tmp_path, "val")
     dataset = build_dataset("cityscapes", tmp_path, "val", images=False)
-    label, instance = dataset.read_truth(dataset.records[0])
+    label, instance = dataset.read_ground_truth(dataset.records[0])
     assert (dataset.records[0].image, label.shape, instance.max()) == (None, (4, 8), 26000)
     with pytest.raises(InputError, match="ulm_000000_000019 has no image, only labels"):
         dataset[0]
@@ -377,7 +377,7 @@ def test_real_cityscapes_layouts(shared: Path) -> None:
         "cityscapes", shared / "samples/cityscapes_gt_only", "trainval", images=False
     )
     assert len(labels) == 3 + 15
-    label, instance = labels.read_truth(labels.records[-1])
+    label, instance = labels.read_ground_truth(labels.records[-1])
     objects = instance >= 1000
     np.testing.assert_array_equal(
         to_train_ids(instance[objects] // 1000, "instance ids"), label[objects]

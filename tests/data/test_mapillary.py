@@ -82,7 +82,7 @@ def test_of_two_versions_the_first_is_the_default(tmp_path: Path) -> None:
     )
     (tmp_path / "training/images").rename(tmp_path / "elsewhere")
     labels = build_dataset("mapillary", tmp_path, "train", version="v2.0", images=False)
-    np.testing.assert_array_equal(labels.read_truth(labels.records[0])[0], TRAIN)
+    np.testing.assert_array_equal(labels.read_ground_truth(labels.records[0])[0], TRAIN)
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,11 @@ def test_downloaded_data_set(sbd_root, tmp_path, sbd_golden):
     assert dataset.num_classes == 20 and dataset.palette.shape == (20, 3)
     for kind in ("inst", "cls"):
         for mode in ("thin", "raw"):
-            found = dataset.edge_truth(0, thin=mode == "thin", instance_sensitive=kind == "inst")
+            found = dataset.edge_ground_truth(
+                0, thin=mode == "thin", instance_sensitive=kind == "inst"
+            )
             np.testing.assert_array_equal(found, sbd_golden[f"{mode}_{kind}"])
-    assert dataset.edge_truth(0, thin=True, scale=0.5).shape == (186, 250)
+    assert dataset.edge_ground_truth(0, thin=True, scale=0.5).shape == (186, 250)
     run(sbd_root, tmp_path / "out")
     assert (
         require_edge_labels(tmp_path / "out", dataset)[1]
@@ -139,10 +141,10 @@ def test_prepared_data_set(sbd_root, tmp_path, sbd_golden):
     path = edge_label_path(out, train, train.records[2], instance_sensitive=False)
     np.testing.assert_array_equal(read_bits(path), sbd_golden["train_cls_s1"])
     np.testing.assert_array_equal(
-        SBD(out, "test").edge_truth(0, thin=True), sbd_golden["thin_inst"]
+        SBD(out, "test").edge_ground_truth(0, thin=True), sbd_golden["thin_inst"]
     )
     with pytest.raises(FileNotFoundError, match="at scale 1 only"):
-        SBD(out, "test").edge_truth(0, thin=True, scale=0.5)
+        SBD(out, "test").edge_ground_truth(0, thin=True, scale=0.5)
     (out / f"label_inst_orig/test/{TESTED}_inst.png").unlink()
     with pytest.raises(FileNotFoundError, match="1 of 2 files are missing"):
         SBD(out, "test")

@@ -92,7 +92,7 @@ def test_memory_files_and_labels_give_the_same_digits(checkpoint, tiny_camvid, p
     score("--task", "edge", "--predictions", predicted, *truth, "--out", tmp_path / "b", *FEW)
     dataset = build_dataset("camvid", tiny_camvid, "val")
     for record in dataset.records:
-        label, _ = dataset.read_truth(record)
+        label, _ = dataset.read_ground_truth(record)
         for mode in ("thin", "raw"):
             bits = evaluation_edges(label, num_classes=11, thin=mode == "thin")
             write_png(tmp_path / f"gt/gt_{mode}/inst/{record.name}.png", encode_png(bits))

@@ -21,9 +21,9 @@ from data.imresize import resize_bicubic
 from utils.distributed.environment import Ranks
 from utils.edge_metrics import default_thresholds, evaluate_image
 from utils.evaluation.edges.counter import ImageCounter
-from utils.evaluation.edges.ground_truth import DatasetTruth, FolderTruth
+from utils.evaluation.edges.ground_truth import DatasetGroundTruth, FolderGroundTruth
 from utils.evaluation.edges.ground_truth_mat import read_mat
-from utils.evaluation.edges.image_counts import ImageTruth, count_edge_image
+from utils.evaluation.edges.image_counts import ImageGroundTruth, count_edge_image
 from utils.evaluation.edges.partial import ResumableCounter
 from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
 from utils.evaluation.edges.protocols import PROTOCOLS, find_protocol
@@ -43,7 +43,7 @@ def scored(tmp_path, rng):
 
 
 def counter_of(folder, protocol, sub="pred"):
-    truth = FolderTruth(folder / "gt", protocol, 3)
+    truth = FolderGroundTruth(folder / "gt", protocol, 3)
     source = FileSource(PredictionFolder(folder / sub), truth, allow_missing=False, is_main=True)
     counter = ImageCounter(truth, protocol, source.files)
     return ResumableCounter(counter, "test", folder / "partial"), source.indices
@@ -149,7 +149,7 @@ def test_several_annotators(tmp_path, rng):
     bits, _ = read_mat(tmp_path / "gt.mat", 1)
     assert np.array_equal(bits, maps)
     score, protocol = rng.random((12, 15)), find_protocol("bsds", thresholds=5)
-    found = count_edge_image([score], ImageTruth({"thin": bits}, None), protocol)[0, 0]
+    found = count_edge_image([score], ImageGroundTruth({"thin": bits}, None), protocol)[0, 0]
     expected = evaluate_image(
         score, maps, thresholds=default_thresholds(5), max_dist=0.0075, thin=True
     )
@@ -168,7 +168,7 @@ class OneSquare(Dataset):
         write_png(folder / "label.png", label)
         super().__init__(folder, "val", [Record("one", folder / "label.png", folder / "label.png")])
 
-    def edge_truth(self, index, *, thin, scale, instance_sensitive):
+    def edge_ground_truth(self, index, *, thin, scale, instance_sensitive):
         assert (thin, scale) == (True, 1.0)
         border = np.zeros((40, 40), np.uint32)
         border[8:32, 8:32] = 1
@@ -179,7 +179,7 @@ class OneSquare(Dataset):
 def test_sbd2011_skips_absent_classes_and_kills_internal(tmp_path):
     """Predicted: the border, a dot inside the square and one outside; a dot of an absent class."""
     protocol = find_protocol("sbd2011", thresholds=3)
-    truth = DatasetTruth(OneSquare(tmp_path), protocol)
+    truth = DatasetGroundTruth(OneSquare(tmp_path), protocol)
     assert truth.size(0) == (40, 40)
     scores = np.zeros((2, 40, 40), np.uint8)
     scores[0] = truth.load(0).edges["thin"] * 255
@@ -191,7 +191,7 @@ def test_sbd2011_skips_absent_classes_and_kills_internal(tmp_path):
     assert counts[0, 0].tolist() == [[kept, border, kept, kept + 1]] * 3
     assert not counts[0, 1].any()
     plain = find_protocol("sbd2011", thresholds=3, skip_absent=False, kill_internal=False)
-    counts = count_edge_image(scores, DatasetTruth(OneSquare(tmp_path), plain).load(0), plain)
+    counts = count_edge_image(scores, DatasetGroundTruth(OneSquare(tmp_path), plain).load(0), plain)
     assert counts[0, 0, 0].tolist() == [kept, border, kept, kept + 2]
     assert counts[0, 1, 0].tolist() == [0, 0, 0, 1]
 
@@ -215,7 +215,9 @@ def test_counts_are_those_of_each_class_alone(scored):
 def test_a_prediction_of_another_size_is_resized(rng):
     score, edge = (rng.random((60, 80)) * 65535).astype(np.uint16), rng.random(SIZE) < 0.1
     protocol = find_protocol("dff", raw=False, thresholds=9)
-    found = count_edge_image([score], ImageTruth({"thin": edge.astype(np.uint32)}, None), protocol)
+    found = count_edge_image(
+        [score], ImageGroundTruth({"thin": edge.astype(np.uint32)}, None), protocol
+    )
     smaller = resize_bicubic(score / 65536, SIZE)
     expected = evaluate_image(
         smaller, edge, thresholds=default_thresholds(9), max_dist=0.02, thin=True
@@ -238,7 +240,7 @@ def test_workers_ranks_and_memory_give_the_same_counts(scored):
     )
 
 
-class RecordingTruth(FolderTruth):
+class RecordingTruth(FolderGroundTruth):
     """Notes which images are loaded, which is done once for each image that is counted."""
 
     def load(self, index):
@@ -321,7 +323,7 @@ def test_golden_counts_from_files(shared, tmp_path, set_name):
             empty = np.zeros(cv2.imread(str(target)).shape[:2], np.uint8)
             score = cv2.imread(str(given), cv2.IMREAD_UNCHANGED) if k in numbers else empty
             write_png(tmp_path / f"pred/class_{k:03d}/{name}.png", score)
-    truth = FolderTruth(tmp_path / "gt", protocol, 19 if street else 20)
+    truth = FolderGroundTruth(tmp_path / "gt", protocol, 19 if street else 20)
     files = PredictionFiles(PredictionFolder(tmp_path / "pred"), dict(enumerate(sorted(names))))
     counts = count_edge_images(
         ResumableCounter(ImageCounter(truth, protocol, files), "", tmp_path / "partial"),
@@ -344,7 +346,7 @@ def test_golden_counts_from_files(shared, tmp_path, set_name):
             assert np.array_equal(found[..., [1, 3]], official[..., [1, 3]])
 
 
-class Deadly(FolderTruth):
+class Deadly(FolderGroundTruth):
     def load(self, index):
         os._exit(1)
 
@@ -372,7 +374,7 @@ def test_perfect_shifted_and_absent(tmp_path):
     )  # tolerance: 0.04 x 50 px
     scores[3], scores[4, 3, 3] = 0, 1
     protocol = find_protocol("dff", raw=False, max_dist=0.04, thresholds=9)
-    counts = count_edge_image(scores, ImageTruth({"thin": pack(truth)}, None), protocol)[None]
+    counts = count_edge_image(scores, ImageGroundTruth({"thin": pack(truth)}, None), protocol)[None]
     (mode,) = score_modes(counts, ["perfect", "near", "far", "unpredicted", "absent"], protocol)
     assert [each.status for each in mode.classes] == ["ok"] * 3 + [
         "no prediction",

@@ -12,7 +12,7 @@ from data.edges import encode_png, label_to_edges, pack
 from data.errors import InputError
 from data.gtlabel.mat import write_gt_inst
 from data.image_io import write_png
-from utils.evaluation.edges.ground_truth import FolderTruth
+from utils.evaluation.edges.ground_truth import FolderGroundTruth
 from utils.evaluation.edges.ground_truth_mat import read_mat
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.protocols import find_protocol
@@ -112,7 +112,7 @@ def test_names_match_with_and_without_folders_and_endings():
 
 def test_missing_extra_and_mis_sized_files_are_listed_first(scored):
     folder, _, scores, _ = scored
-    truth = FolderTruth(folder / "gt", find_protocol("dff"), 3)
+    truth = FolderGroundTruth(folder / "gt", find_protocol("dff"), 3)
     (folder / "pred/class_002/p0.png").unlink()
     write_png(folder / "pred/class_001/p1.png", scores[0][0][:20])
     for k in (1, 2, 3):
@@ -184,7 +184,7 @@ def test_absent_classes_of_another_size_are_empty(tmp_path):
 
 
 def test_kill_internal_needs_the_inside(scored):
-    truth = FolderTruth(scored[0] / "gt", find_protocol("sbd2011"), 3)
+    truth = FolderGroundTruth(scored[0] / "gt", find_protocol("sbd2011"), 3)
     with pytest.raises(InputError, match="needs the class of each pixel"):
         truth.load(0)
 
@@ -192,9 +192,9 @@ def test_kill_internal_needs_the_inside(scored):
 def test_modes_have_the_same_images(scored):
     (scored[0] / "gt/gt_raw/inst/p2.png").unlink()
     with pytest.raises(InputError, match=r"p2 \(1 in all\)"):
-        FolderTruth(scored[0] / "gt", find_protocol("dff"), 3)
-    assert len(FolderTruth(scored[0] / "gt", find_protocol("dff", raw=False), 3).names) == 4
-    flat = FolderTruth(scored[0] / "gt/gt_thin/inst", find_protocol("dff"), 3)
+        FolderGroundTruth(scored[0] / "gt", find_protocol("dff"), 3)
+    assert len(FolderGroundTruth(scored[0] / "gt", find_protocol("dff", raw=False), 3).names) == 4
+    flat = FolderGroundTruth(scored[0] / "gt/gt_thin/inst", find_protocol("dff"), 3)
     assert "same files" in flat.origin["note"]
     assert flat.names == ["p0", "p1", "p2", "p3"]
 

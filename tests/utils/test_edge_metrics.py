@@ -334,7 +334,7 @@ def test_reference_sbd(mode: str) -> None:
         assert (counts[:, column] == golden[f"{mode}_{what}"]).all(), what
 
 
-def read_truth(path: Path, class_number: int) -> np.ndarray:
+def read_ground_truth(path: Path, class_number: int) -> np.ndarray:
     """One class (from 1) of a 24-bit edge PNG."""
     k = class_number - 1
     return (cv2.imread(str(path))[:, :, k // 8] >> (k % 8) & 1).astype(bool)
@@ -363,7 +363,7 @@ def read_case(
         folder, ["0016E5_08005", "0016E5_07987"]
     ):
         place = {"eval_big": folder, "eval_sbd": "sbd_gt"}.get(folder, "cityscapes_gt")
-        truth = read_truth(
+        truth = read_ground_truth(
             edges / place / f"{name}_eval_{mode}_{words[2] if sbd else 'inst'}.png", number
         )
         kind = f"{name}_pred_class{number:03d}.png"

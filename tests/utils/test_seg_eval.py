@@ -161,7 +161,7 @@ def test_memory_and_files_give_the_same_scores(checkpoint, tiny_camvid, tmp_path
     labels = tmp_path / "labels"
     dataset = build_dataset("camvid", tiny_camvid, "val")
     for record in dataset.records:
-        write_png(labels / f"{record.name}.png", dataset.read_truth(record)[0])
+        write_png(labels / f"{record.name}.png", dataset.read_ground_truth(record)[0])
     score(*files_flags(predicted / "labels", labels, 11), "--out", tmp_path / "c", *FEW)
     scores = [metrics_of(tmp_path / run)["scores"] for run in "abc"]
     for part in scores:

@@ -146,7 +146,7 @@ def test_scores_agree_with_the_official_script(rng, scenes, tmp_path):
     dataset = build_dataset("scenes", scenes, "val")
     total = np.zeros((19, 20), np.int64)
     for record in dataset.records:
-        truth, _ = dataset.read_truth(record)
+        truth, _ = dataset.read_ground_truth(record)
         pred = np.where(truth < 19, truth, 0).astype(np.uint8)
         pred = np.roll(pred, 3, axis=1)
         pred[:20, :40] = rng.integers(0, 19)

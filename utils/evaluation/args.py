@@ -129,7 +129,7 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     text = "write report.html (default)"
     group.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help=text)
     text = "number of best and of worst images in the report (default 3)"
-    group.add_argument("--pictures", type=size, default=3, metavar="N", help=text)
+    group.add_argument("--pictures", dest="examples", type=size, default=3, metavar="N", help=text)
 
 
 def parse_score_args(

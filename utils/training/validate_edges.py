@@ -21,7 +21,7 @@ from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
 from utils.distributed.preemption import StopRequest, leave_process_group
 from utils.edge_metrics import default_thresholds, summarize
-from utils.evaluation.edges.ground_truth import DatasetTruth, ImageTruth
+from utils.evaluation.edges.ground_truth import DatasetGroundTruth, ImageGroundTruth
 from utils.evaluation.edges.image_counts import count_edge_image
 from utils.evaluation.edges.protocols import EdgeProtocol, find_protocol
 from utils.inference.scores import quantize, resize_scores
@@ -65,7 +65,7 @@ class EdgeValidation:
         self.dataset = dataset
         self.objective = objective
         self.base_size = base_size
-        self.truth = DatasetTruth(dataset, protocol)
+        self.truth = DatasetGroundTruth(dataset, protocol)
         self.indices = evenly_spaced(len(dataset), samples)
         self.workers = workers
 
@@ -132,10 +132,10 @@ class EdgeValidation:
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
         # Not loky's reusable executor: joblib.Parallel takes that one for its own, and fails on one
-        # that it has not set up. The processes stay between validations, but end when idle.
+        # set up by others. The processes stay between validations, but end when idle.
         return ProcessPoolExecutor(self.workers, timeout=600, initializer=leave_process_group)
 
-    def _count(self, scores: np.ndarray, truth: ImageTruth) -> Future:
+    def _count(self, scores: np.ndarray, truth: ImageGroundTruth) -> Future:
         if self.workers:
             return self._pool.submit(count_edge_image, scores, truth, self.protocol)
         future: Future = Future()

@@ -19,12 +19,12 @@ from data.edge_files import group_paths, read_edges
 from data.edges import resize_nearest
 from data.errors import InputError
 from utils.evaluation.edges.ground_truth_mat import read_mat
-from utils.evaluation.edges.image_counts import ImageTruth
+from utils.evaluation.edges.image_counts import ImageGroundTruth
 from utils.evaluation.edges.protocols import EdgeProtocol
 from utils.evaluation.file_names import image_size, keyed_files
 
 
-class DatasetTruth:
+class DatasetGroundTruth:
     """Ground truth that a data set makes from its label maps, at the protocol's scale."""
 
     def __init__(self, dataset: Dataset, protocol: EdgeProtocol) -> None:
@@ -57,14 +57,14 @@ class DatasetTruth:
         path = record.image or record.label
         assert path is not None  # every record has a label, see __init__
         height, width = image_size(path)
-        # Rounded up, as the data sets' `edge_truth` does.
+        # Rounded up, as the data sets' `edge_ground_truth` does.
         return ceil(height * self.protocol.scale), ceil(width * self.protocol.scale)
 
-    def load(self, index: int) -> ImageTruth:
+    def load(self, index: int) -> ImageGroundTruth:
         """Make the edges of one image for each mode, and its label map if the protocol needs it."""
         protocol = self.protocol
         edges = {
-            mode: self.dataset.edge_truth(
+            mode: self.dataset.edge_ground_truth(
                 index,
                 thin=mode == "thin",
                 scale=protocol.scale,
@@ -73,11 +73,11 @@ class DatasetTruth:
             for mode in protocol.modes
         }
         needs_label = protocol.kill_internal or protocol.skip_absent
-        return ImageTruth(edges, self._label(index) if needs_label else None)
+        return ImageGroundTruth(edges, self._label(index) if needs_label else None)
 
     def _label(self, index: int) -> np.ndarray | None:
         record = self.dataset.records[index]
-        label = self.dataset.read_truth(record)[0]
+        label = self.dataset.read_ground_truth(record)[0]
         if label is None and self.protocol.kill_internal:
             raise InputError(
                 f"{self.dataset.name}: {record.name} has no label map; "
@@ -86,7 +86,7 @@ class DatasetTruth:
         return None if label is None else resize_nearest(label, self.protocol.scale)
 
 
-class FolderTruth:
+class FolderGroundTruth:
     """Ground truth read from files below `root`."""
 
     def __init__(self, root: str | Path, protocol: EdgeProtocol, num_classes: int) -> None:
@@ -132,7 +132,7 @@ class FolderTruth:
             return height, width
         return image_size(path)
 
-    def load(self, index: int) -> ImageTruth:
+    def load(self, index: int) -> ImageGroundTruth:
         """Read the edges of one image for each mode, and its label map if the files have it."""
         loaded = {mode: self._read(files[self.names[index]]) for mode, files in self.files.items()}
         label = next(iter(loaded.values()))[1]
@@ -141,7 +141,7 @@ class FolderTruth:
                 f"{self.paths(index)[0]}: --kill-internal needs the class of each pixel, which "
                 "this file lacks; give GTcls .mat files as --labels, or a --dataset"
             )
-        return ImageTruth({mode: bits for mode, (bits, _) in loaded.items()}, label)
+        return ImageGroundTruth({mode: bits for mode, (bits, _) in loaded.items()}, label)
 
     def _mode_folder(self, mode: str) -> Path:
         """The most specific folder that is there."""
@@ -166,4 +166,4 @@ class FolderTruth:
         return read_edges(path, self.num_classes), None
 
 
-EdgeGroundTruth = DatasetTruth | FolderTruth
+EdgeGroundTruth = DatasetGroundTruth | FolderGroundTruth

@@ -16,7 +16,7 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 
 
 @dataclass(frozen=True, slots=True)
-class ImageTruth:
+class ImageGroundTruth:
     """The ground truth of one image.
 
     edges: mode -> uint32 (h, w), bit k = edge of class k; or (A, h, w) for A annotators. label:
@@ -29,7 +29,7 @@ class ImageTruth:
 
 
 def count_edge_image(
-    scores: Iterable[np.ndarray], ground_truth: ImageTruth, protocol: EdgeProtocol
+    scores: Iterable[np.ndarray], ground_truth: ImageGroundTruth, protocol: EdgeProtocol
 ) -> np.ndarray:
     """Counts of every mode and class of one image, int64 (M, K, T, 4).
 
@@ -48,7 +48,7 @@ def count_edge_image(
 
 
 def _count_class(
-    k: int, score: np.ndarray, ground_truth: ImageTruth, protocol: EdgeProtocol
+    k: int, score: np.ndarray, ground_truth: ImageGroundTruth, protocol: EdgeProtocol
 ) -> np.ndarray:
     """int64 (M, T, 4)."""
     edges = [

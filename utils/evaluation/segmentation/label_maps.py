@@ -64,7 +64,7 @@ class DatasetLabels:
         }
 
     def load(self, name: str) -> np.ndarray:
-        label, _ = self.dataset.read_truth(self.records[name])
+        label, _ = self.dataset.read_ground_truth(self.records[name])
         assert label is not None, "the constructor has looked: every record has a label map"
         return label
 
