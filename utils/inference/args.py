@@ -25,6 +25,8 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--fusion", choices=FUSIONS, help=text)
     text = "auto (default: a GPU if there is one), cpu, cuda, cuda:1"
     group.add_argument("--device", default="auto", help=text)
+    text = "run equal, faster forms of the layers (default: on CPUs; see models/fast)"
+    group.add_argument("--fast", action=boolean, help=text)
     text = "long side for the network, 0: as on disk; default: the checkpoint's"
     group.add_argument("--base-size", type=size, metavar="N", help=text)
     text = "side of a sliding window (published: 832)"
@@ -58,5 +60,6 @@ def predictor_from_flags(args: argparse.Namespace, device: torch.device) -> Pred
         model=args.model,
         backbone=args.backbone,
         dataset=args.dataset,
+        fast=args.fast,
         **{name: getattr(args, name) for name in (*NET_OPTIONS, *RUN_OPTIONS)},
     )

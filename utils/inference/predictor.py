@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from data.samples.transforms import normalize, resize_long_side
 from models import OPTIONS
+from models.fast import optimize_for_inference
 from utils.checkpoint import ModelInfo, load_model
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
@@ -42,6 +43,7 @@ def load(
     model: str | None = None,
     backbone: str | None = None,
     dataset: str | None = None,
+    fast: bool | None = None,
     **options: Any,
 ) -> "Predictor":
     """The network of a checkpoint, ready to be called with images.
@@ -55,11 +57,12 @@ def load(
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1".
         model, backbone: for a file that does not say what it holds, such as the published ones.
         dataset: likewise; it gives the classes their names and colours.
+        fast: run equal, faster forms of the layers; None: on CPUs, the devices they have run on.
         options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given),
             and `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
     """
     if unknown := sorted(options.keys() - {*NET_OPTIONS, *RUN_OPTIONS}):
-        taken = ", ".join(("model", "backbone", "dataset", *NET_OPTIONS, *RUN_OPTIONS))
+        taken = ", ".join(("model", "backbone", "dataset", "fast", *NET_OPTIONS, *RUN_OPTIONS))
         raise TypeError(f"load() has no option {unknown[0]!r}; it has {taken}")
     given = {name: value for name, value in options.items() if value is not None}
     net_options = {name: given[name] for name in NET_OPTIONS if name in given}
@@ -69,7 +72,7 @@ def load(
         checkpoint, name=model, backbone=backbone, dataset=dataset, options=net_options
     )
     run = replace(InferenceOptions(base_size=info.base_size), **run_options)
-    return Predictor(net, info, device=place, options=run)
+    return Predictor(net, info, device=place, options=run, fast=fast)
 
 
 class Predictor:
@@ -85,6 +88,7 @@ class Predictor:
         info: what the model is, see `utils.checkpoint.ModelInfo`.
         device: where it runs.
         options: sizes, windows, scales, precision.
+        fast: see `load`. The model itself stays as it is: a copy gets the faster forms.
     """
 
     def __init__(
@@ -94,13 +98,16 @@ class Predictor:
         *,
         device: torch.device,
         options: InferenceOptions | None = None,
+        fast: bool | None = None,
     ) -> None:
         if model.training:
             raise ValueError(
                 "inference needs model.eval(): batch norm must use its running statistics"
             )
         self.device = device
-        self.model = model.to(device)
+        if fast is None:
+            fast = device.type == "cpu"
+        self.model = (optimize_for_inference(model) if fast else model).to(device)
         self.info = info
         self.options = options or InferenceOptions(base_size=info.base_size)
 
