@@ -109,7 +109,9 @@ def _is_relu(module: nn.Module | None) -> bool:
 
 
 def _is_residual(module: nn.Module | None) -> TypeGuard[FastBasicBlock | FastBottleneck]:
-    return type(module) in (FastBasicBlock, FastBottleneck) and not has_hooks(module)
+    if module is None or type(module) not in (FastBasicBlock, FastBottleneck):
+        return False
+    return not has_hooks(module)
 
 
 def _is_1x1(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:

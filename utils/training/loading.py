@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import torch
@@ -93,7 +93,8 @@ def make_loader(
     """
     return DataLoader(
         TrackedItems(items, files, workers),
-        batch_sampler=sampler,
+        # DataLoader is annotated for lists of keys; it only iterates over a batch.
+        batch_sampler=cast("Iterable[list[Any]]", sampler),
         num_workers=workers,
         pin_memory=device == "cuda",
         persistent_workers=workers > 0,
