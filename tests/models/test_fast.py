@@ -11,7 +11,7 @@ from helpers.layers import draw, kept_bytes, randomise
 from torch import Tensor, nn
 
 from models import MODELS, build_model
-from models.fast import TRAINING_FORMS, optimize_for_training
+from models.fast import TRAINING_FORMS, optimize_for_inference, optimize_for_training
 from models.fast.sequential import FastSequential
 from models.resnet import Bottleneck
 
@@ -253,3 +253,16 @@ def test_compilers_trace_the_definition() -> None:
     program = torch.export.export(block, (torch.randn(2, 8, 6, 6),), strict=False)
     called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert sum("conv2d" in name for name in called)
+
+
+@pytest.mark.parametrize("name", ["dff", "deeplabv3plus_decouple"])
+def test_the_form_for_inference_is_a_copy(name: str) -> None:
+    plain = build_model(name, num_classes=3, backbone="resnet18").eval()
+    kinds = [type(module) for module in plain.modules()]
+    fast = optimize_for_inference(plain)
+    assert [type(module) for module in plain.modules()] == kinds
+    assert any(type(module) is FastSequential for module in fast.modules())
+    image = torch.randn(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for output, expected in plain(image).items():
+            torch.testing.assert_close(fast(image)[output], expected, rtol=1e-4, atol=1e-4)

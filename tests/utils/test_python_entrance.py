@@ -139,6 +139,17 @@ def test_options_default_to_the_checkpoint_s(edge_checkpoint, image_path):
     assert none.scores(image_path, native=True).shape == (11, 36, 48)
 
 
+@pytest.mark.parametrize("fast", [None, True, False])
+def test_definitions_and_faster_forms_agree(edge_checkpoint, image_path, fast):
+    """None: the faster forms on a CPU."""
+    predictor = load(edge_checkpoint, "cpu", fast=fast)
+    model, _ = load_model(edge_checkpoint)
+    kinds = {type(module) for module in model.modules()}
+    assert ({type(module) for module in predictor.model.modules()} == kinds) is (fast is False)
+    expected = load(edge_checkpoint, "cpu", fast=False)(image_path)
+    np.testing.assert_allclose(predictor(image_path), expected, atol=1e-5)
+
+
 def test_photographs_are_turned_upright(edge_checkpoint, image_path, tmp_path):
     stored = Image.fromarray(read_image(image_path))
     exif = stored.getexif()
