@@ -27,9 +27,8 @@ from utils.distributed.environment import Ranks
 from utils.distributed.group import own_device, process_group
 from utils.distributed.preemption import REQUEUE, Preempted, StopRequest
 from utils.inference.device import pick_device
-from utils.training.allocator import keep_freed_memory
 from utils.training.args import parse_train_args
-from utils.training.backends import backend_switches, choose_backends
+from utils.training.backends import backend_switches, choose_backends, keep_freed_memory
 from utils.training.loading import make_loader
 from utils.training.logger import Logger
 from utils.training.precision import Precision

@@ -39,7 +39,7 @@ from models import build_model
 from models.fast import optimize_for_training
 from models.fast.fusion import FastDynamicFusion
 from models.losses import edge_losses
-from utils.training.allocator import keep_freed_memory
+from utils.training.backends import keep_freed_memory
 from utils.training.optimizer import edge_optimizer
 
 CLASSES = 19

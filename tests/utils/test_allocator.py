@@ -11,7 +11,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from utils.training.allocator import keep_freed_memory
+from utils.training.backends import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 for _ in range(4):

@@ -203,6 +203,17 @@ def _add_seg(parser: argparse.ArgumentParser) -> None:
     seg.add_argument(
         "--rlx-off-epoch", type=int, default=-1, help="no relaxation after this epoch; -1: never"
     )
+    _add_class_uniform(seg)
+    _add_seg_schedule(seg)
+    seg.add_argument(
+        "--quirks",
+        action=BOOLEAN,
+        default=True,
+        help="with the published code's oddities",
+    )
+
+
+def _add_class_uniform(seg: argparse._ArgumentGroup) -> None:
     seg.add_argument(
         "--class-uniform-pct",
         type=share,
@@ -223,6 +234,9 @@ def _add_seg(parser: argparse.ArgumentParser) -> None:
     seg.add_argument(
         "--max-cu-epoch", type=size, default=150, help="the last epoch that uses coarse labels"
     )
+
+
+def _add_seg_schedule(seg: argparse._ArgumentGroup) -> None:
     seg.add_argument("--lr-schedule", choices=["poly", "scl-poly"], default="poly")
     seg.add_argument("--poly-exp", type=float, default=1.0)
     seg.add_argument(
@@ -230,12 +244,6 @@ def _add_seg(parser: argparse.ArgumentParser) -> None:
     )
     seg.add_argument(
         "--repoly", type=float, default=1.5, help="scl-poly: exponent after --rlx-off-epoch"
-    )
-    seg.add_argument(
-        "--quirks",
-        action=BOOLEAN,
-        default=True,
-        help="with the published code's oddities",
     )
 
 
