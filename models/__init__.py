@@ -41,7 +41,14 @@ MODELS: dict[str, Entry] = {
     ),
     "gffnet": Entry(GFFNet, "seg", ALL_BACKBONES),
 }
-DECOUPLED = tuple(name for name in MODELS if name.endswith("_decouple"))
+
+
+def _stated_outputs(build: Callable[..., nn.Module]) -> tuple[str, ...]:
+    """The outputs that the net's class states; the builder is the class or a partial of it."""
+    return getattr(build.func if isinstance(build, partial) else build, "outputs", ())
+
+
+DECOUPLED = tuple(name for name, entry in MODELS.items() if "body" in _stated_outputs(entry.build))
 
 # Keyword arguments of some nets: see `models.decouple.warp` and `models.gffnet.GFFNet`.
 OPTIONS: dict[str, tuple[str, ...]] = {"gffnet": ("fusion",)} | dict.fromkeys(
@@ -81,6 +88,6 @@ def build_model(
         has = ", ".join(allowed) or "none"
         raise ValueError(f"{name} has no option {unknown[0]!r}; it has {has}")
     model = build(num_classes, backbone, **options)
-    check_contract(model, name, task)
+    check_contract(model, name, task, num_classes)
     load_pretrained(model, pretrained, backbone, task)
     return model

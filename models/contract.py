@@ -2,7 +2,8 @@
 
 A net has the attributes `backbone` (a module with `channels` and `strides` of its five maps),
 `classifier` (the prefixes of all parameters whose shape depends on the number of classes) and
-`outputs` (the names of its logits), and its forward pass returns these outputs at the input's size.
+`outputs` (the names of its logits). Its forward pass calls `self.backbone(image)` and returns these
+outputs at the input's size, with a channel per class (`edge`: one).
 """
 
 from typing import cast
@@ -38,7 +39,7 @@ class ContractError(TypeError):
     """A net that is not what its task expects."""
 
 
-def check_contract(module: nn.Module, name: str, task: str) -> None:
+def check_contract(module: nn.Module, name: str, task: str, num_classes: int) -> None:
     """Raise ContractError with one line unless the net keeps its task's contract.
 
     The net's head runs once, on the meta device, with the backbone replaced by maps of the shapes
@@ -60,12 +61,18 @@ def check_contract(module: nn.Module, name: str, task: str) -> None:
         if not any(key.startswith(prefix) for key in keys):
             raise ContractError(f"{name}: no parameter begins with {prefix!r} of `classifier`")
     returned = _outputs_on_meta(model)
+    if not isinstance(returned, dict):
+        kind = type(returned).__name__
+        raise ContractError(f"{name} returned a {kind}; expected a dict of {_listed(stated)}")
     if set(returned) != set(stated):
         raise ContractError(f"{name} returned {_listed(returned)}; expected {_listed(stated)}")
     for output, logits in returned.items():
-        if logits.shape[-2:] != (SIZE, SIZE):
-            size = tuple(logits.shape[-2:])
-            raise ContractError(f"{name} returned {output} of size {size} for {(SIZE, SIZE)}")
+        expected = (1 if output == "edge" else num_classes, SIZE, SIZE)
+        if logits.shape[1:] != expected:
+            found = tuple(logits.shape[1:])
+            raise ContractError(
+                f"{name} returned {output} (C, H, W) = {found}; expected {expected}"
+            )
 
 
 def _outputs_on_meta(model: Net) -> dict[str, Tensor]:

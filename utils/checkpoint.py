@@ -21,6 +21,7 @@ from data.errors import InputError
 from data.files import write_aside
 from data.visualize import default_class_names, distinct_colors
 from models import MODELS, OPTIONS, build_model
+from models.contract import ContractError
 from models.weights import WeightsError, load_into, read_weights, translate, unwrap
 
 FORMAT = 1
@@ -105,11 +106,16 @@ def create_model(
     pretrained: str | Path = "none",
     **options: bool | str,
 ) -> nn.Module:
-    """`models.build_model`; a CheckpointError says what is wrong with a weight file."""
+    """`models.build_model`; what is wrong with a weight file, or with a net, is one line.
+
+    Raises CheckpointError for the file, InputError for a net that breaks its contract.
+    """
     try:
         return build_model(
             name, num_classes=num_classes, backbone=backbone, pretrained=pretrained, **options
         )
+    except ContractError as error:
+        raise InputError(str(error)) from error
     except WeightsError as error:
         raise CheckpointError(
             f"{pretrained}: {error}" if str(pretrained) not in str(error) else str(error)

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from data.errors import InputError
 from models import MODELS, Entry, build_model
 from models.contract import ContractError
 from models.dff import DFF
 from models.segnets import SegNet
+from utils.checkpoint import create_model
 
 
 class OneOutput(DFF):
@@ -37,6 +39,16 @@ class Uncropped(DFF):
         return {name: logits[..., :-1] for name, logits in outputs.items()}
 
 
+class OneChannel(DFF):
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {name: logits[:, :1] for name, logits in super().forward(image).items()}
+
+
+class ATuple(DFF):
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return tuple(super().forward(image).values())
+
+
 @pytest.mark.parametrize(
     ("net", "message"),
     [
@@ -44,7 +56,9 @@ class Uncropped(DFF):
         (OtherName, "^mynet states fuse; expected side5, fuse$"),
         (NoClassifier, "^mynet has no attribute 'classifier'"),
         (WrongClassifier, "^mynet: no parameter begins with 'side6.'"),
-        (Uncropped, r"^mynet returned side5 of size \(64, 63\) for \(64, 64\)$"),
+        (Uncropped, r"^mynet returned side5 \(C, H, W\) = \(3, 64, 63\); expected \(3, 64, 64\)$"),
+        (OneChannel, r"^mynet returned side5 \(C, H, W\) = \(1, 64, 64\); expected \(3, 64, 64\)$"),
+        (ATuple, "^mynet returned a tuple; expected a dict of side5, fuse$"),
     ],
 )
 def test_a_net_that_breaks_its_contract_is_one_line(
@@ -53,6 +67,12 @@ def test_a_net_that_breaks_its_contract_is_one_line(
     monkeypatch.setitem(MODELS, "mynet", Entry(net, "edge", ("resnet18",)))
     with pytest.raises(ContractError, match=message):
         build_model("mynet", num_classes=3, backbone="resnet18")
+
+
+def test_the_scripts_report_it_as_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "mynet", Entry(OneOutput, "edge", ("resnet18",)))
+    with pytest.raises(InputError, match="^mynet returned fuse; expected side5, fuse$"):
+        create_model("mynet", num_classes=3, backbone="resnet18")
 
 
 def test_a_net_of_the_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
