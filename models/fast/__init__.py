@@ -44,7 +44,8 @@ def optimize_for_training(model: nn.Module) -> nn.Module:
 
     Only classes change: parameters, buffers, hooks and names stay, and so do the numbers, up to
     rounding. There is one exception: the gradient of a bias in front of a batch normalisation is
-    exactly 0 where the definition has rounding noise. Gradients of gradients are not available.
+    exactly 0 where the definition has rounding noise. Gradients of gradients are not available, nor
+    is `torch.utils.checkpoint` without reentrance, which lets saved maps be read only once.
     """
     for module in model.modules():
         module.__class__ = TRAINING_FORMS.get(type(module), type(module))

@@ -71,7 +71,7 @@ def test_a_net_that_breaks_its_contract_is_one_line(
 
 def test_the_scripts_report_it_as_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "mynet", Entry(OneOutput, "edge", ("resnet18",)))
-    with pytest.raises(InputError, match="^mynet returned fuse; expected side5, fuse$"):
+    with pytest.raises(InputError, match=r"^mynet returned fuse; expected side5, fuse$"):
         create_model("mynet", num_classes=3, backbone="resnet18")
 
 

@@ -52,7 +52,9 @@ def model() -> Tint:
 def predictor_of(model: nn.Module, task: str, **options: Any) -> Predictor:
     palette = np.zeros((3, 3), np.uint8)
     info = ModelInfo("tint", "none", 3, task, ("a", "b", "c"), palette, 0, "")
-    return Predictor(model, info, device=torch.device("cpu"), options=InferenceOptions(**options))
+    run = InferenceOptions(**options)
+    # The model itself, since some record what they see; not the copy that has faster forms.
+    return Predictor(model, info, device=torch.device("cpu"), options=run, fast=False)
 
 
 def predict_edges(model: nn.Module, image: np.ndarray, **options: Any) -> np.ndarray:

@@ -198,6 +198,12 @@ def test_an_unknown_option_lists_the_options(edge_checkpoint):
     [
         ({"window": 16}, "window 16: expected 32"),
         ({"scales": []}, "scales"),
+        ({"scales": 1.0}, "scales 1.0: expected one or more factors"),
+        ({"scales": "1"}, "scales '1': expected one or more factors"),
+        ({"window": 33.5}, "window 33.5: expected 32"),
+        ({"base_size": float("nan")}, "base size nan: expected"),
+        ({"batch_size": "2"}, "batch size '2': expected 1 or more"),
+        ({"mirror": "no"}, "mirror 'no': expected True or False"),
         ({"device": "toaster"}, "toaster"),
         ({"model": "casenet"}, "holds dff, but --model says casenet"),
         ({"fusion": "simultaneous"}, "holds dff, which knows no --fusion"),
@@ -207,6 +213,11 @@ def test_wrong_values_are_input_errors(edge_checkpoint, options, words):
     with pytest.raises(InputError, match=words) as error:
         load(edge_checkpoint, **options)
     assert "\n" not in str(error.value)
+
+
+def test_an_output_that_the_network_lacks(edge_checkpoint, image_path):
+    with pytest.raises(ValueError, match=r"^no output 'seg'; the network has side5, fuse$"):
+        load(edge_checkpoint).scores(image_path, output="seg")
 
 
 def test_checkpoints_that_cannot_be_read(tmp_path):

@@ -1,6 +1,8 @@
 """The options of inference: sizes, windows, scales, mirror image, precision."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 from data.errors import InputError
 
@@ -36,18 +38,36 @@ class InferenceOptions:
     quirks: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scales", tuple(self.scales))  # a list is taken too
-        if self.base_size < 0:
-            raise InputError(f"base size {self.base_size}: expected a long side in pixels, or 0")
-        if not self.scales or not all(0 < scale <= MAX_SCALE for scale in self.scales):
+        # A list of scales is taken too. Text is iterable, but no list of factors.
+        if isinstance(self.scales, Iterable) and not isinstance(self.scales, str):
+            object.__setattr__(self, "scales", tuple(self.scales))
+        if not _is_whole(self.base_size) or self.base_size < 0:
+            raise InputError(f"base size {self.base_size!r}: expected a long side in pixels, or 0")
+        if (
+            not isinstance(self.scales, tuple)
+            or not self.scales
+            or not all(map(_fits, self.scales))
+        ):
+            scales = list(self.scales) if isinstance(self.scales, tuple) else repr(self.scales)
             raise InputError(
-                f"scales {list(self.scales)}: expected one or more factors above 0, such as 0.5 1 2"
+                f"scales {scales}: expected one or more factors above 0, such as 0.5 1 2"
             )
-        if not 0 <= self.overlap < 1:
+        if not isinstance(self.overlap, int | float) or not 0 <= self.overlap < 1:
             raise InputError(
-                f"overlap {self.overlap}: expected a share of the window, from 0 to below 1"
+                f"overlap {self.overlap!r}: expected a share of the window, from 0 to below 1"
             )
-        if self.window is not None and self.window < MIN_SIDE:
-            raise InputError(f"window {self.window}: expected {MIN_SIDE} pixels or more")
-        if self.batch_size < 1:
-            raise InputError(f"batch size {self.batch_size}: expected 1 or more")
+        if self.window is not None and not (_is_whole(self.window) and self.window >= MIN_SIDE):
+            raise InputError(f"window {self.window!r}: expected {MIN_SIDE} pixels or more")
+        if not _is_whole(self.batch_size) or self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size!r}: expected 1 or more")
+        for name in ("mirror", "half", "quirks"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} {getattr(self, name)!r}: expected True or False")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _fits(scale: object) -> bool:
+    return isinstance(scale, int | float) and 0 < scale <= MAX_SCALE

@@ -141,7 +141,7 @@ class Predictor:
         Args:
             image: a file or an array.
             output: which of the network's logits: "fuse" (default) or "side5" for edges; "seg"
-                (default) or "body" for segmentation.
+                (default), or "body" or "edge" of a decoupled net. ValueError for others.
             native: leave the scores at the size of the image after `base_size`.
         """
         return self._scores(as_array(image), output, native).cpu().numpy()
@@ -173,8 +173,10 @@ class Predictor:
         net_input = normalize(torch.from_numpy(batch).to(self.device))
         dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         with torch.autocast(self.device.type, dtype=dtype, enabled=self.options.half):
-            logits = self.model(net_input)[output]
-        logits = logits[:, :, :height, :width].float()
+            outputs = self.model(net_input)
+        if output not in outputs:
+            raise ValueError(f"no output {output!r}; the network has {', '.join(outputs)}")
+        logits = outputs[output][:, :, :height, :width].float()
         return logits.sigmoid() if self.task == "edge" else logits
 
 
