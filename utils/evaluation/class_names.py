@@ -3,7 +3,7 @@
 import numpy as np
 
 from data import dataset_class
-from data.visualize import distinct_colors
+from data.visualize import default_class_names, distinct_colors
 from utils.checkpoint import ModelInfo
 
 
@@ -22,4 +22,4 @@ def class_names(
     if dataset:
         described = dataset_class(dataset)
         return tuple(described.classes), np.asarray(described.palette, np.uint8)
-    return tuple(f"class {k + 1}" for k in range(num_classes)), distinct_colors(num_classes)
+    return default_class_names(num_classes), distinct_colors(num_classes)
