@@ -49,5 +49,5 @@ test-gpu: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
-	$(VENV)/bin/basedpyright --pythonpath $(RUN) --level error
+	$(VENV)/bin/basedpyright --project pyproject.toml --pythonpath $(RUN) --level error
 	$(VENV)/bin/ruff format --check
