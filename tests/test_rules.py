@@ -65,7 +65,6 @@ DIALECT = {
     r"has not(?! \w+(ed|en|un)\b)": "does not have",
 }
 TREES = "data/scenes/"  # the drawn trees and people have trunks
-FLAG_NAMES = {"pictures"}  # of test.py: flags keep their names
 
 
 def name_of(path: Path) -> str:

@@ -39,6 +39,11 @@ TRAINING_FORMS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+def tried_on(device: str) -> bool:
+    """Whether the forms have been run on a kind of device, and so are the default there."""
+    return device == "cpu"
+
+
 def optimize_for_training(model: nn.Module) -> nn.Module:
     """Give every module that has one its faster form, in place, and return the model.
 

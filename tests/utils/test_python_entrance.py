@@ -215,6 +215,12 @@ def test_wrong_values_are_input_errors(edge_checkpoint, options, words):
     assert "\n" not in str(error.value)
 
 
+def test_numbers_of_numpy_are_numbers(edge_checkpoint):
+    options = load(edge_checkpoint, scales=np.float32([0.5, 1]), window=np.int64(64)).options
+    assert options.scales == (0.5, 1)
+    assert options.window == 64
+
+
 def test_an_output_that_the_network_lacks(edge_checkpoint, image_path):
     with pytest.raises(ValueError, match=r"^no output 'seg'; the network has side5, fuse$"):
         load(edge_checkpoint).scores(image_path, output="seg")

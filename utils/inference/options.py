@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 from data.errors import InputError
 
@@ -52,7 +52,7 @@ class InferenceOptions:
             raise InputError(
                 f"scales {scales}: expected one or more factors above 0, such as 0.5 1 2"
             )
-        if not isinstance(self.overlap, int | float) or not 0 <= self.overlap < 1:
+        if not isinstance(self.overlap, Real) or not 0 <= float(self.overlap) < 1:
             raise InputError(
                 f"overlap {self.overlap!r}: expected a share of the window, from 0 to below 1"
             )
@@ -70,4 +70,4 @@ def _is_whole(value: object) -> bool:
 
 
 def _fits(scale: object) -> bool:
-    return isinstance(scale, int | float) and 0 < scale <= MAX_SCALE
+    return isinstance(scale, Real) and 0 < float(scale) <= MAX_SCALE

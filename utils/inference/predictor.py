@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from data.samples.transforms import normalize, resize_long_side
 from models import OPTIONS
-from models.fast import optimize_for_inference
+from models.fast import optimize_for_inference, tried_on
 from utils.checkpoint import ModelInfo, load_model
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
@@ -106,7 +106,7 @@ class Predictor:
             )
         self.device = device
         if fast is None:
-            fast = device.type == "cpu"
+            fast = tried_on(device.type)
         self.model = (optimize_for_inference(model) if fast else model).to(device)
         self.info = info
         self.options = options or InferenceOptions(base_size=info.base_size)

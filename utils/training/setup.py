@@ -19,7 +19,7 @@ from data.samples.sampler import BatchSampler
 from data.samples.seg import Relaxation, SegTraining
 from data.samples.transforms import Augmentation
 from models import MODELS, OPTIONS
-from models.fast import optimize_for_training
+from models.fast import optimize_for_training, tried_on
 from utils.checkpoint import ModelInfo, create_model, load_start
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
@@ -270,11 +270,11 @@ def build_network(
 
 
 def use_fast_forms(args: TrainArgs, device: str) -> bool:
-    """--fast, or where nobody said: on devices where the forms have been run, which are CPUs.
+    """--fast, or where nobody said: on devices where the forms have been run.
 
     Not with --compile: the compiler fuses the definitions by itself, and the forms fall back to
     them in a graph.
     """
     if args.fast is not None:
         return args.fast
-    return device == "cpu" and not args.compile
+    return tried_on(device) and not args.compile
