@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -258,7 +259,7 @@ class Trainer:
         if save:
             self._save()
 
-    def _end_early(self) -> None:
+    def _end_early(self) -> NoReturn:
         self._save()
         # Launchers end all ranks when one leaves: nobody does before the main rank has written.
         any_rank([False], self.ranks)
@@ -278,7 +279,6 @@ class Trainer:
             )
         if scores is None:
             self._end_early()
-            return
         self.logger.write(
             "val",
             epoch=progress.epoch,
