@@ -23,6 +23,11 @@ CMYK is converted. Photographs are turned upright as their EXIF data say; --no-u
 pixels as stored, as data sets are read.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import sys
 from collections import deque
@@ -33,7 +38,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data import DATASETS
-from data.args import share
+from data.args import Parser, share
 from data.errors import InputError, run
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
 from utils.inference.args import add_network_flags, predictor_from_flags
@@ -55,9 +60,7 @@ WRITERS = 4
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
     switch = argparse.BooleanOptionalAction
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="INPUT", help="an image or a folder of images"
     )

@@ -15,6 +15,11 @@ A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv
 (edge) or scores.csv and confusion.csv (seg). An interrupted test of edges goes on when run again.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -8,6 +8,11 @@ A run leaves last.pth, best.pth, args.json and log.jsonl in its folder. Started 
 asked to stop by SIGTERM or SIGUSR1, it writes its checkpoint and ends with status 75.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import contextlib
 import json

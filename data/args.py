@@ -1,35 +1,82 @@
-"""Types of numbers on the command line, for argparse's `type=`."""
+"""What all command lines share: a parser that ends with one line, and types of numbers.
+
+Every numeric flag has one of these types, so that each value out of range is refused with the
+flag's name. NaN and infinity are in no range.
+"""
 
 import argparse
+import math
+from collections.abc import Callable
+from typing import NoReturn
+
+MAX_COUNT = 10**9  # of anything that is counted: pixels on a side, epochs, samples, classes
+MAX_WORKERS = 1024
+MAX_SEED = 2**32 - 1  # NumPy's and PyTorch's seeds are unsigned
+LONGEST = 40  # characters of a wrong value that a message repeats
 
 
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
-    return number
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, whose errors are one line like all others, without the list of flags.
+
+    Shortened flags are refused: a typing error would become another flag.
+    """
+
+    def __init__(self, *args: object, **options: object) -> None:
+        options.setdefault("allow_abbrev", False)
+        super().__init__(*args, **options)  # pyright: ignore[reportArgumentType] (passed on)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with status 2."""
+        text = " ".join(message.split())
+        self.exit(2, f"error: {text} (all flags: {self.prog} --help)\n")
 
 
-def size(text: str) -> int:
-    """A whole number, 0 or above."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, 0 or above")
-    return number
+def whole(low: int, high: int = MAX_COUNT) -> Callable[[str], int]:
+    """A type for whole numbers from `low` to `high`."""
+
+    def convert(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:  # text, fractions, and more digits than Python takes
+            number = None
+        if number is None or not low <= number <= high:
+            raise _out_of_range(text, f"a whole number, {low} to {high}")
+        return number
+
+    return convert
 
 
-def amount(text: str) -> float:
-    """A number, 0 or above."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number, 0 or above")
-    return number
+def number(
+    low: float, high: float, *, above: bool = False, below: bool = False
+) -> Callable[[str], float]:
+    """A type for numbers from `low` to `high`. above, below: without that end itself."""
+    start = f"above {low:g}" if above else f"from {low:g}"
+    end = f"below {high:g}" if below else f"{high:g}"
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        # NaN fails every comparison.
+        in_range = (low < value if above else low <= value) and (
+            value < high if below else value <= high
+        )
+        if not in_range:
+            raise _out_of_range(text, f"a number {start} to {end}")
+        return value
+
+    return convert
 
 
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
-    return number
+def _out_of_range(text: str, expected: str) -> argparse.ArgumentTypeError:
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return argparse.ArgumentTypeError(f"found {shown!r}, expected {expected}")
+
+
+positive = whole(1)
+size = whole(0)
+seed = whole(0, MAX_SEED)
+workers = whole(0, MAX_WORKERS)
+amount = number(0, 1e9)
+share = number(0, 1)

@@ -13,7 +13,8 @@ import numpy as np
 from data.edges import evaluation_edges
 from data.errors import InputError
 from data.files import first_few
-from data.image_io import check_ids, read_image, read_index
+from data.image_io import check_ids, image_size, read_image, read_index, require_size
+from data.names import require_unique
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Dataset:
         self.records = list(records)
         if not self.records:
             raise InputError(f"{self.name}: no samples of split {split!r} in {root}")
+        require_unique((record.name for record in self.records), f"{self.name} {split} in {root}")
         self._require_files()
 
     @property
@@ -88,8 +90,7 @@ class Dataset:
         record = self.records[index]
         image = self.read_image(record)
         label, instance = self.read_ground_truth(record)
-        _require_size(label, image, "label", record.label, record.image)
-        _require_size(instance, image, "instance map", record.instance, record.image)
+        _require_sizes(record, image.shape[:2], label, instance)
         return Sample(image, label, instance, record.name)
 
     def read_image(self, record: Record) -> np.ndarray:
@@ -110,6 +111,13 @@ class Dataset:
             instance = read_index(record.instance).astype(np.int32)
         return label, instance
 
+    def ground_truth(self, record: Record) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """`read_ground_truth`, compared with the size of the image, if there is one."""
+        label, instance = self.read_ground_truth(record)
+        if record.image is not None:
+            _require_sizes(record, image_size(record.image), label, instance)
+        return label, instance
+
     def edge_ground_truth(
         self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
     ) -> np.ndarray:
@@ -122,7 +130,7 @@ class Dataset:
             scale: size of the result relative to the image.
             instance_sensitive: also edges between two instances of one class.
         """
-        label, instance = self.read_ground_truth(self.records[index])
+        label, instance = self.ground_truth(self.records[index])
         if label is None:
             raise InputError(
                 f"{self.name} {self.split}: {self.records[index].name} has no ground truth to "
@@ -167,19 +175,8 @@ def require_fold(name: str, cv: int, count: int) -> None:
         raise InputError(f"{name} has no cross-validation split {cv}; expected 0 to {count - 1}")
 
 
-def _require_size(
-    ids: np.ndarray | None,
-    image: np.ndarray,
-    what: str,
-    path: Path | None,
-    image_path: Path | None,
+def _require_sizes(
+    record: Record, size: tuple[int, int], label: np.ndarray | None, instance: np.ndarray | None
 ) -> None:
-    if ids is not None and ids.shape != image.shape[:2]:
-        raise InputError(
-            f"{path}: the {what} is {_size(ids)}, but its image {image_path} is {_size(image)}; "
-            "each label must have the size of its image"
-        )
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"
+    require_size(label, size, "label", record.label, record.image)
+    require_size(instance, size, "instance map", record.instance, record.image)

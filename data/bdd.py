@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from data.base import Dataset, Record, require_split
 from data.cityscapes import Cityscapes
-from data.files import find_names
+from data.names import find_names
 
 
 class Layout(NamedTuple):

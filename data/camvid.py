@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data.base import Dataset, Record, require_split
-from data.files import read_list
+from data.files import paths_of_line, read_list
 from data.image_io import IGNORE, check_ids, read_index
 
 # The class of each train id, with its colour as (red, green, blue).
@@ -63,7 +63,7 @@ def _read_split(root: Path, split: str) -> list[Record]:
         )
 
     def parse(line: str) -> Record:
-        image, label = (part.removeprefix(SEGNET_PREFIX) for part in line.split())
-        return Record(Path(image).stem, root / image, root / label)
+        image, label = paths_of_line(line.replace(SEGNET_PREFIX, ""), 2)
+        return Record(image.stem, root / image, root / label)
 
     return read_list(path, parse)

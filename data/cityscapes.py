@@ -17,8 +17,9 @@ import numpy as np
 
 from data.base import Dataset, Record, require_fold, require_split
 from data.errors import InputError
-from data.files import find_files, first_few
+from data.files import first_few
 from data.image_io import IGNORE, ids_at_or_above, read_index
+from data.names import find_files
 
 
 class Label(NamedTuple):

@@ -14,6 +14,11 @@ Label maps are gtFine's labelIds and instanceIds; where these are missing, its p
 cityscapesscripts.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import os
 import sys
@@ -24,15 +29,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.args import Parser
 from data.cityscapes import Cityscapes, to_train_ids
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
-from data.files import find_files, write_lines
+from data.files import write_lines
 from data.gtlabel.args import add_product_flags, add_work_flags, product_options, work_options
 from data.gtlabel.jobs import Job, run_jobs
 from data.gtlabel.mat import write_mat_list
 from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps
 from data.image_io import read_index
+from data.names import find_files
 
 IMAGES = "leftImg8bit"
 LABELS = "gtFine"
@@ -52,7 +59,7 @@ class Frame(NamedTuple):
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line, or `argv`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data.cityscapes_gtlabel",
         description="Make edge labels of Cityscapes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

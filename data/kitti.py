@@ -16,8 +16,8 @@ import numpy as np
 from data.base import Dataset, Record, require_fold, require_split
 from data.cityscapes import Cityscapes, to_train_ids
 from data.errors import InputError
-from data.files import find_files
 from data.image_io import read_index
+from data.names import find_files
 
 IMAGES = 200
 # Validation images of the three published cross-validation splits (Zhu et al., CVPR 2019), as

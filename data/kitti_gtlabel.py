@@ -14,26 +14,33 @@ images ROOT/sequences/NN/image_2, and writes, one sequence after the other,
 sequences/NN/NAME_edge.png and NN.txt.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from data.args import Parser
 from data.cityscapes import to_train_ids
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
-from data.files import find_files, write_lines
+from data.files import write_lines
 from data.gtlabel.args import add_product_flags, add_work_flags, product_options, work_options
 from data.gtlabel.jobs import Job, run_jobs
 from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps
 from data.image_io import read_index
 from data.kitti import IMAGES, KITTI, VALIDATION, read_instances, select
+from data.names import find_files
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line, or `argv`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data.kitti_gtlabel",
         description="Make edge labels of KITTI.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -17,8 +17,8 @@ import numpy as np
 
 from data.base import Dataset, Record, require_split
 from data.errors import InputError
-from data.files import find_names
 from data.image_io import IGNORE, ids_at_or_above, read_index
+from data.names import find_names
 
 FOLDERS = {
     "train": ("training",),

@@ -10,6 +10,11 @@ Published oddity, not repeated: for the held-out and the test images the publish
 the instance-sensitive PNG under the instance-insensitive name.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +23,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from data.args import Parser
 from data.edge_files import write_edges
 from data.errors import InputError, run
 from data.files import write_lines
@@ -119,7 +125,7 @@ class SBDEvaluationLabel:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line, or `argv`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data.sbd_gtlabel",
         description="Make edge labels of SBD.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

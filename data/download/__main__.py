@@ -11,11 +11,17 @@ and kept in datasets/downloads; the data set appears complete or not at all, in 
 `data.build_dataset` reads.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.args import Parser
 from data.download.archive import STAMP, unpack
 from data.download.fetch import fetch, keep_sha256
 from data.download.sources import SOURCES, STEPS, Source
@@ -24,7 +30,7 @@ from data.errors import InputError, run
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line, or `argv`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data.download",
         description="Fetch a data set, or print the steps to get it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -14,10 +14,9 @@ from typing import IO
 from tqdm import tqdm
 
 from data import build_dataset
-from data.download.fetch import file_sha256
 from data.download.sources import Source
 from data.errors import InputError
-from data.files import write_aside
+from data.files import file_sha256, write_aside
 
 STAMP = "download.json"
 BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)

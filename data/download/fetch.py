@@ -4,7 +4,6 @@ While a file NAME is unfinished, NAME.part holds the bytes that have arrived, an
 says of what they are a part. NAME.sha256 holds the hash of the last time.
 """
 
-import hashlib
 import http.client
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.errors import InputError
-from data.files import write_aside
+from data.files import file_sha256, write_aside
 
 CHUNK = 1 << 18  # bytes
 NETWORK_ERRORS = (
@@ -97,12 +96,6 @@ def _check(what: str, path: Path, found: str, published: str | None, advice: str
             f"{what}: the SHA-256 is {found}, expected {kept[0]}, that of last time in {record}; "
             f"{advice}"
         )
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _record_of(path: Path) -> Path:

@@ -11,6 +11,11 @@ NAME_edge_24.png and so on; with --eval OUT/gt_eval/{gt_thin,gt_raw}/{inst,cls}/
 edges.txt, or SPLIT.txt, "/label map /edge label" per line.
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import copy
 import sys
@@ -19,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from data import build_dataset, parse_options
+from data.args import Parser
 from data.base import Dataset, Record
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
@@ -33,7 +39,7 @@ from data.visualize import contrasting_colors
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line, or `argv`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data.gtlabel",
         description="Make edge labels of any label maps.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

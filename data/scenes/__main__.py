@@ -1,9 +1,15 @@
 """Draw the street scenes: `python -m data.scenes --root datasets/scenes`."""
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import sys
 from collections.abc import Sequence
 
+from data.args import Parser
 from data.errors import run
 from data.scenes.make import make_scenes
 from data.scenes.plan import PARTS, Plan
@@ -14,9 +20,7 @@ DEFAULT_ROOT = "datasets/scenes"
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line, or `argv`."""
     standard = Plan()
-    parser = argparse.ArgumentParser(
-        prog="python -m data.scenes", description="Draw the street scenes."
-    )
+    parser = Parser(prog="python -m data.scenes", description="Draw the street scenes.")
     parser.add_argument(
         "--root", default=DEFAULT_ROOT, help="folder to make (default: %(default)s)"
     )

@@ -95,7 +95,7 @@ def test_broken_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"00a-1.png: the label is 6x3, but its image .* is 6x4"):
         dataset[0]
     second.image.write_bytes(second.image.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"00b-2.jpg: the file is cut off"):
+    with pytest.raises(InputError, match=r"00b-2.jpg: the JPEG is cut off"):
         dataset[1]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError, run
-from data.files import find_files, find_names, first_few, read_list, write_aside, write_lines
+from data.files import first_few, read_list, write_aside, write_lines
+from data.names import find_files, find_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,11 +55,13 @@ def test_mistakes_end_in_one_line_and_a_status(
     assert capsys.readouterr().err == f"{said}\n"
 
 
-def test_success_and_our_own_faults() -> None:
+def test_success_and_our_own_faults(capsys: pytest.CaptureFixture) -> None:
     assert run(lambda: None) == 0
     assert run(lambda: 3) == 3
-    with pytest.raises(KeyError):
-        run(raiser(KeyError("ours")))
+    assert run(raiser(KeyError("ours"))) == 1
+    said = capsys.readouterr().err
+    assert "KeyError: 'ours'" in said
+    assert "please report it" in said.splitlines()[-1]
 
 
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_lists(tmp_path: Path) -> None:
     write_lines(tmp_path / "list", ["1", "", "2"])
     assert read_list(tmp_path / "list", int) == [1, 2]
     write_lines(tmp_path / "list", ["1", "", "two"])
-    with pytest.raises(InputError, match=r"list:3: cannot read the line 'two'"):
+    with pytest.raises(InputError, match=r"1 of 2 lines cannot be read: line 3, 'two'"):
         read_list(tmp_path / "list", int)
     with pytest.raises(FileNotFoundError, match="no such list file"):
         read_list(tmp_path / "none", int)

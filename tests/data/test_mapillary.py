@@ -160,7 +160,7 @@ def test_broken_files(tmp_path: Path) -> None:
     ):
         dataset[0]
     second.label.write_bytes(second.label.read_bytes()[:-30])
-    with pytest.raises(InputError, match=r"labels/bb.png: the file cannot be read"):
+    with pytest.raises(InputError, match=r"labels/bb.png: the file is cut off"):
         dataset[1]
 
 

@@ -12,12 +12,12 @@ from data.edges import encode_png, label_to_edges, pack
 from data.errors import InputError
 from data.gtlabel.mat import write_gt_inst
 from data.image_io import write_png
+from data.names import match_names
 from utils.evaluation.edges.ground_truth import FolderGroundTruth
 from utils.evaluation.edges.ground_truth_mat import read_mat
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.protocols import find_protocol
 from utils.evaluation.edges.sources import match_files
-from utils.evaluation.file_names import match_names
 
 
 @pytest.fixture

@@ -3,18 +3,24 @@
 python -m utils.curves runs/scenes/dff-resnet18/default
 """
 
+from data.errors import quiet_interrupts
+
+if __name__ == "__main__":
+    quiet_interrupts()  # Ctrl-C during the imports that follow
+
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.args import Parser
 from data.errors import run
 from utils.training.curves import plot_curves
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, or `argv`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m utils.curves",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

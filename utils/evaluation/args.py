@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data import DATASETS
-from data.args import positive, size
+from data.args import Parser, positive, size
 from data.errors import InputError
 from utils.evaluation.edges.protocols import PROTOCOLS, EdgeProtocol, find_protocol
 from utils.evaluation.segmentation.scores import PIXEL_BOUNDS, PUBLISHED_BOUNDS
@@ -17,7 +17,7 @@ TASKS = ("edge", "seg")
 
 def score_parser(description: str | None) -> argparse.ArgumentParser:
     """The flags of `test.py`, in groups."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="test.py",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,

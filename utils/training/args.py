@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from data import DATASETS
-from data.args import amount, positive, share, size
+from data.args import Parser, amount, positive, share, size
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
 from utils.training.objective import LOSS_NAMES, default_loss, losses_of
@@ -35,12 +35,10 @@ BOOLEAN = argparse.BooleanOptionalAction
 
 def train_parser() -> argparse.ArgumentParser:
     """The flags of `train.py`, grouped."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="train.py",
         description="Train a semantic edge net or a segmentation net.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        # `_early_parser` would not see an abbreviated --model, and choose another task's defaults.
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--recipe", choices=RECIPES, help="defaults of a published run; other flags override them"
@@ -406,7 +404,7 @@ def _first_fault(args: TrainArgs, parser: argparse.ArgumentParser) -> str | None
 
 def _early_parser() -> argparse.ArgumentParser:
     """Of the flags that decide about the defaults of the others."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe")
     parser.add_argument("--model")
     return parser

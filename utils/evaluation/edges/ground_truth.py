@@ -18,10 +18,11 @@ from data.base import Dataset
 from data.edge_files import group_paths, read_edges
 from data.edges import resize_nearest
 from data.errors import InputError
+from data.image_io import image_size
+from data.names import keyed_files
 from utils.evaluation.edges.ground_truth_mat import read_mat
 from utils.evaluation.edges.image_counts import ImageGroundTruth
 from utils.evaluation.edges.protocols import EdgeProtocol
-from utils.evaluation.file_names import image_size, keyed_files
 
 
 class DatasetGroundTruth:

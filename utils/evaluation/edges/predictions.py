@@ -21,7 +21,7 @@ import numpy as np
 from data.edges import decode_png
 from data.errors import InputError
 from data.image_io import read_image, read_index
-from utils.evaluation.file_names import keyed_files
+from data.names import keyed_files
 
 PNG_GREY = 0  # the colour type in a PNG's header
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from data.base import Dataset
 from data.errors import InputError
+from data.files import file_sha256
+from data.names import match_names
 from utils.evaluation.edges.ground_truth import EdgeGroundTruth
 from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
-from utils.evaluation.file_names import file_hash, match_names
 from utils.inference.predictor import Predictor
 from utils.inference.scores import quantize
 
@@ -49,7 +50,7 @@ class NetworkSource:
         self.indices = list(range(len(truth.names)))
         self.origin: dict[str, object] = {
             "checkpoint": str(checkpoint),
-            "sha256": file_hash(checkpoint),
+            "sha256": file_sha256(checkpoint),
             **asdict(predictor.options),
         }
         # The same network elsewhere is the same; another kind of device rounds otherwise.

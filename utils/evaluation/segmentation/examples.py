@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.base import Dataset
-from utils.evaluation.file_names import match_names
+from data.names import match_names
 from utils.evaluation.segmentation.label_maps import LabelMaps
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from data.base import Dataset
 from data.cityscapes import TRAIN_LABELS, to_train_ids
 from data.errors import InputError
+from data.files import file_sha256
 from data.image_io import check_ids, read_index
-from utils.evaluation.file_names import ENDINGS, file_hash, keyed_files, match_names
+from data.names import ENDINGS, keyed_files, match_names
 from utils.inference.predictor import Predictor
 
 LABEL_IDS = "_labelIds"
@@ -124,7 +125,7 @@ class NetworkLabels:
         self.names = list(self.records)
         self.origin = {
             "checkpoint": str(checkpoint),
-            "sha256": file_hash(checkpoint),
+            "sha256": file_sha256(checkpoint),
             **asdict(predictor.options),
         }
 

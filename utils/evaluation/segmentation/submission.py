@@ -17,10 +17,9 @@ from data.base import Dataset
 from data.cityscapes import TRAIN_LABELS, Cityscapes
 from data.errors import InputError
 from data.files import write_aside
-from data.image_io import read_index, write_png
+from data.image_io import image_size, read_index, write_png
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.evaluation.file_names import image_size
 from utils.evaluation.segmentation.label_maps import LabelMaps
 
 TEST_IMAGES = 1525  # in Cityscapes' test split

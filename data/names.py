@@ -1,0 +1,206 @@
+"""Which files there are, and which of them belong together: one set of rules for all scripts.
+
+Finding: hidden files and folders (macOS leaves some) are no data; linked folders are followed, and
+loops noticed; endings count in any case (a.PNG); only regular files count.
+Naming: a file's name is its path below the folder that was searched, without its ending, in
+Unicode's composed form (NFC), since macOS and Linux spell "é" in two ways.
+Pairing: `match_names`, one to one.
+"""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from data.errors import InputError
+from data.files import first_few
+
+# Names of one image differ by these endings between data sets, label files and predictions.
+ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)$")
+
+
+def walk_files(
+    root: str | Path,
+    endings: Collection[str],
+    *,
+    recursive: bool = True,
+    skip: Callable[[Path], bool] = lambda _folder: False,
+    unreadable: Callable[[OSError], None] | None = None,
+) -> list[Path]:
+    """The regular files below `root` with one of the endings, sorted by path.
+
+    Args:
+        root: a folder.
+        endings: such as ".png", in lower case; compared in any case. Empty: all files.
+        recursive: also those of folders within folders.
+        skip: true for a folder that is not to be searched.
+        unreadable: called for a folder that may not be read; None raises its OSError.
+    """
+    return sorted(_walk(Path(root), tuple(endings), recursive, skip, unreadable, frozenset()))
+
+
+def _walk(
+    folder: Path,
+    endings: tuple[str, ...],
+    recursive: bool,
+    skip: Callable[[Path], bool],
+    unreadable: Callable[[OSError], None] | None,
+    above: frozenset[tuple[int, int]],
+) -> Iterator[Path]:
+    try:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:  # a link to a folder that it lies in
+            return
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        if unreadable is None:
+            raise
+        unreadable(error)
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        if entry.is_dir():
+            if recursive and not skip(path):
+                inside = above | {identity}
+                yield from _walk(path, endings, recursive, skip, unreadable, inside)
+        elif entry.is_file() and (not endings or entry.name.lower().endswith(endings)):
+            yield path
+
+
+def find_files(folder: Path, pattern: str) -> list[Path]:
+    """The regular files below `folder` that match, sorted, without hidden files and folders."""
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
+def find_names(folder: Path, ending: str) -> set[str]:
+    """The names of the files in `folder` that end in `ending`, without it."""
+    return {path.name.removesuffix(ending) for path in find_files(folder, f"*{ending}")}
+
+
+def keyed_files(root: str | Path, *endings: str) -> dict[str, Path]:
+    """The files of `walk_files` by their names.
+
+    InputError if two files have one name, such as a.png and a.PNG.
+    """
+    root = Path(root)
+    keyed: dict[str, Path] = {}
+    for path in walk_files(root, endings):
+        name = composed(path.relative_to(root).with_suffix("").as_posix())
+        if name in keyed:
+            raise InputError(f"both {keyed[name]} and {path} are {name}; remove or rename one")
+        keyed[name] = path
+    return keyed
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form; bytes that are no UTF-8 stay as they are."""
+    return unicodedata.normalize("NFC", name)
+
+
+def match_names(wanted: Sequence[str], available: Iterable[str]) -> dict[str, str]:
+    """Find the available name of each wanted name; wanted names that nothing matches are left out.
+
+    Names match if they are equal, or else equal without folders, or else also without the ENDINGS.
+    No name is used twice.
+
+    Raises:
+        InputError: Two available names could be meant by one wanted name, or two wanted names
+            could mean one available name.
+    """
+    matches: dict[str, str] = {}
+    left_wanted, left_available = list(wanted), list(available)
+    for form in (composed, _base, _bare):
+        by_form: dict[str, tuple[list[str], list[str]]] = {}
+        for side, names in enumerate((left_wanted, left_available)):
+            for name in names:
+                by_form.setdefault(form(name), ([], []))[side].append(name)
+        for ours, theirs in by_form.values():
+            if ours and theirs:
+                _require_one_to_one(ours, theirs)
+                matches[ours[0]] = theirs[0]
+        used = set(matches.values())
+        left_wanted = [name for name in left_wanted if name not in matches]
+        left_available = [name for name in left_available if name not in used]
+    return {name: matches[name] for name in wanted if name in matches}
+
+
+def _require_one_to_one(wanted: list[str], available: list[str]) -> None:
+    if len(available) > 1:
+        raise InputError(
+            f"both {available[0]} and {available[1]} could be the file of {wanted[0]}; remove one, "
+            "or give the folders the same names"
+        )
+    if len(wanted) > 1:
+        raise InputError(
+            f"{available[0]} could be the file of {wanted[0]} and of {wanted[1]}; put it into the "
+            "folder of the one that it belongs to"
+        )
+
+
+def require_own_targets(pairs: Iterable[tuple[object, str | Path]]) -> None:
+    """InputError if two sources would be written to one file. pairs: (source, target)."""
+    first: dict[str, object] = {}
+    for source, target in pairs:
+        name = composed(str(target))
+        if name in first:
+            raise InputError(
+                f"{first[name]} and {source} would both be written as {target}; rename one, or "
+                "give them two output folders"
+            )
+        first[name] = source
+
+
+def require_unique(names: Iterable[str], where: str) -> None:
+    """InputError if a name occurs twice. where: what has the names, for the message."""
+    times = Counter(map(composed, names))
+    if twice := [name for name, count in times.items() if count > 1]:
+        raise InputError(
+            f"{where}: {len(twice)} names occur twice, such as {first_few(twice)}; "
+            "each image needs a name of its own"
+        )
+
+
+def base_name(name: str) -> str:
+    """A name without its folders."""
+    return composed(name).rsplit("/", 1)[-1]
+
+
+_base = base_name
+
+
+def _bare(name: str) -> str:
+    """A name without its folders and its ending."""
+    return ENDINGS.sub("", _base(name))
+
+
+def require_utf8(names: Iterable[str | Path], what: str) -> None:
+    """InputError if a name is no UTF-8: no list could hold it."""
+    strange = [name for name in map(str, names) if any("\ud800" <= c <= "\udfff" for c in name)]
+    if strange:
+        shown = [name.encode("utf-8", "backslashreplace").decode() for name in strange]
+        raise InputError(
+            f"{len(strange)} names of {what} are no UTF-8, such as {first_few(shown)}; rename them"
+        )
+
+
+def require_listable(names: Iterable[str | Path], what: str) -> None:
+    """InputError if a name is no UTF-8 or has a space: lists hold names separated by spaces."""
+    names = [str(name) for name in names]
+    require_utf8(names, what)
+    spaced = [name for name in names if len(name.split()) != 1]
+    if spaced:
+        raise InputError(
+            f"{len(spaced)} names of {what} have spaces, such as {first_few(map(repr, spaced))}; "
+            "lists separate names by spaces, so rename them"
+        )

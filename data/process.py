@@ -1,0 +1,41 @@
+"""Worker processes end with the process that started them, however that one ends."""
+
+import contextlib
+import os
+import threading
+import time
+
+CHECK_SECONDS = 1.0
+
+
+def end_with_parent() -> None:
+    """End this process, at the latest after CHECK_SECONDS, when its parent has ended.
+
+    To be called in a worker when it starts. A parent that is killed with SIGKILL cannot end its
+    workers itself, and a worker that waits for work would wait for ever.
+    """
+    parent = os.getppid()
+    thread = threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent")
+    thread.start()
+
+
+def _watch(parent: int) -> None:
+    # An orphan is given to another process. (On Windows the number stays; see `_is_alive`.)
+    while os.getppid() == parent and _is_alive(parent):
+        time.sleep(CHECK_SECONDS)
+    os._exit(1)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "nt":
+        return True
+    import ctypes
+
+    synchronize, timed_out = 0x00100000, 0x102
+    kernel = ctypes.windll.kernel32  # pyright: ignore[reportAttributeAccessIssue] (Windows only)
+    handle = kernel.OpenProcess(synchronize, False, process)
+    if not handle:
+        return False
+    with contextlib.ExitStack() as closing:
+        closing.callback(kernel.CloseHandle, handle)
+        return kernel.WaitForSingleObject(handle, 0) == timed_out
