@@ -6,8 +6,9 @@ flag's name. NaN and infinity are in no range.
 
 import argparse
 import math
-from collections.abc import Callable
-from typing import NoReturn
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 MAX_COUNT = 10**9  # of anything that is counted: pixels on a side, epochs, samples, classes
 MAX_WORKERS = 1024
@@ -24,6 +25,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: object, **options: object) -> None:
         options.setdefault("allow_abbrev", False)
         super().__init__(*args, **options)  # pyright: ignore[reportArgumentType] (passed on)
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (one of its forms)
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As argparse's. `--flag=--` is refused: Python before 3.13 makes an empty list of it."""
+        for word in sys.argv[1:] if args is None else args:
+            flag, equals, value = word.partition("=")
+            if equals and value == "--" and flag.startswith("-"):
+                self.error(f"argument {flag}: expected a value, found '--'")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with status 2."""

@@ -55,7 +55,8 @@ class Door:
     make: fills the work folder with good input.
     files: (sort, file below the work folder) of its inputs.
     goes_on: the sorts with which the other files are done, and a line says which failed.
-    keys: what is compared of metrics.json and the like; None: all files.
+    slow: half a second a call; of the inputs that are fine, only a few are tried.
+    result: what is compared between calls; None: all files below out/.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Door:
     make: Callable[[Path], None]
     files: tuple[tuple[str, str], ...]
     goes_on: tuple[str, ...] = ()
+    slow: bool = False
     result: Callable[[Path], object] | None = None
 
     def argv(self, work: Path) -> list[str]:
@@ -457,7 +459,11 @@ DOORS = (
         script(predict),
         "{w}/in/images --checkpoint {w}/in/net.pth --out {w}/out --device cpu",
         make_images,
-        (("image", "in/images/b.png"), ("checkpoint", "in/net.pth"), ("model", "in/net.pth")),
+        (
+            ("image", "in/images/b.png"),
+            ("checkpoint sample", "in/net.pth"),
+            ("model sample", "in/net.pth"),
+        ),
         goes_on=("image",),
     ),
     Door(
@@ -465,7 +471,7 @@ DOORS = (
         script(predict),
         "{w}/in/images --checkpoint {w}/in/seg.pth --out {w}/out --device cpu",
         make_images,
-        (("image", "in/images/b.png"), ("checkpoint", "in/seg.pth")),
+        (("image", "in/images/b.png"), ("checkpoint sample", "in/seg.pth")),
         goes_on=("image",),
     ),
     Door(
@@ -481,7 +487,7 @@ DOORS = (
         lambda argv: evaluation.score(*argv),
         f"--checkpoint {{w}}/in/net.pth --data-root {{w}}/in/camvid --thresholds 3 {SCORE}",
         make_camvid,
-        (*CAMVID_VAL, ("checkpoint", "in/net.pth"), ("model", "in/net.pth")),
+        (*CAMVID_VAL, ("checkpoint", "in/net.pth"), ("model sample", "in/net.pth")),
         result=scores_of,
     ),
     Door(
@@ -525,7 +531,7 @@ DOORS = (
         lambda argv: evaluation.score(*argv),
         f"--checkpoint {{w}}/in/seg.pth --data-root {{w}}/in/camvid {SCORE}",
         make_camvid,
-        (*CAMVID_VAL, ("checkpoint", "in/seg.pth")),
+        (*CAMVID_VAL, ("checkpoint sample", "in/seg.pth")),
         result=scores_of,
     ),
     Door(
@@ -556,6 +562,7 @@ DOORS = (
             ("list", "in/camvid/train.txt"),
             ("columns", "in/camvid/train.txt"),
         ),
+        slow=True,
         result=trained,
     ),
     Door(
@@ -568,6 +575,7 @@ DOORS = (
             ("label", "in/camvid/trainannot/train2.png"),
             ("label", "in/camvid/valannot/val1.png"),
         ),
+        slow=True,
         result=trained,
     ),
     Door(
@@ -576,6 +584,7 @@ DOORS = (
         f"{TRAIN_EDGE} --init-from {{w}}/in/start.pth",
         make_start,
         (("checkpoint", "in/start.pth"),),
+        slow=True,
         result=trained,
     ),
     Door(
@@ -584,6 +593,7 @@ DOORS = (
         f"{TRAIN_EDGE.replace('--pretrained none', '--pretrained {w}/in/backbone.pth')}",
         make_start,
         (("bare weights", "in/backbone.pth"),),
+        slow=True,
         result=trained,
     ),
     Door(
@@ -592,6 +602,7 @@ DOORS = (
         f"{TRAIN_EDGE} --edge-labels {{w}}/in/edges",
         make_edge_label_run,
         (("edges of 11", "in/edges/trainannot/train1_edge.png"),),
+        slow=True,
         result=trained,
     ),
     Door(
@@ -600,6 +611,7 @@ DOORS = (
         f"{TRAIN_EDGE.replace('--epochs 1', '--epochs 2')}",
         make_run,
         (("log", "out/run/log.jsonl"), ("state", "out/run/last.pth")),
+        slow=True,
         result=trained,
     ),
     Door(

@@ -31,7 +31,15 @@ SORTS: dict[str, tuple[Case, ...]] = {
     "log": sorts.LOG,
     "checkpoint": checkpoints.CHECKPOINT_FILE,
     "model": checkpoints.CHECKPOINT_MODEL,
+    # `load` has them whole; these doors call it.
+    "checkpoint sample": checkpoints.CHECKPOINT_FILE[::4],
+    "model sample": checkpoints.CHECKPOINT_MODEL[::7],
 }
+# Of the inputs that are fine, those that slow doors are tried with.
+FEW = (
+    *("behind a link", "with a palette", "RGBA", "JPEG", "EXIF orientation 6", "2 bits"),
+    *("bytes after the end", "_orig_mod.module.", "float64", "the old format", "byte-order mark"),
+)
 OTHERWISE: dict[tuple[str, str, str], Case | None] = {}
 
 
@@ -41,7 +49,7 @@ def cases() -> list:
         for sort, file in door.files:
             for case in SORTS.get(sort, ()):
                 case = OTHERWISE.get((door.name, sort, case.name), case)
-                if case is not None:
+                if case is not None and not (door.slow and case.ok and case.name not in FEW):
                     name = f"{door.name}-{Path(file).name}-{case.name}"
                     found.append(pytest.param(door, sort, file, case, id=name))
     return found
