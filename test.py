@@ -63,7 +63,7 @@ from utils.evaluation.segmentation.label_maps import (
 )
 from utils.evaluation.segmentation.pairing import match_maps, require_same_sizes
 from utils.evaluation.segmentation.report import write_seg_report
-from utils.evaluation.segmentation.run import count_label_maps, write_seg_results
+from utils.evaluation.segmentation.run import RESULTS, count_label_maps, write_seg_results
 from utils.evaluation.segmentation.scores import SegProtocol, image_quality, score_images
 from utils.evaluation.segmentation.submission import write_submission
 from utils.evaluation.segmentation.tables import format_scores
@@ -146,7 +146,7 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
             "label maps do not say how many classes there are; add --num-classes or --dataset"
         )
     require_few_classes(num_classes)
-    require_writable(args.out, "--out")
+    require_writable(args.out, "--out", RESULTS)
     names, palette = class_names(info, name, num_classes)
     protocol = SegProtocol(tuple(names), tuple(args.bounds), args.boundary_iou)
     if predictor and dataset:

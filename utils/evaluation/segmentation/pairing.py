@@ -37,7 +37,8 @@ def match_maps(
         (extra, "predictions have no truth (not scored)"),
     ):
         if names:
-            report(f"{len(names)} {what}: {first_few(names, SHOWN)}")
+            shown = " ".join(first_few(names, SHOWN).split())  # a name may have a newline
+            report(f"{len(names)} {what}: {shown}")
     if not matches or (lacking and not allow_missing):
         raise InputError(
             f"{len(lacking)} of {len(truth.names)} images have no prediction, such as "

@@ -26,7 +26,9 @@ from utils.seg_metrics import (
 
 PIXEL_BOUNDS = (3.0, 5.0, 9.0, 12.0)
 NO_TRUTH = "no ground truth"
-HIGHEST_BOUND = 200  # pixels; beyond, a tolerance is most likely a slip
+# Beyond these a tolerance is most likely a slip, and matching would take hours.
+HIGHEST_BOUND = 200  # pixels
+HIGHEST_FRACTION = 0.1  # of the diagonal
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class SegProtocol:
     def __post_init__(self) -> None:
         named = [("--boundary-iou", self.region), *(("--bounds", bound) for bound in self.bounds)]
         for flag, bound in named:
-            if not 0 < bound <= HIGHEST_BOUND:
+            if not (0 < bound <= HIGHEST_FRACTION or 1 <= bound <= HIGHEST_BOUND):
                 raise InputError(
-                    f"{flag} {bound:g}: expected a fraction of the diagonal (above 0), "
-                    f"or 1 to {HIGHEST_BOUND} pixels"
+                    f"{flag} {bound:g}: expected a fraction of the diagonal (above 0, at most "
+                    f"{HIGHEST_FRACTION:g}), or 1 to {HIGHEST_BOUND} pixels"
                 )
 
     @property
