@@ -46,17 +46,24 @@ from utils.evaluation.edges.run import count_edge_images, write_edge_results
 from utils.evaluation.edges.scores import score_modes
 from utils.evaluation.edges.sources import FileSource, NetworkSource
 from utils.evaluation.edges.tables import format_table
-from utils.evaluation.inputs import declared_classes, open_dataset, require_same_classes
+from utils.evaluation.inputs import (
+    declared_classes,
+    note_turned,
+    open_dataset,
+    require_same_classes,
+    require_writable,
+)
 from utils.evaluation.segmentation.examples import seg_example_loader
 from utils.evaluation.segmentation.label_maps import (
     DatasetLabels,
     FolderLabels,
     LabelMaps,
     NetworkLabels,
-    match_maps,
+    require_few_classes,
 )
+from utils.evaluation.segmentation.pairing import match_maps, require_same_sizes
 from utils.evaluation.segmentation.report import write_seg_report
-from utils.evaluation.segmentation.run import count_label_maps, write_seg_results
+from utils.evaluation.segmentation.run import RESULTS, count_label_maps, write_seg_results
 from utils.evaluation.segmentation.scores import SegProtocol, image_quality, score_images
 from utils.evaluation.segmentation.submission import write_submission
 from utils.evaluation.segmentation.tables import format_scores
@@ -93,6 +100,8 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     if ranks.is_main:
         print(protocol.describe())
     dataset = open_images(args, name)
+    if predictor and dataset:
+        note_turned(dataset, ranks)
     source, truth = open_edges(args, predictor, dataset, name, protocol, ranks)
     counter = ResumableCounter(
         ImageCounter(truth, protocol, source.files),
@@ -136,11 +145,16 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
         raise InputError(
             "label maps do not say how many classes there are; add --num-classes or --dataset"
         )
+    require_few_classes(num_classes)
+    require_writable(args.out, "--out", RESULTS)
     names, palette = class_names(info, name, num_classes)
     protocol = SegProtocol(tuple(names), tuple(args.bounds), args.boundary_iou)
+    if predictor and dataset:
+        note_turned(dataset, ranks)
     truth, predictions = open_labels(args, predictor, dataset, num_classes)
     tell = partial(print, file=sys.stderr) if ranks.is_main else (lambda _text: None)
     matches = match_maps(truth, predictions, allow_missing=args.allow_missing, report=tell)
+    require_same_sizes(truth, predictions, matches)
     counts = count_label_maps(
         truth, predictions, matches, protocol, workers=args.workers, ranks=ranks
     )
@@ -172,6 +186,7 @@ def submit(args: argparse.Namespace, predictor: Predictor, ranks: Ranks) -> None
             f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps"
         )
     dataset = open_named(args, args.dataset or info.dataset)
+    note_turned(dataset, ranks)
     predictions = open_network(args, predictor, dataset)
     path = write_submission(dataset, predictions, args.submit, ranks)
     if ranks.is_main:

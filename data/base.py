@@ -13,7 +13,14 @@ import numpy as np
 from data.edges import evaluation_edges
 from data.errors import InputError
 from data.files import first_few
-from data.image_io import check_ids, image_size, read_image, read_index, require_size
+from data.image_io import (
+    check_ids,
+    image_size,
+    read_header,
+    read_image,
+    read_index,
+    require_size,
+)
 from data.names import require_unique
 
 
@@ -117,6 +124,15 @@ class Dataset:
         if record.image is not None:
             _require_sizes(record, image_size(record.image), label, instance)
         return label, instance
+
+    def turned_images(self) -> int:
+        """The number of images whose EXIF data ask to be turned, from their headers.
+
+        Pixels are taken as they are stored, since labels are drawn on those; whoever looks at such
+        an image sees it turned.
+        """
+        images = [record.image for record in self.records if record.image is not None]
+        return sum(read_header(path).orientation != 1 for path in images)
 
     def edge_ground_truth(
         self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True

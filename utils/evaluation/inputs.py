@@ -1,11 +1,14 @@
 """What both tasks settle before they score: the data set and its classes beside the network's."""
 
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from data import build_dataset, dataset_class, parse_options
 from data.base import Dataset
 from data.errors import InputError
+from utils.distributed.environment import Ranks
 from utils.inference.predictor import Predictor
 
 
@@ -32,3 +35,35 @@ def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Datase
             f"{checkpoint} has {found} classes, {dataset.name} has {dataset.num_classes}; "
             "choose the --dataset that it was trained on"
         )
+
+
+def note_turned(dataset: Dataset, ranks: Ranks) -> None:
+    """A note on the main rank, if a network is to run over images that EXIF data ask to turn."""
+    if ranks.is_main and (turned := dataset.turned_images()):
+        print(
+            f"note: {turned} of {len(dataset)} images have an EXIF orientation; their pixels are "
+            "taken as stored, as labels are drawn on those",
+            file=sys.stderr,
+        )
+
+
+def require_writable(folder: Path, flag: str, files: Sequence[str] = ()) -> Path:
+    """The folder, or the lowest one above it that exists, if files can be made there.
+
+    InputError, which names the flag, if not, or if one of the `files` to be written is a folder. It
+    is tried with a file that has no name, so nothing is left behind, and nothing is made before the
+    work is done.
+    """
+    if taken := [name for name in files if (folder / name).is_dir()]:
+        raise InputError(f"{flag} {folder}: {taken[0]} in it is a folder; give another")
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError as error:
+        reason = f"{place}: {error.strerror}"
+        if not place.is_dir():
+            reason = f"{place} is no folder"
+        raise InputError(f"{flag} {folder}: cannot be written ({reason}); give another") from error
