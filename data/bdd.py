@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from data.base import Dataset, Record, require_split
 from data.cityscapes import Cityscapes
-from data.names import named_files
+from data.names import EDGE_LABEL, named_files
 
 
 class Layout(NamedTuple):
@@ -68,7 +68,11 @@ def _find_records(root: Path, part: str, layout: Layout, images: bool) -> list[R
     image_folder = root / layout.images / part
     label_folder = root / layout.labels / part
     image_files = named_files(image_folder, ".jpg") if images else {}
-    label_files = named_files(label_folder, f"{layout.suffix}.png")
+    label_files = {
+        name: path
+        for name, path in named_files(label_folder, f"{layout.suffix}.png").items()
+        if not EDGE_LABEL.search(name)
+    }
     if images and not image_files:
         raise FileNotFoundError(
             f"No *.jpg in {image_folder}. Unzip bdd100k_images_10k.zip into {root.parent}."

@@ -36,7 +36,7 @@ from data.gtlabel.plan import ListFile, Plan, Row, run_plans
 from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps, read_for_image
 from data.image_io import read_index
 from data.kitti import IMAGES, KITTI, VALIDATION, read_instances, select
-from data.names import find_files, walk_files
+from data.names import EDGE_LABEL, find_files, walk_files
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -144,7 +144,7 @@ def plan_sequence(folder: Path, root: Path, maker: ProductMaker, instances: Path
     """
     sequence = folder.name
     images = root / "sequences" / sequence / "image_2"
-    labels = find_files(folder, "*.png")
+    labels = [path for path in find_files(folder, "*.png") if not EDGE_LABEL.search(path.stem)]
     have = {images / path.name for path in labels if (images / path.name).is_file()}
     if lone := len(labels) - len(have):
         print(

@@ -18,7 +18,7 @@ from data.base import Dataset, Record, require_split
 from data.errors import InputError
 from data.files import read_json
 from data.image_io import IGNORE, ids_at_or_above, read_index
-from data.names import named_files
+from data.names import EDGE_LABEL, named_files
 
 FOLDERS = {
     "train": ("training",),
@@ -257,7 +257,11 @@ def _find_records(part: Path, version: str, images: bool, instances: bool | None
         return [Record(name, path) for name, path in sorted(image_files.items())]
     folders = [part / folder for folder in VERSIONS[version][0]]
     above = next((folder for folder in folders if (folder / "labels").is_dir()), folders[0])
-    label_files = named_files(above / "labels", ".png")
+    label_files = {
+        name: path
+        for name, path in named_files(above / "labels", ".png").items()
+        if not EDGE_LABEL.search(name)
+    }
     if not label_files:
         raise FileNotFoundError(
             f"No *.png in {above / 'labels'}: there are no labels of Mapillary Vistas {version}. "

@@ -19,6 +19,8 @@ from data.files import first_few
 
 # Names of one image differ by these endings between data sets, label files and predictions.
 ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)$")
+# What label scripts write beside label maps when they are given the data set's own folder.
+EDGE_LABEL = re.compile(r"_edge(_\d+)?$")
 
 
 def walk_files(
