@@ -76,6 +76,7 @@ class Dataset:
     name: str
     classes: tuple[str, ...]
     palette: np.ndarray  # uint8 (num_classes, 3), RGB
+    has_label_maps: bool = True  # False: its labels are files of edges
 
     def __init__(self, root: str | Path, split: str, records: Sequence[Record]) -> None:
         self.root = Path(root)
@@ -192,6 +193,10 @@ class Dataset:
         overrides this.
         """
         return None
+
+    def list_files(self) -> Sequence[Path]:
+        """The files that say which samples there are. No script may replace them."""
+        return []
 
     def _require_files(self) -> None:
         wanted = [path for r in self.records for path in (r.image, r.label, r.instance) if path]
