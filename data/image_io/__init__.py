@@ -33,9 +33,11 @@ __all__ = [
     "check_ids",
     "ids_at_or_above",
     "image_size",
+    "index_header",
     "read_header",
     "read_image",
     "read_index",
+    "require_same_size",
     "require_size",
     "turn_upright",
     "write_png",
@@ -72,12 +74,7 @@ def read_index(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     do not keep ids as they are.
     """
     path = Path(path)
-    header = read_header(path)
-    require_pixels(header, path, max_pixels)
-    if header.kind in LOSSY:
-        raise InputError(
-            f"{path}: is a {header.kind}, which does not keep ids exactly; expected a PNG"
-        )
+    header = index_header(path, max_pixels=max_pixels)
     if header.kind == "PNG" and (header.palette or header.bits < 8):
         return _read_small_indices(path, header)
     ids, _ = _decode(path, cv2.IMREAD_UNCHANGED, max_pixels)
@@ -88,6 +85,21 @@ def read_index(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if ids.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path}: found numbers of {ids.dtype}, expected ids of 8 or 16 bits")
     return ids
+
+
+def index_header(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """The header of a map of ids; InputError for a file that `read_index` would refuse by it."""
+    header = read_header(path)
+    require_pixels(header, path, max_pixels)
+    if header.kind in LOSSY:
+        raise InputError(
+            f"{path}: is a {header.kind}, which does not keep ids exactly; expected a PNG"
+        )
+    if header.channels != 1:
+        raise InputError(
+            f"{path}: found {header.channels} channels, expected a map of ids with one channel"
+        )
+    return header
 
 
 def _read_small_indices(path: Path, header: Header) -> np.ndarray:
@@ -113,9 +125,21 @@ def require_size(
     image_path: str | Path | None,
 ) -> None:
     """InputError unless a map of ids has the size (H, W) of its image; None has every size."""
-    if ids is not None and ids.shape[:2] != size:
+    if ids is not None:
+        require_same_size(ids.shape[:2], size, what, path, image_path)
+
+
+def require_same_size(
+    found: tuple[int, ...],
+    size: tuple[int, int],
+    what: str,
+    path: str | Path | None,
+    image_path: str | Path | None,
+) -> None:
+    """`require_size` for the size (H, W) that a header states."""
+    if found != size:
         raise InputError(
-            f"{path}: the {what} is {ids.shape[1]}x{ids.shape[0]}, but its image {image_path} is "
+            f"{path}: the {what} is {found[1]}x{found[0]}, but its image {image_path} is "
             f"{size[1]}x{size[0]}; each {what} must have the size of its image"
         )
 
