@@ -1,6 +1,7 @@
 """Worker processes end with the process that started them, however that one ends."""
 
 import contextlib
+import multiprocessing
 import os
 import threading
 import time
@@ -14,6 +15,9 @@ def end_with_parent() -> None:
     To be called in a worker when it starts. A parent that is killed with SIGKILL cannot end its
     workers itself, and a worker that waits for work would wait for ever.
     """
+    started_by = multiprocessing.parent_process()
+    if started_by is not None and not started_by.is_alive():  # it has ended before this line
+        os._exit(1)
     parent = os.getppid()
     thread = threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent")
     thread.start()
