@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.camvid import camvid_at
 from helpers.evaluation import metrics_of, save_random_network, score, status_of_score
 from PIL import Image
 
@@ -328,6 +329,28 @@ def test_out_is_looked_at_before_the_work(folder, make, words, counted, capsys):
     assert said.startswith("error: --out ")
     assert words in said
     assert not counted
+
+
+def test_images_of_the_report_are_matched_before_the_work(tmp_path, counted, capsys):
+    root = camvid_at(tmp_path / "camvid", ("val",))
+    for name in ("labels/c/val0", "labels/d/val0", "pred/c/val0", "pred/d/val0"):
+        write_png(tmp_path / f"{name}.png", EMPTY)
+    images = ("--dataset", "camvid", "--data-root", root)
+    assert status_of_score(*flags_for(tmp_path), *images) == 2
+    words = "val0 could be the file of c/val0 and of d/val0"
+    assert words in capsys.readouterr().err
+    assert not counted
+
+
+def test_a_folder_whose_name_is_no_utf8(folder):
+    """It goes into metrics.json and the report as escapes."""
+    root = folder / os.fsdecode(b"stra\xdfe")
+    root.mkdir()
+    for name in ("labels", "pred"):
+        (folder / name).rename(root / name)
+    score(*flags_for(root))
+    assert metrics_of(root / "out")["source"]["labels"] == str(root / "labels")
+    assert "stra\\udcdfe/labels" in (root / "out/report.html").read_text()
 
 
 def test_boundary_iou_states_its_width(folder, capsys):

@@ -48,4 +48,4 @@ def write_csv_rows(path: Path, rows: Iterable[Iterable[object]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     with write_aside(path) as aside:
-        aside.write_text(text.getvalue(), encoding="utf-8")
+        aside.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
