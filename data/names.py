@@ -19,6 +19,8 @@ from data.files import first_few
 
 # Names of one image differ by these endings between data sets, label files and predictions.
 ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)$")
+# What label scripts write beside label maps when they are given the data set's own folder.
+EDGE_LABEL = re.compile(r"_edge(_\d+)?$")
 
 
 def walk_files(
@@ -74,18 +76,45 @@ def _walk(
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:
-    """The regular files below `folder` that match, sorted, without hidden files and folders."""
-    return sorted(
-        path
-        for path in folder.glob(pattern)
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+    """The files of `walk_files` in `folder`, or in its folders, that match; none without `folder`.
+
+    pattern: "*ENDING" or "*/*ENDING".
+    """
+    depth, ending = pattern.count("/"), pattern.rpartition("*")[2]
+    if not folder.is_dir():
+        return []
+    found = walk_files(
+        folder,
+        (ending.lower(),),
+        recursive=depth > 0,
+        skip=lambda inner: len(inner.relative_to(folder).parts) > depth,
     )
+    return [path for path in found if len(path.relative_to(folder).parts) == depth + 1]
 
 
 def find_names(folder: Path, ending: str) -> set[str]:
     """The names of the files in `folder` that end in `ending`, without it."""
-    return {path.name.removesuffix(ending) for path in find_files(folder, f"*{ending}")}
+    return set(named_files(folder, ending))
+
+
+def named_files(folder: Path, ending: str, *, above: int = 0) -> dict[str, Path]:
+    """The files that end in `ending`, by their names without it.
+
+    InputError if two files have one name, such as a.png and a.PNG.
+
+    Args:
+        folder: to look in; it need not be there.
+        ending: with what stands before the dot, such as "_labelIds.png".
+        above: 0 for the files of `folder` itself, 1 for those of its folders, whose names are
+            "FOLDER/NAME".
+    """
+    named: dict[str, Path] = {}
+    for path in find_files(folder, f"{'*/' * above}*{ending}"):
+        name = composed(path.relative_to(folder).as_posix()[: -len(ending)])
+        if name in named:
+            raise InputError(f"both {named[name]} and {path} are {name}; remove or rename one")
+        named[name] = path
+    return named
 
 
 def keyed_files(root: str | Path, *endings: str) -> dict[str, Path]:

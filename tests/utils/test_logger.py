@@ -40,7 +40,7 @@ def test_a_resumed_run_keeps_starts_and_drops_later_epochs_and_a_torn_line(tmp_p
 def test_a_damaged_line_in_the_middle_is_named(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"kind": "train", "epoch": 0}\n{"kind": "tr\n{"kind": "train", "epoch": 2}\n')
-    with pytest.raises(InputError, match=r"log\.jsonl:2: not JSON"):
+    with pytest.raises(InputError, match=r"log\.jsonl:2: is no JSON"):
         read_log(path)
 
 

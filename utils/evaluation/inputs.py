@@ -19,12 +19,22 @@ def open_dataset(
     return build_dataset(name, root or f"datasets/{name}", split, **parse_options(options))
 
 
-def declared_classes(dataset: str, num_classes: int | None) -> int | None:
+def declared_classes(
+    name: str, num_classes: int | None, dataset: Dataset | None = None
+) -> int | None:
     """The number of classes of the ground truth as the command says it: None if it does not.
 
-    dataset: its name, or "". num_classes: where there is no data set.
+    Args:
+        name: Of the data set, or "".
+        num_classes: What --num-classes says; InputError if the data set has another number.
+        dataset: The data set itself, if it is open: its files may say what its classes are.
     """
-    return len(dataset_class(dataset).classes) if dataset else num_classes
+    if not name:
+        return num_classes
+    found = dataset.num_classes if dataset else len(dataset_class(name).classes)
+    if num_classes not in (None, found):
+        raise InputError(f"--num-classes is {num_classes}, but {name} has {found} classes")
+    return found
 
 
 def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:

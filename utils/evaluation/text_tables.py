@@ -20,6 +20,13 @@ def number_or_null(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def readable(value: object) -> object:
+    """A value for JSON: text that is no UTF-8, such as some files' names, with escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
 def align_columns(rows: Sequence[Sequence[str]], *, foot: bool = False) -> str:
     """Lay a table out for the terminal.
 

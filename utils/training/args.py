@@ -1,7 +1,8 @@
 """The flags of `train.py`."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 from data import DATASETS
 from data.args import Parser, amount, positive, share, size
@@ -276,6 +277,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="resume from this checkpoint (default: the run's newest intact one, if there is any)",
     )
     run.add_argument(
+        "--resume-with",
+        nargs="+",
+        default=[],
+        metavar="FLAG",
+        help="names of flags that may differ from the checkpoint's, such as: lr epochs",
+    )
+    run.add_argument(
         "--no-resume",
         dest="resume",
         action="store_const",
@@ -353,15 +361,47 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
     # A model that does not exist has no task; `parser` reports it below.
     task = task_of(early.model or str(recipe.get("model", parser.get_default("model"))))
     parser.set_defaults(**TASK_DEFAULTS.get(task or "", {}) | recipe)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(_with_bare_names(argv, parser))
     args.data_root = args.data_root or f"datasets/{args.dataset}"
-    args.run_dir = (
-        args.run_dir or f"runs/{args.dataset}/{args.model}-{args.backbone}/{args.checkname}"
-    )
+    args.run_dir = args.run_dir or default_run_dir(vars(args))
     args.loss = args.loss or default_loss(args.model)
+    args.resume_with = sorted({_flag_name(name, parser) for name in args.resume_with})
     if fault := _first_fault(args, parser):
         parser.error(fault)
     return args
+
+
+def default_run_dir(flags: Mapping[str, object]) -> str:
+    """The folder of a run without --run-dir."""
+    return "runs/{dataset}/{model}-{backbone}/{checkname}".format_map(flags)
+
+
+def _flag_name(text: str, parser: argparse.ArgumentParser) -> str:
+    """lr, --lr, no-mirror, or batch-size -> the name in the namespace, of --resume-with."""
+    flag = f"--{text.removeprefix('--').replace('_', '-')}"
+    found = [action for action in parser._actions if flag in action.option_strings]
+    if not found or found[0].dest == "help":
+        parser.error(f"--resume-with {text}: is no flag; expected names such as lr or epochs")
+    return found[0].dest
+
+
+def _with_bare_names(argv: Sequence[str] | None, parser: argparse.ArgumentParser) -> list[str]:
+    """Take the dashes off flags that follow --resume-with without a value: they are its names."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    valued = {
+        option
+        for action in parser._actions
+        if action.nargs is None or (isinstance(action.nargs, int) and action.nargs > 0)
+        for option in action.option_strings
+    }
+    place = words.index("--resume-with") + 1 if "--resume-with" in words else len(words)
+    while place < len(words):
+        ends = place + 1 == len(words) or words[place + 1].startswith("--")
+        if words[place].startswith("--") and not (words[place] in valued and ends):
+            break
+        words[place] = words[place].removeprefix("--")
+        place += 1
+    return words
 
 
 def task_of(model: str) -> str | None:
