@@ -165,6 +165,7 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
     tell = partial(print, file=sys.stderr) if ranks.is_main else (lambda _text: None)
     matches = match_maps(truth, predictions, allow_missing=args.allow_missing, report=tell)
     require_same_sizes(truth, predictions, matches)
+    load_example = seg_example_loader(truth, predictions, matches, dataset)
     counts = count_label_maps(
         truth, predictions, matches, protocol, workers=args.workers, ranks=ranks
     )
@@ -175,7 +176,6 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
         write_seg_results(args.out, scores, source)
         if args.report:
             quality = image_quality(list(counts.values()))
-            load_example = seg_example_loader(truth, predictions, matches, dataset)
             write_seg_report(
                 args.out,
                 scores,

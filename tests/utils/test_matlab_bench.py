@@ -67,10 +67,10 @@ def test_sbd_has_all_digits_of_matlab(matlab, bench, shared):
     protocol = find_protocol("sbd2011", "sbd")
     counts = []
     for name in SBD_IMAGES:
-        bits, label = read_mat(shared / f"samples/sbd/dataset/cls/{name}.mat", 20)
+        (bits,), label = read_mat(shared / f"samples/sbd/dataset/cls/{name}.mat", 20)
         assert label is not None
         # The class becomes the only one, number 0.
-        edges = {"thin": bits >> np.uint32(PERSON) & ONE}
+        edges = {"thin": [bits >> np.uint32(PERSON) & ONE]}
         truth = ImageGroundTruth(edges, np.where(label == PERSON, 0, 255).astype(np.uint8))
         counts.append(count(bench / f"sbd/class_015/{name}.bmp", truth, protocol))
     difference = np.stack(counts) - matlab["sbd|counts"]
@@ -88,8 +88,8 @@ def test_bsds_is_within_a_thousandth_of_matlab(matlab, bench):
     protocol = find_protocol("bsds", thresholds=5)
     counts = []
     for name in BSDS_IMAGES:
-        bits, _ = read_mat(bench / f"bsds/groundTruth/{name}.mat", 1)
-        truth = ImageGroundTruth({"thin": bits}, None)
+        groups, _ = read_mat(bench / f"bsds/groundTruth/{name}.mat", 1)
+        truth = ImageGroundTruth({"thin": groups}, None)
         counts.append(count(bench / f"bsds/png/{name}.png", truth, protocol))
     summary = summarize(np.stack(counts), ap=protocol.ap)
     found = [*ods_and_ois(summary), summary.ap]

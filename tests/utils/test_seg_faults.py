@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.camvid import camvid_at
 from helpers.evaluation import metrics_of, save_random_network, score, status_of_score
 from PIL import Image
 
@@ -22,7 +23,11 @@ from data.errors import InputError, Terminated
 from data.image_io import PNG_MAGIC, read_index, write_png
 from data.scenes.dataset import Plan, make_scenes
 from utils.distributed.environment import Ranks
-from utils.evaluation.segmentation.label_maps import DatasetLabels, FolderLabels
+from utils.evaluation.segmentation.label_maps import (
+    DatasetLabels,
+    FolderLabels,
+    require_few_classes,
+)
 from utils.evaluation.segmentation.pairing import match_maps, require_same_sizes
 from utils.evaluation.segmentation.run import count_label_maps
 from utils.evaluation.segmentation.scores import SegProtocol
@@ -248,8 +253,8 @@ def tiny_camvid_copy(tiny_camvid, tmp_path) -> Path:
         (["--boundary-iou", "nan"], "--boundary-iou"),
         (["--boundary-iou", "0"], "--boundary-iou"),
         (["--boundary-iou", "201"], "--boundary-iou"),
-        (["--num-classes", "256"], "256 classes do not fit into label maps of 8 bits"),
-        (["--num-classes", "1000000000"], "expected at most 255"),
+        (["--num-classes", "256"], "label maps hold at most 255 classes"),
+        (["--num-classes", "1000000000"], "--num-classes"),
         (["--num-classes", "0"], "--num-classes"),
     ],
 )
@@ -262,6 +267,11 @@ def test_numbers_out_of_range_are_named(folder, flags, words, capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert words in said[0]
+
+
+def test_networks_of_too_many_classes_are_refused():
+    with pytest.raises(InputError, match="256 classes do not fit into label maps of 8 bits"):
+        require_few_classes(256)
 
 
 def test_255_classes_are_scored(folder):
@@ -317,17 +327,41 @@ def test_a_class_that_is_nowhere_is_null(folder, capsys):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda out: out.write_text("mine"), "out is no folder"),
-        (lambda out: (out / "metrics.json").mkdir(parents=True), "metrics.json in it is a folder"),
+        (lambda out: out.write_text("mine"), "out: is a file; expected a folder"),
+        (
+            lambda out: (out / "metrics.json").mkdir(parents=True),
+            "metrics.json: is a folder, where",
+        ),
     ],
 )
 def test_out_is_looked_at_before_the_work(folder, make, words, counted, capsys):
     make(folder / "out")
     assert status_of_score(*flags_for(folder)) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: --out ")
     assert words in said
     assert not counted
+
+
+def test_images_of_the_report_are_matched_before_the_work(tmp_path, counted, capsys):
+    root = camvid_at(tmp_path / "camvid", ("val",))
+    for name in ("labels/c/val0", "labels/d/val0", "pred/c/val0", "pred/d/val0"):
+        write_png(tmp_path / f"{name}.png", EMPTY)
+    images = ("--dataset", "camvid", "--data-root", root)
+    assert status_of_score(*flags_for(tmp_path, classes=11), *images) == 2
+    words = "val0 could be the file of c/val0 and of d/val0"
+    assert words in capsys.readouterr().err
+    assert not counted
+
+
+def test_a_folder_whose_name_is_no_utf8(folder):
+    """It goes into metrics.json and the report as escapes."""
+    root = folder / os.fsdecode(b"stra\xdfe")
+    root.mkdir()
+    for name in ("labels", "pred"):
+        (folder / name).rename(root / name)
+    score(*flags_for(root))
+    assert metrics_of(root / "out")["source"]["labels"] == str(root / "labels")
+    assert "stra\\udcdfe/labels" in (root / "out/report.html").read_text()
 
 
 def test_boundary_iou_states_its_width(folder, capsys):

@@ -57,15 +57,12 @@ def note_turned(dataset: Dataset, ranks: Ranks) -> None:
         )
 
 
-def require_writable(folder: Path, flag: str, files: Sequence[str] = ()) -> Path:
+def require_writable(folder: Path, flag: str) -> Path:
     """The folder, or the lowest one above it that exists, if files can be made there.
 
-    InputError, which names the flag, if not, or if one of the `files` to be written is a folder. It
-    is tried with a file that has no name, so nothing is left behind, and nothing is made before the
-    work is done.
+    InputError, which names the flag, if not. It is tried with a file that has no name, so nothing
+    is left behind, and nothing is made before the work is done.
     """
-    if taken := [name for name in files if (folder / name).is_dir()]:
-        raise InputError(f"{flag} {folder}: {taken[0]} in it is a folder; give another")
     place = folder.absolute()
     while not place.exists():
         place = place.parent

@@ -49,9 +49,6 @@ from utils.evaluation.segmentation.scores import (
 )
 from utils.evaluation.segmentation.tables import write_seg_csv
 
-# All that a test of segmentation writes.
-RESULTS = ("metrics.json", "scores.csv", "confusion.csv", "report.html")
-
 
 def count_label_maps(
     ground_truth: LabelMaps,
