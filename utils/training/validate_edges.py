@@ -115,7 +115,9 @@ class EdgeValidation:
             targets = {"edges": target, "valid": torch.ones_like(target[:, :1])}
             terms = self.objective.terms(outputs, targets)
             loss = self.objective.total({name: float(term) for name, term in terms.items()})
-            scores = resize_scores(outputs["fuse"].float().sigmoid(), sample.image.shape[:2])
+            # NaN, of a run that has diverged, which the loss tells, would warn when it is cast.
+            scores = outputs["fuse"].float().sigmoid().nan_to_num()
+            scores = resize_scores(scores, sample.image.shape[:2])
             counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
             yield loss, counts
 
