@@ -60,6 +60,7 @@ def main(args: argparse.Namespace) -> int:
 
         folder = Path(args.run_dir)
         checkpoint = open_run_dir(folder, args.resume, ranks, closing)
+        stop.hold_sigterm()
         if checkpoint is not None:
             require_same_command(checkpoint, vars(args))
         model, info = build_network(args, train_set, ranks, device, fresh=checkpoint is None)

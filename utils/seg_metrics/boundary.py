@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numba import njit
 
+from data.compiled import compiled
 from data.image_io import IGNORE
 from utils.seg_metrics.iou import confusion
 from utils.seg_metrics.maps import as_pair
@@ -184,7 +184,7 @@ def _disk(radii: Sequence[float], row: int) -> tuple[np.ndarray, np.ndarray]:
     return (dy * row + dx).ravel()[order].astype(np.int64), levels.astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mark_boundaries(
     pred: np.ndarray,
     label: np.ndarray,
@@ -212,7 +212,7 @@ def _mark_boundaries(
                     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_matched(
     bits: np.ndarray,
     others: np.ndarray,

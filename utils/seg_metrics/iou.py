@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from data.compiled import compiled
 from utils.seg_metrics.maps import as_pair
 
 
@@ -81,7 +81,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_pairs(pred: np.ndarray, label: np.ndarray, counts: np.ndarray) -> None:
     classes = counts.shape[0]
     for i in range(label.size):
