@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from data import parse_options
+from data.errors import InputError
+
 MAX_COUNT = 10**9  # of anything that is counted: pixels on a side, epochs, samples, classes
 MAX_WORKERS = 1024
 MAX_SEED = 2**32 - 1  # NumPy's and PyTorch's seeds are unsigned
@@ -78,6 +81,22 @@ def number(
         return value
 
     return convert
+
+
+def text(given: str) -> str:
+    """A type for names and paths: an empty one, as of an unset shell variable, is a mistake."""
+    if not given:
+        raise argparse.ArgumentTypeError("is empty")
+    return given
+
+
+def data_option(word: str) -> str:
+    """A type for NAME=VALUE, an option of a data set; `data.parse_options` reads it."""
+    try:
+        parse_options([word])
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return word
 
 
 def _out_of_range(text: str, expected: str) -> argparse.ArgumentTypeError:

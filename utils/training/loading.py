@@ -17,7 +17,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from data.errors import InputError
 from data.samples.sampler import BatchSampler
-from utils.distributed.preemption import leave_process_group
+from utils.distributed.preemption import start_worker
+
+# On Windows os.kill ends a process at once whatever the signal is called.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class KeyedItems(Protocol):
@@ -62,8 +65,8 @@ class TrackedItems(TorchDataset):
         """
         for process in self.notes[:, 0].tolist():
             if process > 0:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(OSError):  # it has ended
+                    os.kill(process, KILL)
 
     def last_read(self, processes: set[int]) -> list[str]:
         """The images that these workers were given last."""
@@ -106,9 +109,9 @@ def make_loader(
 
 
 def init_worker(_worker: int) -> None:
-    """In each worker process: OpenCV without threads, no signals of the main process's group."""
+    """In each worker process: OpenCV without threads, see `start_worker` for the rest."""
     cv2.setNumThreads(0)
-    leave_process_group()
+    start_worker()
 
 
 class TimedBatches:
