@@ -530,5 +530,7 @@ def test_ranks_end_together_when_the_weights_are_not_finite(
     argv = flags(tiny_camvid, tmp_path / "run", *SMALL, "--lr", "1e3")
     done = run_command(argv, ranks=2)
     assert done.returncode != 0
-    assert "Traceback (most recent call last)" not in done.stderr.split("ChildFailedError")[0]
-    assert "is not finite" in done.stderr or "the loss is" in done.stderr
+    # The rest is torchrun's own. It may end the second rank before that one has said the same.
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(set(said)) == 1
+    assert "try a lower --lr, such as 250" in said[0]

@@ -71,6 +71,7 @@ class CheckpointWriter:
                 forget_divergence(self.folder)
 
         from_main(write, self.ranks)
+        self.changed &= again  # the flags of the checkpoint are those of the command now
         self.resume(progress, from_last=True)
         self.written = time.monotonic()
 
