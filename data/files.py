@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -90,6 +92,27 @@ def require_file(path: str | Path, what: str = "file") -> Path:
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: is a named pipe, a socket or a device; expected a {what}")
     return path
+
+
+def require_writable(folder: str | Path) -> None:
+    """Make the folder if need be; OSError that names it if no file can be made in it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
+def require_space(folder: str | Path, needed: int, what: str) -> None:
+    """InputError unless the file system of an existing folder has room for `needed` bytes."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: {what} needs {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make "
+            "room, or choose another folder"
+        )
 
 
 @contextlib.contextmanager

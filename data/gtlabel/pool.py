@@ -57,8 +57,8 @@ def run_each(jobs: Iterator[Job[Any]], count: int, options: WorkOptions) -> Gene
 
 def _in_processes(jobs: Iterator[Job[Any]], workers: int) -> Generator[Result]:
     deaths = 0
-    # Two jobs per worker wait, so that what follows can still depend on what came of them.
-    while suspects := (yield from _until_one_dies(jobs, workers, 2 * workers)):
+    # One job waits, no more: those that have begun are finished even if the run is ended.
+    while suspects := (yield from _until_one_dies(jobs, workers, workers + 1)):
         # One at a time, which shows whose files end their process.
         left = iter(suspects)
         while deaths < MAX_DEATHS and (culprit := (yield from _until_one_dies(left, 1, 1))):

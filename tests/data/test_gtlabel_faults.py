@@ -3,6 +3,10 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Callable
 from itertools import islice
@@ -29,6 +33,8 @@ from data.gtlabel.polygons import draw_polygons
 from data.image_io import write_png
 from data.sbd import SBD
 from data.sbd_ground_truth import read_sbd_ground_truth
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def label(*flags: object) -> int:
@@ -694,3 +700,65 @@ def test_too_many_deaths_end_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     results = list(pool.run_each(iter(todo), len(todo), pool.WorkOptions(workers=2)))
     assert sorted(result.name for result in results) == sorted(job.name for job in todo)
     assert all(result.failure.reason == pool.WORKER_DIED for result in results)
+
+
+# --- processes ---
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends signals")
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (signal.SIGTERM, 143, "terminated\n"),
+        (signal.SIGINT, 130, "interrupted\n"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_a_run_that_is_ended_leaves_no_process_and_no_half_file(
+    tmp_path: Path, number: int, status: int, words: str
+) -> None:
+    maps = maps_at(tmp_path, "000.png")
+    big = np.kron(np.arange(400).reshape(20, 20) % 5, np.ones((30, 30), int)).astype(np.uint8)
+    write_png(maps / "000.png", big)
+    for k in range(1, 200):
+        os.link(maps / "000.png", maps / f"{k:03}.png")
+    command = [sys.executable, "-m", "data.gtlabel", "--labels", maps, "--num-classes", "5"]
+    command += ["--out", tmp_path / "out", "--eval", "--workers", "2"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True, text=True
+    ) as script:
+        wait_until(lambda: any((tmp_path / "out").glob("*_edge.png")), 60)
+        children = [int(pid) for pid in children_of(script.pid)]
+        assert len(children) >= 2
+        script.send_signal(number)
+        assert script.wait(60) == status
+        wait_until(lambda: not any(is_alive(pid) for pid in children), 10)
+        said = script.stderr.read()
+    if number != signal.SIGKILL:  # then loky's tracker reports what it removes
+        assert said == words
+        assert not list((tmp_path / "out").rglob("*.part"))
+    made = list((tmp_path / "out").glob("*_edge.png"))
+    assert 0 < len(made) < 200
+    for path in made:
+        assert read_bits(path).shape == big.shape
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def children_of(pid: int) -> list[str]:
+    if not Path("/proc/self/task").exists():
+        pytest.skip("looks for processes in Linux's /proc")
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and not only waiting to be buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

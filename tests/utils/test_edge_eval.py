@@ -294,13 +294,14 @@ def test_counting_works_without_torch():
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_torn_prediction_stops_the_run_with_its_name(scored, workers):
+def test_a_torn_prediction_stops_the_run_with_its_name(scored, workers, capfd):
     folder = scored[0]
     path = folder / "pred/class_002/p3.png"
     path.write_bytes(path.read_bytes()[:200])
     counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
     with pytest.raises(InputError, match=r"class_002/p3\.png: the file is cut off"):
         count_edge_images(counter, indices, workers, ALONE)
+    assert "Traceback" not in capfd.readouterr().err  # the pool's threads have none of their own
 
 
 @pytest.mark.parametrize("set_name", ["eval_cityscapes", "eval_sbd"])

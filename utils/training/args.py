@@ -89,7 +89,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--val-split", type=text, default="val")
     data.add_argument(
         "--base-size",
-        type=whole(0, 65536),
+        type=whole(0, 16384),
         default=0,
         help="long side before the random scale; 0: as on disk",
     )

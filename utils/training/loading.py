@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from data.errors import InputError
+from data.errors import InputError, one_line
 from data.samples.sampler import BatchSampler
 from utils.distributed.preemption import start_worker
 
@@ -144,8 +144,10 @@ def named_deaths(loader: DataLoader) -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
-        if "DataLoader worker" not in text:
-            raise
+        if "MemoryError in DataLoader worker" in text:  # NumPy's own, which PyTorch cannot raise
+            raise MemoryError(f"a loader process: {one_line(error)}") from error
+        if "DataLoader worker (pid" not in text:
+            raise  # an error of ours, raised in a worker
         processes = {
             int(number)
             for group in re.findall(r"\(pid\S* ([\d, ]+)", text)

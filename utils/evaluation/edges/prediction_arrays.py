@@ -19,6 +19,7 @@ from data.files import reading, require_file
 from data.image_io import MAX_PIXELS
 
 STORED = (np.dtype(np.uint8), np.dtype(np.uint16))  # as in the PNGs; the rest are probabilities
+CHUNK = 1 << 20  # bytes
 MAX_HEADER = 1 << 16  # characters of an array's header; ours have 128
 
 
@@ -61,9 +62,20 @@ def read_array(path: Path, num_classes: int) -> Iterator[np.ndarray]:
     with _opened(path) as (stream, length):
         header = _header_of(stream, length, path)
         for plane in _planes(stream, header, num_classes):
-            yield _scores(plane, path)
-        with reading(path):
-            stream.read(1)  # the end, where a zip file has its checksum
+            try:
+                scores = _scores(plane, path)
+            except InputError:
+                _read_to_end(stream, path)  # damaged, perhaps
+                raise
+            yield scores
+        _read_to_end(stream, path)
+
+
+def _read_to_end(stream: IO[bytes], path: Path) -> None:
+    """InputError if a zip file's content does not have its checksum, which is compared there."""
+    with reading(path):
+        while stream.read(CHUNK):
+            pass
 
 
 def _planes(stream: IO[bytes], header: ArrayHeader, num_classes: int) -> Iterator[np.ndarray]:
@@ -92,7 +104,8 @@ def _numbers(stream: IO[bytes], header: ArrayHeader, count: int) -> np.ndarray:
 
 def _scores(plane: np.ndarray, path: Path) -> np.ndarray:
     if plane.dtype not in STORED:
-        plane = plane.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite, and refused
+            plane = plane.astype(np.float32)
         if not (plane.min() >= 0 and plane.max() <= 1):  # NaN fails both
             raise InputError(
                 f"{path}: scores from {plane.min():g} to {plane.max():g}; "
