@@ -55,6 +55,7 @@ class Door:
     make: fills the work folder with good input.
     files: (sort, file below the work folder) of its inputs.
     goes_on: the sorts with which the other files are done, and a line says which failed.
+    searched: the sorts that are found by looking into a folder: what is no file is no input.
     slow: half a second a call; of the inputs that are fine, only a few are tried.
     result: what is compared between calls; None: all files below out/.
     """
@@ -65,6 +66,7 @@ class Door:
     make: Callable[[Path], None]
     files: tuple[tuple[str, str], ...]
     goes_on: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
     slow: bool = False
     result: Callable[[Path], object] | None = None
 
@@ -141,7 +143,9 @@ def outputs(work: Path) -> dict[str, str]:
             path.read_bytes().replace(bytes(work), b"WORK")
         ).hexdigest()
         for path in sorted((work / "out").rglob("*"))
-        if path.is_file() and path.suffix not in (".html", ".npz")
+        if path.is_file()
+        and path.suffix not in (".html", ".npz")
+        and path.name != "gtlabel-inputs.jsonl"  # times of the inputs
     }
 
 
@@ -465,6 +469,7 @@ DOORS = (
             ("model sample", "in/net.pth"),
         ),
         goes_on=("image",),
+        searched=("image",),
     ),
     Door(
         "predict-seg",
@@ -473,6 +478,7 @@ DOORS = (
         make_images,
         (("image", "in/images/b.png"), ("checkpoint sample", "in/seg.pth")),
         goes_on=("image",),
+        searched=("image",),
     ),
     Door(
         "load",

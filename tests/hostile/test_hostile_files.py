@@ -43,13 +43,23 @@ FEW = (
 OTHERWISE: dict[tuple[str, str, str], Case | None] = {}
 
 
+# What is not there when a folder is searched; see test_hostile_names.py.
+NO_FILE = ("missing", "folder", "named pipe", "broken link", "link loop")
+
+
+def left_out(door: Door, sort: str, case: Case) -> bool:
+    if sort in door.searched and case.name in NO_FILE:
+        return True
+    return door.slow and case.ok and case.name not in FEW
+
+
 def cases() -> list:
     found = []
     for door in DOORS:
         for sort, file in door.files:
             for case in SORTS.get(sort, ()):
                 case = OTHERWISE.get((door.name, sort, case.name), case)
-                if case is not None and not (door.slow and case.ok and case.name not in FEW):
+                if case is not None and not left_out(door, sort, case):
                     name = f"{door.name}-{Path(file).name}-{case.name}"
                     found.append(pytest.param(door, sort, file, case, id=name))
     return found
@@ -81,7 +91,12 @@ def test_a_hostile_file(door: Door, sort: str, file: str, case: Case, bench: Ben
 
 
 def assert_others_done(good: dict[str, str], found: dict[str, str], stem: str) -> None:
+    """But for the lists, in which what failed is left out."""
     stem = stem.split("_gtFine")[0]
-    others = {name: value for name, value in good.items() if stem not in name}
+    others = {
+        name: value
+        for name, value in good.items()
+        if stem not in name and not name.endswith(".txt")
+    }
     wrong = {name for name, value in others.items() if found.get(name) != value}
     assert not wrong, f"not made, or otherwise: {sorted(wrong)}"
