@@ -12,7 +12,6 @@ from utils.training.logger import read_log
 
 LARGEST = 1e150  # matplotlib computes with squares of what it draws
 COLORS = ("#1f5fa8", "#d1622b")
-LARGEST = 1e300  # matplotlib adds margins, which must not overflow
 # Title, and label, kind and key of each curve.
 PLOTS = (
     ("loss", (("training", "train", "loss"), ("validation", "val", "loss"))),
@@ -73,21 +72,12 @@ def plot_curves(log: Path, out: Path) -> None:
 
 
 def _series(entries: list[dict], kind: str, key: str) -> tuple[list[float], list[float]]:
-    """(epochs, values) of the entries of one kind that have a number under `key`.
-
-    InputError for a number that is too large to draw.
-    """
+    """(epochs, values) of the entries of one kind that have a number to draw under `key`."""
     found = [
         (entry["epoch"], entry[key])
         for entry in entries
         if entry.get("kind") == kind and _can_be_drawn(entry.get("epoch"), entry.get(key))
     ]
-    for epoch, value in found:
-        if abs(value) > LARGEST:
-            raise InputError(
-                f"{kind} {key} of epoch {epoch} (from 0) is beyond {LARGEST:g}, "
-                "too large to draw; remove that line of the log"
-            )
     return [epoch for epoch, _ in found], [value for _, value in found]
 
 
