@@ -8,12 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers.cityscapes import cityscapes_at
 from helpers.kitti import draw_frame
 from helpers.sbd import run as label_sbd
 
 import predict
 import train
-from data import build_dataset, kitti_gtlabel
+from data import build_dataset, cityscapes_gtlabel, kitti_gtlabel
 from data.errors import InputError, run
 from data.gtlabel import __main__ as gtlabel
 from data.image_io import write_png
@@ -105,6 +106,41 @@ def test_missing_and_mis_sized_label_files_are_named(
         InputError, match=r"train_002_edge.png: is 60x48, but the image train_002 is 64x48"
     ):
         items[0, 2]
+
+
+def test_label_files_of_other_classes_are_refused(tiny_camvid: Path, tmp_path: Path) -> None:
+    """gtlabel.json says what the files hold; folders without it are taken as they are."""
+    assert label_camvid(tiny_camvid, tmp_path, "train") == 0
+    dataset = build_dataset("camvid", tiny_camvid, "train")
+    stamp = tmp_path / "gtlabel.json"
+    settings = json.loads(stamp.read_text())
+    stamp.write_text(json.dumps({**settings, "num_classes": 4}))
+    with pytest.raises(InputError, match=r"holds 4 classes at radius 2; camvid has 11; choose"):
+        EdgeLabels.of(dataset, folder=tmp_path)
+    # CamVid has no instances, so both kinds of labels are the same.
+    stamp.write_text(json.dumps({**settings, "instance_sensitive": False}))
+    assert EdgeLabels.of(dataset, folder=tmp_path).files
+    for damaged in ({**settings, "num_classes": "11"}, {**settings, "instance_sensitive": 1}):
+        stamp.write_text(json.dumps(damaged))
+        with pytest.raises(InputError, match=r"gtlabel.json: is damaged; make the labels again"):
+            EdgeLabels.of(dataset, folder=tmp_path)
+    stamp.write_text("{")
+    with pytest.raises(InputError, match=r"gtlabel.json: is no JSON"):
+        EdgeLabels.of(dataset, folder=tmp_path)
+    stamp.unlink()
+    assert EdgeLabels.of(dataset, folder=tmp_path).files
+
+
+def test_label_files_with_and_without_instances(tmp_path: Path) -> None:
+    root = cityscapes_at(tmp_path / "cs", "train")
+    dataset = build_dataset("cityscapes", root, "train")
+    for flag, sensitive in (("--instance", True), ("--no-instance", False)):
+        out = tmp_path / flag
+        argv = ["--root", str(root), "--out", str(out), flag]
+        assert cityscapes_gtlabel.main(cityscapes_gtlabel.parse_args(argv)) == 0
+        assert EdgeLabels.of(dataset, folder=out, instance_sensitive=sensitive).files
+        with pytest.raises(InputError, match=rf"edges between instances.* or give {flag}$"):
+            EdgeLabels.of(dataset, folder=out, instance_sensitive=not sensitive)
 
 
 def test_sbd_in_both_layouts(
