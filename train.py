@@ -69,6 +69,7 @@ def main(args: argparse.Namespace) -> int:
 
         folder = Path(args.run_dir)
         checkpoint = open_run_dir(folder, args.resume, ranks, closing)
+        stop.hold_sigterm()
         changes = allowed_changes(args, checkpoint)
         if checkpoint is not None and checkpoint.state["epoch"] >= args.epochs:
             say_complete(args, ranks)

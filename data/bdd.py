@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from data.base import Dataset, Record, require_split
 from data.cityscapes import Cityscapes
-from data.names import find_names
+from data.names import EDGE_LABEL, named_files
 
 
 class Layout(NamedTuple):
@@ -67,15 +67,19 @@ def _find_records(root: Path, part: str, layout: Layout, images: bool) -> list[R
     """The samples of one part, by name; `Dataset` checks that both files of each are there."""
     image_folder = root / layout.images / part
     label_folder = root / layout.labels / part
-    image_names = find_names(image_folder, ".jpg") if images else set()
-    label_names = find_names(label_folder, f"{layout.suffix}.png")
-    if images and not image_names:
+    image_files = named_files(image_folder, ".jpg") if images else {}
+    label_files = {
+        name: path
+        for name, path in named_files(label_folder, f"{layout.suffix}.png").items()
+        if not EDGE_LABEL.search(name)
+    }
+    if images and not image_files:
         raise FileNotFoundError(
             f"No *.jpg in {image_folder}. Unzip bdd100k_images_10k.zip into {root.parent}."
         )
     if part == "test":
-        return [Record(name, image_folder / f"{name}.jpg") for name in sorted(image_names)]
-    if not label_names:
+        return [Record(name, path) for name, path in sorted(image_files.items())]
+    if not label_files:
         raise FileNotFoundError(
             f"No *{layout.suffix}.png in {label_folder}. "
             f"Unzip bdd100k_sem_seg_labels_trainval.zip into {root.parent}."
@@ -83,8 +87,8 @@ def _find_records(root: Path, part: str, layout: Layout, images: bool) -> list[R
     return [
         Record(
             name,
-            image_folder / f"{name}.jpg" if images else None,
-            label_folder / f"{name}{layout.suffix}.png",
+            image_files.get(name, image_folder / f"{name}.jpg") if images else None,
+            label_files.get(name, label_folder / f"{name}{layout.suffix}.png"),
         )
-        for name in sorted(image_names | label_names)
+        for name in sorted(image_files.keys() | label_files.keys())
     ]

@@ -46,6 +46,10 @@ class CamVid(Dataset):
         parts = [_read_split(Path(root), part) for part in SPLITS[split]]
         super().__init__(root, split, [record for part in parts for record in part])
 
+    def list_files(self) -> list[Path]:
+        """The lists of all splits."""
+        return [self.root / f"{part}.txt" for part in SPLITS["trainval"] + SPLITS["test"]]
+
     def read_ground_truth(self, record: Record) -> tuple[np.ndarray, None]:
         """Read the ground truth: (label uint8 (H, W) of 0..10 and 255, None)."""
         path = record.label_path()

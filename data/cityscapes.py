@@ -19,7 +19,7 @@ from data.base import Dataset, Record, require_fold, require_split
 from data.errors import InputError
 from data.files import first_few
 from data.image_io import IGNORE, ids_at_or_above, read_index
-from data.names import find_files
+from data.names import named_files
 
 
 class Label(NamedTuple):
@@ -220,8 +220,7 @@ def _city(record: Record) -> str:
 
 def _find(folder: Path, ending: str) -> dict[str, Path]:
     """{"city/NAME": path} of the files <city>/NAME<ending>, sorted."""
-    paths = find_files(folder, f"*/*{ending}")
-    named = {f"{path.parent.name}/{path.name.removesuffix(ending)}": path for path in paths}
+    named = named_files(folder, ending, above=1)
     return {key: path for key, path in named.items() if not key.startswith(f"troisdorf/{BLACK}")}
 
 

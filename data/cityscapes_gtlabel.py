@@ -22,24 +22,22 @@ if __name__ == "__main__":
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from data.args import Parser
 from data.cityscapes import Cityscapes, to_train_ids
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
-from data.files import write_lines
 from data.gtlabel.args import add_product_flags, add_work_flags, product_options, work_options
-from data.gtlabel.jobs import Job, run_jobs
-from data.gtlabel.mat import write_mat_list
-from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps
+from data.gtlabel.job import Job
+from data.gtlabel.plan import ListFile, Plan, Row, run_plans
+from data.gtlabel.polygons import draw_polygons
+from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps, read_for_image
 from data.image_io import read_index
-from data.names import find_files
+from data.names import find_files, named_files
 
 IMAGES = "leftImg8bit"
 LABELS = "gtFine"
@@ -81,7 +79,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
-    root, out = args.root.resolve(), args.out.resolve()
+    root, out = (Path(os.path.realpath(folder)) for folder in (args.root, args.out))
     found = [split for split in SPLITS if (root / LABELS / split).is_dir()]
     splits = args.split or found or SPLITS
     frames = [frame for split in splits for frame in find_frames(root, split)]
@@ -90,10 +88,11 @@ def main(args: argparse.Namespace) -> int:
     maker = ProductMaker(out, rule, Cityscapes.classes, Cityscapes.palette, options)
     report_missing_files(frames, root, args.instance)
     jobs = [make_job(frame, root, maker) for frame in frames]
-    status = run_jobs(jobs, work_options(args), "edge labels")
+    lists = make_lists(frames, root, out, mat=args.mat, evaluation=args.eval)
+    images = [frame.image for frame in frames]
+    status = run_plans([Plan(out, jobs, lists, images)], work_options(args))
     if out != root:
         link_images(root, out)
-    write_lists(frames, root, out, mat=args.mat, evaluation=args.eval)
     return status
 
 
@@ -102,9 +101,8 @@ def find_frames(root: Path, split: str) -> list[Frame]:
     folder = root / LABELS / split
     frames = {}
     for ending in ("_polygons.json", "_labelIds.png"):  # the later one takes precedence
-        for label in find_files(folder, f"*/*_{LABELS}{ending}"):
-            city = label.parent.name
-            name = label.name.removesuffix(f"_{LABELS}{ending}")
+        for key, label in named_files(folder, f"_{LABELS}{ending}", above=1).items():
+            city, name = key.split("/")
             image = root / IMAGES / split / city / f"{name}_{IMAGES}.png"
             instance = label.with_name(f"{name}_{LABELS}_instanceIds.png")
             frames[city, name] = Frame(split, city, name, image, label, instance)
@@ -123,8 +121,8 @@ def report_missing_files(frames: list[Frame], root: Path, instance_sensitive: bo
     """
     total = len(frames)
     lone = [frame for frame in frames if not frame.image.is_file()]
-    drawn = [frame for frame in frames if frame.label.suffix == ".json"]
-    flat = [f for f in frames if f.label.suffix == ".png" and not f.instance.is_file()]
+    drawn = [frame for frame in frames if is_polygons(frame.label)]
+    flat = [f for f in frames if not is_polygons(f.label) and not f.instance.is_file()]
     if lone:
         print(f"{len(lone)} of {total} label maps have no image in {root / IMAGES}: labels only")
     if drawn:
@@ -145,41 +143,31 @@ def make_job(frame: Frame, root: Path, maker: ProductMaker) -> Job[GroundTruth]:
     """The work on one frame."""
     name = edge_label_name(frame.label.relative_to(root))
     inputs: tuple[Path, ...] = (frame.label,)
-    read = partial(draw_polygons, frame.label)
-    if frame.label.suffix != ".json":
+    read: Callable[[], GroundTruth] = partial(read_polygons, frame.label)
+    if not is_polygons(frame.label):
         instance = frame.instance if frame.instance.is_file() else frame.label
         inputs = (frame.label, instance)
         read = partial(read_ground_truth, frame.label, instance)
+    image = frame.image if frame.image.is_file() else None
+    read = partial(read_for_image, read, frame.label, image)
     return Job(str(name), inputs, read, maker.products(name, f"{frame.name}_{IMAGES}"))
+
+
+def is_polygons(label: Path) -> bool:
+    """Whether a frame has polygons in place of a label map."""
+    return label.suffix.lower() == ".json"
 
 
 def read_ground_truth(label: Path, instance: Path) -> GroundTruth:
     """(train ids uint8 (H, W), instance ids (H, W)) from the files of label and instance ids."""
-    ids, numbers = pair_maps(read_index(label), read_index(instance), instance)
-    return to_train_ids(ids, label), numbers
+    ids = read_index(label)
+    return pair_maps(to_train_ids(ids, label), read_index(instance), instance)
 
 
-def draw_polygons(path: Path) -> GroundTruth:
+def read_polygons(path: Path) -> GroundTruth:
     """(train ids uint8 (H, W), instance ids int32 (H, W)) from *_polygons.json."""
-    try:
-        from cityscapesscripts.helpers.annotation import Annotation
-        from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
-        from cityscapesscripts.preparation.json2labelImg import createLabelImage
-    except ImportError as error:
-        raise InputError(
-            f"{path}: drawing polygons needs cityscapesscripts: pip install cityscapesscripts"
-        ) from error
-    annotation = Annotation()
-    try:
-        annotation.fromJsonFile(str(path))
-        ids = createLabelImage(annotation, "ids")
-        numbers = createInstanceImage(annotation, "ids")
-    # cityscapesscripts exits the process at a label that it does not know.
-    except (SystemExit, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read as polygons of Cityscapes ({type(error).__name__}: {error})"
-        ) from error
-    return to_train_ids(np.array(ids), path), np.array(numbers, np.int32)
+    ids, numbers = draw_polygons(path)
+    return GroundTruth(to_train_ids(ids, path), numbers)
 
 
 def link_images(root: Path, out: Path) -> None:
@@ -196,33 +184,45 @@ def link_images(root: Path, out: Path) -> None:
         )
 
 
-def write_lists(frames: list[Frame], root: Path, out: Path, *, mat: bool, evaluation: bool) -> None:
-    """Write the published list files.
+def make_lists(
+    frames: list[Frame], root: Path, out: Path, *, mat: bool, evaluation: bool
+) -> list[ListFile]:
+    """The published list files.
 
     Args:
-        frames: of all splits that were labelled.
+        frames: of all splits that are labelled.
         root: the data set's folder.
         out: the folder of labels.
         mat: also the lists that the MATLAB code reads.
         evaluation: with `mat`, also those of the evaluation ground truth.
     """
-    rows: dict[str, list[tuple[str, ...]]] = {frame.split: [] for frame in frames}
+    rows: dict[str, list[Row]] = {frame.split: [] for frame in frames}
+    names: dict[str, list[Row]] = {split: [] for split in rows}
     for frame in frames:
         label = edge_label_name(frame.label.relative_to(root))
         image = frame.image.relative_to(root)
-        rows[frame.split].append((f"/{image.as_posix()}", f"/{label.as_posix()}"))
+        row = (f"/{image.as_posix()}", f"/{label.as_posix()}")
+        rows[frame.split].append((str(label), row))
+        names[frame.split].append((str(label), (f"{frame.name}_{IMAGES}",)))
     tested = find_files(root / IMAGES / "test", f"*/*_{IMAGES}.png")
     if tested:
-        rows["test"] = [(f"/{image.relative_to(root).as_posix()}",) for image in tested]
+        rows["test"] = [("", (f"/{image.relative_to(root).as_posix()}",)) for image in tested]
+    lists = []
     for split, lines in rows.items():
-        write_lines(out / f"{split}.txt", (" ".join(line) for line in lines))
+        lists.append(ListFile(out / f"{split}.txt", lines))
         if mat:
-            mats = [[path.replace("_edge.png", "_edge.mat") for path in line] for line in lines]
-            write_mat_list(out / f"{split}.mat", mats)
+            mats = [(job, tuple(map(_mat_name, row))) for job, row in lines]
+            lists.append(ListFile(out / f"{split}.mat", mats))
         if mat and evaluation and split != "test":
-            names = [f"{frame.name}_{IMAGES}" for frame in frames if frame.split == split]
-            for folder in ("gt_thin", "gt_raw"):
-                write_mat_list(out / "gt_eval" / folder / f"{split}.mat", [names])
+            lists += [
+                ListFile(out / "gt_eval" / folder / f"{split}.mat", names[split])
+                for folder in ("gt_thin", "gt_raw")
+            ]
+    return lists
+
+
+def _mat_name(path: str) -> str:
+    return path.replace("_edge.png", "_edge.mat")
 
 
 if __name__ == "__main__":

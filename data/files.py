@@ -9,7 +9,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, TypeVar
@@ -171,8 +173,8 @@ def _finite_float(text: str) -> float:
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name in times if times[name] > 1)
         raise ValueError(f"{twice!r} occurs twice")
     return found
 
@@ -184,7 +186,9 @@ def read_list(path: str | Path, parse: Callable[[str], T]) -> list[T]:
     first of them with its reason.
     """
     items, faults = [], []
-    for number, line in enumerate(read_text(path, "list file").splitlines(), start=1):
+    # Not `splitlines`, which also splits at characters that names may hold.
+    lines = re.split(r"\r\n|\n|\r", read_text(path, "list file"))
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 items.append(parse(line.strip()))

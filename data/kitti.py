@@ -17,7 +17,7 @@ from data.base import Dataset, Record, require_fold, require_split
 from data.cityscapes import Cityscapes, to_train_ids
 from data.errors import InputError
 from data.image_io import read_index
-from data.names import find_files
+from data.names import EDGE_LABEL, find_files
 
 IMAGES = 200
 # Validation images of the three published cross-validation splits (Zhu et al., CVPR 2019), as
@@ -116,7 +116,7 @@ def _labelled(root: Path, images: bool, instances: bool | None) -> list[Record]:
 
 
 def _pngs(folder: Path) -> list[Path]:
-    found = find_files(folder, "*.png")
+    found = [path for path in find_files(folder, "*.png") if not EDGE_LABEL.search(path.stem)]
     if not found:
         raise FileNotFoundError(
             f"No PNG in {folder}. Unzip data_semantics.zip, and point the data root at the folder "

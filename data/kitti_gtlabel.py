@@ -20,6 +20,7 @@ if __name__ == "__main__":
     quiet_interrupts()  # Ctrl-C during the imports that follow
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -29,13 +30,13 @@ from data.args import Parser
 from data.cityscapes import to_train_ids
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
-from data.files import write_lines
 from data.gtlabel.args import add_product_flags, add_work_flags, product_options, work_options
-from data.gtlabel.jobs import Job, run_jobs
-from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps
+from data.gtlabel.job import Job
+from data.gtlabel.plan import ListFile, Plan, Row, run_plans
+from data.gtlabel.products import GroundTruth, ProductMaker, Rule, pair_maps, read_for_image
 from data.image_io import read_index
 from data.kitti import IMAGES, KITTI, VALIDATION, read_instances, select
-from data.names import find_files
+from data.names import EDGE_LABEL, find_files, walk_files
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -80,24 +81,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
-    root, out = args.root.resolve(), args.out.resolve()
+    root, out = (Path(os.path.realpath(folder)) for folder in (args.root, args.out))
     rule = Rule(len(KITTI.classes), args.instance)
     maker = ProductMaker(out, rule, KITTI.classes, KITTI.palette, product_options(args))
     if args.odometry_labels is not None:
-        sequences = find_sequences(args.odometry_labels.resolve(), args.sequences)
-        return max([label_sequence(folder, root, maker, args) for folder in sequences])
-    if args.sequences or args.odometry_instances:
+        labels = Path(os.path.realpath(args.odometry_labels))
+        sequences = find_sequences(labels, args.sequences)
+        instances = args.odometry_instances and Path(os.path.realpath(args.odometry_instances))
+        plans = [plan_sequence(folder, root, maker, instances) for folder in sequences]
+    elif args.sequences or args.odometry_instances:
         raise InputError("--sequences and --odometry-instances need --odometry-labels")
-    return label_semantics(root, maker, args)
+    else:
+        plans = [plan_semantics(root, maker)]
+    return run_plans(plans, work_options(args))
 
 
-def label_semantics(root: Path, maker: ProductMaker, args: argparse.Namespace) -> int:
-    """Label the 200 images of the semantics benchmark; returns the exit status."""
+def plan_semantics(root: Path, maker: ProductMaker) -> Plan:
+    """The labels of the 200 images of the semantics benchmark."""
     images = (root / "training" / "image_2").is_dir()
     if not images:
         print(f"There are no images in {root / 'training' / 'image_2'}: labels only")
     dataset = KITTI(root, "trainval", images=images)
-    if args.instance and dataset.records[0].instance is None:
+    if maker.rule.instance_sensitive and dataset.records[0].instance is None:
         raise InputError(
             f"No {root / 'training' / 'instance'}; --no-instance makes labels without edges "
             "between instances"
@@ -108,58 +113,69 @@ def label_semantics(root: Path, maker: ProductMaker, args: argparse.Namespace) -
         inputs = (source, record.instance or source)
         label = edge_label_name(source.relative_to(root))
         products = maker.products(label, record.name)
-        jobs.append(Job(record.name, inputs, partial(read_semantics, *inputs), products))
-        row_of[record.name] = f"/training/image_2/{record.name}.png /{label.as_posix()}"
-    status = run_jobs(jobs, work_options(args), "edge labels")
-    write_lines(maker.out / "trainval.txt", row_of.values())
-    if len(row_of) != IMAGES:
+        read = partial(read_for_image, partial(read_semantics, *inputs), source, record.image)
+        jobs.append(Job(record.name, inputs, read, products))
+        row: Row = (
+            record.name,
+            (f"/training/image_2/{source.name}", f"/{label.as_posix()}"),
+        )
+        row_of[record.name] = row
+    lists = [ListFile(maker.out / "trainval.txt", list(row_of.values()))]
+    if len(row_of) == IMAGES:
+        for cv in range(len(VALIDATION)):
+            for split in ("train", "val"):
+                chosen = select(dataset.records, split, cv, root)
+                rows = [row_of[record.name] for record in chosen]
+                lists.append(ListFile(maker.out / f"{split}_cv{cv}.txt", rows))
+    else:
         print(f"{len(row_of)} images, not {IMAGES}: no lists of the published splits")
-        return status
-    for cv in range(len(VALIDATION)):
-        for split in ("train", "val"):
-            chosen = select(dataset.records, split, cv, root)
-            rows = [row_of[record.name] for record in chosen]
-            write_lines(maker.out / f"{split}_cv{cv}.txt", rows)
-    return status
+    keep = [record.image for record in dataset.records if record.image]
+    return Plan(maker.out, jobs, lists, keep)
 
 
-def label_sequence(folder: Path, root: Path, maker: ProductMaker, args: argparse.Namespace) -> int:
-    """Label one odometry sequence, whose label maps `folder` holds; returns the exit status."""
+def plan_sequence(folder: Path, root: Path, maker: ProductMaker, instances: Path | None) -> Plan:
+    """The labels of one odometry sequence.
+
+    Args:
+        folder: its label maps; the folder's name is that of the sequence.
+        root: the folder that has sequences/NN/image_2/.
+        maker: of the products.
+        instances: the folder of the instance maps of all sequences; None: there are none.
+    """
     sequence = folder.name
     images = root / "sequences" / sequence / "image_2"
-    labels = find_files(folder, "*.png")
-    lone = sum(not (images / path.name).is_file() for path in labels)
-    if lone:
+    labels = [path for path in find_files(folder, "*.png") if not EDGE_LABEL.search(path.stem)]
+    have = {images / path.name for path in labels if (images / path.name).is_file()}
+    if lone := len(labels) - len(have):
         print(
             f"{lone} of {len(labels)} label maps of sequence {sequence} have no image in {images}"
         )
     jobs, rows = [], []
     for path in labels:
-        instance = path
-        if args.odometry_instances:
-            instance = args.odometry_instances.resolve() / sequence / path.name
+        instance = instances / sequence / path.name if instances else path
         name = f"{sequence}/{path.stem}"
         label = Path("sequences", sequence, f"{path.stem}_edge.png")
+        image = images / path.name
         read = partial(read_frame, path, instance)
+        read = partial(read_for_image, read, path, image if image in have else None)
         jobs.append(Job(name, (path, instance), read, maker.products(label, name)))
-        rows.append(f"/sequences/{sequence}/image_2/{path.name} /{label.as_posix()}")
-    status = run_jobs(jobs, work_options(args), f"sequence {sequence}")
-    write_lines(maker.out / "sequences" / f"{sequence}.txt", rows)
-    return status
+        row = (f"/sequences/{sequence}/image_2/{path.name}", f"/{label.as_posix()}")
+        rows.append((name, row))
+    lists = [ListFile(maker.out / "sequences" / f"{sequence}.txt", rows)]
+    return Plan(maker.out, jobs, lists, sorted(have), what=f"sequence {sequence}")
 
 
 def find_sequences(folder: Path, wanted: Sequence[str] | None) -> list[Path]:
     """The folders of label maps, one per sequence."""
-    found = sorted(
-        path.name for path in folder.glob("*") if path.is_dir() and any(path.glob("*.png"))
-    )
+    maps = walk_files(folder, (".png",), skip=lambda inner: inner.parent != folder)
+    found = sorted({path.parent.name for path in maps if path.parent != folder})
     missing = sorted(set(wanted or []) - set(found))
     if missing or not found:
         raise FileNotFoundError(
             f"{folder}: no label maps for sequence {missing[0] if missing else 'NN'}; expected "
             f"{folder}/NN/NAME.png"
         )
-    return [folder / name for name in (wanted or found)]
+    return [folder / name for name in dict.fromkeys(wanted or found)]
 
 
 def read_semantics(label: Path, instance: Path) -> GroundTruth:

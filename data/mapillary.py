@@ -9,16 +9,16 @@ Layout below the root, as in its zip files; v1.1 has no folder in the place of [
     {training,validation}/[VERSION/]instances/NAME.png          16-bit: label id * 256 + number
 """
 
-import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from data.base import Dataset, Record, require_split
 from data.errors import InputError
+from data.files import read_json
 from data.image_io import IGNORE, ids_at_or_above, read_index
-from data.names import find_names
+from data.names import EDGE_LABEL, named_files
 
 FOLDERS = {
     "train": ("training",),
@@ -185,24 +185,39 @@ class Mapillary(Dataset):
 
 def read_config(path: Path) -> tuple[Label, ...]:
     """The labels of a config file, in the order of their ids."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        labels = tuple(
-            Label(r["readable"], tuple(r["color"]), bool(r["instances"]), bool(r["evaluate"]))
-            for r in rows
-        )
-        # Checks the colours: three numbers each, 0 to 255.
-        np.array([label.color for label in labels], np.uint8).reshape(-1, 3)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    config = read_json(path, "config file")
+    rows = config.get("labels") if isinstance(config, dict) else None
+    if not isinstance(rows, list):
         raise InputError(
-            f"{path}: is no config file of Mapillary Vistas ({type(error).__name__}: {error}); "
-            "replace it"
-        ) from error
+            f"{path}: is no config file of Mapillary Vistas (it has no list of labels); replace it"
+        )
+    labels = tuple(_read_label(path, number, row) for number, row in enumerate(rows))
     if not 1 <= sum(label.evaluate for label in labels) < IGNORE:
         raise InputError(
             f"{path}: has {len(labels)} labels; expected 1 to {IGNORE - 1} that are evaluated"
         )
     return labels
+
+
+def _read_label(path: Path, number: int, row: Any) -> Label:
+    fields = row if isinstance(row, dict) else {}
+    name, color = fields.get("readable"), fields.get("color")
+    has_instances, evaluate = fields.get("instances"), fields.get("evaluate")
+    if (
+        isinstance(name, str)
+        and name.strip()
+        and isinstance(color, list)
+        and len(color) == 3
+        and all(type(part) is int and 0 <= part <= 255 for part in color)
+        and isinstance(has_instances, bool)
+        and isinstance(evaluate, bool)
+    ):
+        return Label(name, (color[0], color[1], color[2]), has_instances, evaluate)
+    raise InputError(
+        f"{path}: label {number} is {str(row)[:60]}; expected a name `readable`, a `color` of "
+        "three numbers from 0 to 255, and `instances` and `evaluate`, each true or false; replace "
+        "the file"
+    )
 
 
 def _find_version(root: Path) -> str:
@@ -233,29 +248,34 @@ def _find_records(part: Path, version: str, images: bool, instances: bool | None
 
     `Dataset` checks that all files of each are there.
     """
-    image_names = find_names(part / "images", ".jpg") if images else set()
-    if images and not image_names:
+    image_files = named_files(part / "images", ".jpg") if images else {}
+    if images and not image_files:
         raise FileNotFoundError(
             f"No *.jpg in {part / 'images'}. Unzip Mapillary Vistas into {part.parent}."
         )
     if part.name == "testing":
-        return [Record(name, part / "images" / f"{name}.jpg") for name in sorted(image_names)]
+        return [Record(name, path) for name, path in sorted(image_files.items())]
     folders = [part / folder for folder in VERSIONS[version][0]]
     above = next((folder for folder in folders if (folder / "labels").is_dir()), folders[0])
-    label_names = find_names(above / "labels", ".png")
-    if not label_names:
+    label_files = {
+        name: path
+        for name, path in named_files(above / "labels", ".png").items()
+        if not EDGE_LABEL.search(name)
+    }
+    if not label_files:
         raise FileNotFoundError(
             f"No *.png in {above / 'labels'}: there are no labels of Mapillary Vistas {version}. "
             f"Unzip it into {part.parent}."
         )
+    instance_files = named_files(above / "instances", ".png")
     if instances is None:
-        instances = bool(find_names(above / "instances", ".png"))
+        instances = bool(instance_files)
     return [
         Record(
             name,
-            part / "images" / f"{name}.jpg" if images else None,
-            above / "labels" / f"{name}.png",
-            above / "instances" / f"{name}.png" if instances else None,
+            image_files.get(name, part / "images" / f"{name}.jpg") if images else None,
+            label_files.get(name, above / "labels" / f"{name}.png"),
+            instance_files.get(name, above / "instances" / f"{name}.png") if instances else None,
         )
-        for name in sorted(image_names | label_names)
+        for name in sorted(image_files.keys() | label_files.keys())
     ]

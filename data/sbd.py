@@ -20,9 +20,14 @@ import scipy.io
 from data.base import Dataset, Record, require_split
 from data.edges import decode_png, evaluation_edges
 from data.errors import InputError
-from data.files import read_list
-from data.image_io import read_image
-from data.sbd_ground_truth import NUM_CLASSES, SBDGroundTruth, read_sbd_ground_truth
+from data.files import inner_path, paths_of_line, read_list, reading, require_file
+from data.image_io import image_size, read_image, require_size
+from data.sbd_ground_truth import (
+    NUM_CLASSES,
+    SBDGroundTruth,
+    as_numbers,
+    read_sbd_ground_truth,
+)
 
 # PASCAL VOC's classes, with their colours as (red, green, blue).
 CLASSES = (
@@ -81,6 +86,7 @@ class SBD(Dataset):
         require_split(self.name, split, tuple(LISTS))
         root = Path(root)
         self.prepared = (root / "image").is_dir()
+        self.has_label_maps = not self.prepared
         self._part_of: dict[str, str] = {}
         if self.prepared:
             records = _prepared_records(root, split)
@@ -103,6 +109,13 @@ class SBD(Dataset):
         files = _read_files(record)
         return files.label, files.instance
 
+    def list_files(self) -> list[Path]:
+        """The lists of the layout."""
+        if not self.prepared:
+            return [self.root / "train.txt", self.root / "val.txt"]
+        names = (*LISTS.values(), *(name.replace("_inst_", "_cls_") for name in LISTS.values()))
+        return [self.root / name for name in names]
+
     def edge_ground_truth(
         self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
     ) -> np.ndarray:
@@ -115,6 +128,9 @@ class SBD(Dataset):
         if self.prepared:
             return self._read_prepared_edges(record, thin, scale, instance_sensitive)
         files = _read_files(record)
+        if record.image is not None:
+            size = image_size(record.image)
+            require_size(files.label, size, "label", record.label, record.image)
         if scale == 1:
             return files.evaluation_edges(thin=thin, instance_sensitive=instance_sensitive)
         label, instance = files.label, None
@@ -148,7 +164,10 @@ class SBD(Dataset):
                 "ground truth at scale 1 only if python -m data.sbd_gtlabel was run with --eval; "
                 "or point --data-root at the data set as downloaded"
             )
-        return decode_png(read_image(path))
+        edges = decode_png(read_image(path))
+        if record.image is not None:
+            require_size(edges, image_size(record.image), "label", path, record.image)
+        return edges
 
 
 def find_root(root: Path) -> Path:
@@ -184,7 +203,14 @@ def part_names(root: Path, part: str, holdout: str | Path | None = None) -> list
 
 def read_names(path: Path) -> list[str]:
     """The names in a list file of SBD."""
-    return read_list(path, str.strip)
+    return read_list(path, _parse_name)
+
+
+def _parse_name(line: str) -> str:
+    (path,) = paths_of_line(line, 1)
+    if len(path.parts) != 1:
+        raise ValueError(f"{line!r} is no name of an image, which has no folder")
+    return path.name
 
 
 def draw_holdout(names: list[str], seed: int = 0) -> list[str]:
@@ -203,7 +229,7 @@ def read_holdout(path: Path, names: list[str]) -> list[str]:
     `path` is a text file with a name per line, or the published seed.mat: a logical for each line
     of train.txt.
     """
-    if path.suffix == ".mat":
+    if path.suffix.lower() == ".mat":
         return _read_seed_mat(path, names)
     chosen = read_names(path)
     strange = sorted(set(chosen) - set(names))
@@ -215,15 +241,13 @@ def read_holdout(path: Path, names: list[str]) -> list[str]:
 
 
 def _read_seed_mat(path: Path, names: list[str]) -> list[str]:
-    try:
+    require_file(path, "list of held-out images")
+    with reading(path):
         variables = scipy.io.loadmat(path)
-        flags = next(v for key, v in variables.items() if not key.startswith("__")).ravel()
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # scipy raises whatever the broken part of the file leads to
-        raise InputError(
-            f"{path}: cannot be read as a .mat file ({type(error).__name__}: {error})"
-        ) from error
+    arrays = [value for key, value in variables.items() if not key.startswith("__")]
+    if not arrays:
+        raise InputError(f"{path}: holds nothing; expected a logical for each name of train.txt")
+    flags = as_numbers(arrays[0], path, "its first variable", 0, 1).ravel()
     if flags.size < len(names):
         raise InputError(f"{path}: has {flags.size} entries, but train.txt has {len(names)} names")
     return [name for name, held_out in zip(names, flags[: len(names)], strict=True) if held_out]
@@ -249,8 +273,8 @@ def _read_files(record: Record) -> SBDGroundTruth:
 
 def _prepared_records(root: Path, split: str) -> list[Record]:
     def parse(line: str) -> Record:
-        image, *labels = (path.lstrip("/") for path in line.split())
-        folder, name = Path(image).parent.name, Path(image).stem
+        image, *labels = (inner_path(path.lstrip("/")) for path in line.split())
+        folder, name = image.parent.name, image.stem
         record_name = name if folder in ("scale_1", "test") else f"{name}_{folder}"
         if labels:
             return Record(record_name, root / image, root / labels[0])

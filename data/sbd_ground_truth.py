@@ -8,15 +8,19 @@ the annotators and are one pixel wide.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
+import scipy.sparse
 
 from data.edges import label_to_edges, resize_nearest, thin_classes
-from data.errors import InputError
+from data.errors import InputError, one_line
+from data.files import require_file
 from data.image_io import IGNORE
 
 NUM_CLASSES = 20
+MAX_INSTANCES = 65535  # in an image
 
 
 @dataclass(frozen=True)
@@ -73,28 +77,28 @@ def read_sbd_ground_truth(cls_path: Path, inst_path: Path) -> SBDGroundTruth:
     """
     cls = _load(cls_path, "GTcls", ("Segmentation", "Boundaries"))
     inst = _load(inst_path, "GTinst", ("Segmentation", "Boundaries", "Categories"))
-    segmentation = cls["Segmentation"]
-    instance = inst["Segmentation"].astype(np.int32)
-    categories = inst["Categories"].ravel().astype(np.int64)
-    if segmentation.shape != instance.shape:
+    categories = as_numbers(inst["Categories"], inst_path, "Categories", 1, NUM_CLASSES).ravel()
+    label = as_numbers(cls["Segmentation"], cls_path, "GTcls.Segmentation", 0, NUM_CLASSES)
+    # A number above that of the Categories has its own message.
+    instance = as_numbers(inst["Segmentation"], inst_path, "GTinst.Segmentation", 0, MAX_INSTANCES)
+    if label.ndim != 2 or label.shape != instance.shape:
         raise InputError(
-            f"{inst_path}: is {instance.shape} (H, W), but {cls_path} is {segmentation.shape}"
+            f"{inst_path}: is {instance.shape} (H, W), but {cls_path} is {label.shape}"
         )
     if instance.max(initial=0) > categories.size or len(inst["Boundaries"]) != categories.size:
         raise InputError(
             f"{inst_path}: has {instance.max(initial=0)} instances, but {categories.size} "
             "Categories"
         )
-    if categories.size and not 1 <= categories.min() <= categories.max() <= NUM_CLASSES:
+    if len(cls["Boundaries"]) != NUM_CLASSES:
         raise InputError(
-            f"{inst_path}: Categories are {categories.min()} to {categories.max()}; "
-            f"expected 1 to {NUM_CLASSES}"
+            f"{cls_path}: has Boundaries of {len(cls['Boundaries'])} classes; expected "
+            f"{NUM_CLASSES}"
         )
     class_of = np.concatenate([[IGNORE], categories - 1]).astype(np.uint8)
-    has_class = (segmentation >= 1) & (segmentation <= NUM_CLASSES)
-    classes = np.arange(len(cls["Boundaries"]))
+    classes = np.arange(NUM_CLASSES)
     return SBDGroundTruth(
-        label=np.where(has_class, segmentation - 1, IGNORE).astype(np.uint8),
+        label=np.where(label >= 1, label - 1, IGNORE).astype(np.uint8),
         instance_class=class_of[instance],
         instance=instance,
         class_boundaries=_union(cls["Boundaries"], classes, instance.shape, cls_path),
@@ -102,18 +106,38 @@ def read_sbd_ground_truth(cls_path: Path, inst_path: Path) -> SBDGroundTruth:
     )
 
 
-def _load(path: Path, name: str, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+def as_numbers(values: Any, path: Path, what: str, low: int, high: int) -> np.ndarray:
+    """Values of a .mat file as int32, if they are whole numbers from `low` to `high`.
+
+    InputError that names `path` and `what` for text, cells, NaN, fractions and numbers out of
+    range.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
+        raise InputError(f"{path}: {what} is no array of numbers; download it again")
+    # NaN is not equal to itself, and fails the other comparisons, too.
+    valid = (values >= low) & (values <= high) & (values == np.floor(values))
+    if not valid.all():
+        wrong = values[~valid].ravel()[0]
+        raise InputError(
+            f"{path}: {what} holds {wrong}; expected whole numbers from {low} to {high}"
+        )
+    return values.astype(np.int32)
+
+
+def _load(path: Path, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
+    require_file(path, "ground truth")
     try:
-        structure = scipy.io.loadmat(path)[name][0, 0]
+        structure = scipy.io.loadmat(path, variable_names=[name])[name][0, 0]
         loaded = {field: structure[field] for field in fields}
-    except FileNotFoundError:
+        boundaries = loaded["Boundaries"].ravel()
+    except (FileNotFoundError, MemoryError):
         raise
     except Exception as error:  # scipy raises whatever the broken part of the file leads to
-        reason = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{path}: cannot be read as SBD's {name} ({reason}); download it again"
+            f"{path}: cannot be read as SBD's {name} ({type(error).__name__}: {one_line(error)}); "
+            "download it again"
         ) from error
-    return {**loaded, "Boundaries": loaded["Boundaries"].ravel()}
+    return {**loaded, "Boundaries": boundaries}
 
 
 def _union(
@@ -122,6 +146,10 @@ def _union(
     """uint32 (H, W): the sparse boundaries in `cells`, each in the bit of its class."""
     bits = np.zeros(shape, np.uint32)
     for k, cell in zip(classes.tolist(), cells, strict=True):
+        if not (scipy.sparse.issparse(cell) or isinstance(cell, np.ndarray)) or (
+            cell.dtype.kind not in "buif"
+        ):
+            raise InputError(f"{path}: a boundary is no map of numbers; download it again")
         if cell.shape != shape:
             raise InputError(
                 f"{path}: a boundary is {cell.shape} (H, W), but the segmentation is {shape}"

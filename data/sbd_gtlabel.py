@@ -16,6 +16,7 @@ if __name__ == "__main__":
     quiet_interrupts()  # Ctrl-C during the imports that follow
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,22 +24,24 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from data.args import Parser
+from data.args import Parser, seed
 from data.edge_files import write_edges
 from data.errors import InputError, run
-from data.files import write_lines
 from data.gtlabel.args import (
     add_mat_and_view_flags,
     add_work_flags,
-    require_radius,
-    require_scale,
+    radius,
+    scale_factor,
     work_options,
 )
-from data.gtlabel.jobs import Job, Product, run_jobs, write_stamp
-from data.gtlabel.mat import write_gt_cls, write_gt_inst, write_label_edge, write_mat_list
+from data.gtlabel.job import Job, Product
+from data.gtlabel.mat import write_gt_cls, write_gt_inst, write_label_edge
+from data.gtlabel.plan import ListFile, Plan, Row, run_plans
 from data.gtlabel.products import COMPRESSION, draw_groups, palette_colors
-from data.image_io import read_image, write_png
+from data.gtlabel.stamp import Stamp
+from data.image_io import image_size, read_image, require_size, write_png
 from data.imresize import imresize
+from data.names import require_unique
 from data.sbd import (
     SBD,
     draw_holdout,
@@ -60,7 +63,7 @@ class ScaledImage:
 
     source: Path
     path: Path
-    stamp: Path
+    stamp: Stamp
     scale: float
 
     def files(self) -> list[Path]:
@@ -78,7 +81,7 @@ class ScaledLabel:
     """
 
     path: Path
-    stamp: Path
+    stamp: Stamp
     kind: str
     scale: float
     radius: float
@@ -105,7 +108,7 @@ class SBDEvaluationLabel:
     """What predictions are scored against; with `mat` also the published GTinst or GTcls."""
 
     path: Path
-    stamp: Path
+    stamp: Stamp
     kind: str
     thin: bool
     mat: bool
@@ -147,7 +150,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="held-out names of train.txt, or the published seed.mat",
     )
     group.add_argument(
-        "--val-seed", type=int, default=0, help="draws the held-out images without --val-list"
+        "--val-seed", type=seed, default=0, help="draws the held-out images without --val-list"
     )
     group = parser.add_argument_group("products")
     group.add_argument(
@@ -156,9 +159,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=True,
         help="both kinds of labels; else without edges between instances only",
     )
-    group.add_argument("--radius", type=float, default=2, help="of training labels, in pixels")
+    group.add_argument("--radius", type=radius, default=2, help="of training labels, in pixels")
     group.add_argument(
-        "--scales", type=float, nargs="+", default=SCALES, metavar="S", help="of what is trained on"
+        "--scales",
+        type=scale_factor,
+        nargs="+",
+        default=SCALES,
+        metavar="S",
+        help="of what is trained on",
     )
     add_mat_and_view_flags(group)
     add_work_flags(parser)
@@ -167,17 +175,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
-    root, out = find_root(args.root).resolve(), args.out.resolve()
+    root, out = (Path(os.path.realpath(folder)) for folder in (find_root(args.root), args.out))
     if out == root:
         raise InputError(
             f"--out {out}: is the data set's own folder, whose val.txt would be lost; choose "
             "another"
         )
-    require_radius(args.radius)
-    for scale in args.scales:
-        require_scale("--scales", scale)
+    require_unique((f"scale_{scale:g}" for scale in args.scales), "--scales")
     names = read_parts(root, args)
-    stamp = write_stamp(out / "gtlabel.json", {"radius": args.radius})
+    stamp = Stamp.of(out, {"radius": args.radius})
     images = (root / "img").is_dir()
     if not images:
         print(f"There is no {root / 'img'}: labels only")
@@ -188,13 +194,17 @@ def main(args: argparse.Namespace) -> int:
         image = record.image if images else None
         inputs = (*labels, *([image] if image else []))
         products = tuple(make_products(out, part, name, image, stamp, args))
-        jobs.append(Job(name, inputs, partial(read_sbd_ground_truth, *labels), products))
-    status = run_jobs(jobs, work_options(args), "edge labels")
-    for path, rows in make_lists(names, args).items():
-        write_lines(out / f"{path}.txt", (" ".join(row) for row in rows))
-        if args.mat:
-            write_mat_list(out / f"{path}.mat", [[_mat_name(name) for name in row] for row in rows])
-    return status
+        jobs.append(Job(name, inputs, partial(read_files, *labels, image), products))
+    keep = [root / "train.txt", root / "val.txt", *([args.val_list] if args.val_list else [])]
+    return run_plans([Plan(out, jobs, make_lists(out, names, args), keep)], work_options(args))
+
+
+def read_files(cls: Path, inst: Path, image: Path | None) -> SBDGroundTruth:
+    """The ground truth in two .mat files, if it has the size of the image, where there is one."""
+    ground_truth = read_sbd_ground_truth(cls, inst)
+    if image is not None:
+        require_size(ground_truth.label, image_size(image), "label", cls, image)
+    return ground_truth
 
 
 def read_parts(root: Path, args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -205,12 +215,13 @@ def read_parts(root: Path, args: argparse.Namespace) -> list[tuple[str, str]]:
     from_file = args.val_list is not None
     chosen = read_holdout(args.val_list, names) if from_file else draw_holdout(names, args.val_seed)
     held_out = set(chosen)
+    require_unique((*names, *tested), f"{root}: train.txt and val.txt")
     parts = [(name, "val" if name in held_out else "train") for name in names]
     return parts + [(name, "test") for name in tested]
 
 
 def make_products(
-    out: Path, part: str, name: str, image: Path | None, stamp: Path, args: argparse.Namespace
+    out: Path, part: str, name: str, image: Path | None, stamp: Stamp, args: argparse.Namespace
 ) -> Iterator[Product[SBDGroundTruth]]:
     """Yield all products of one image. The test part has the published single scale."""
     for scale in part_scales(part, args):
@@ -227,23 +238,28 @@ def make_products(
             yield SBDEvaluationLabel(path, stamp, kind, mode == "thin", args.mat)
 
 
-def make_lists(
-    names: list[tuple[str, str]], args: argparse.Namespace
-) -> dict[str, list[tuple[str, ...]]]:
-    """The published lists without ending, each as rows of (image, label) or (image,)."""
-    lists: dict[str, list[tuple[str, ...]]] = {}
+def make_lists(out: Path, names: list[tuple[str, str]], args: argparse.Namespace) -> list[ListFile]:
+    """The published lists, of (image, label) or (image,) a row."""
+    rows: dict[str, list[Row]] = {}
     for wanted in ("val", "test"):
-        lists[wanted] = [(_image(part, name, 1),) for name, part in names if part == wanted]
+        rows[wanted] = [(name, (_image(part, name, 1),)) for name, part in names if part == wanted]
     for kind in edge_kinds(args):
-        rows = [
-            (part, _row(part, name, scale, kind))
+        each = [
+            (part, (name, _row(part, name, scale, kind)))
             for name, part in names
             for scale in part_scales(part, args)
         ]
-        lists[f"trainaug_{kind}_orig"] = [row for part, row in rows if part == "train"]
-        lists[f"trainvalaug_{kind}_orig"] = [row for part, row in rows if part != "test"]
-        lists[f"test_{kind}_orig"] = [row for part, row in rows if part == "test"]
-        lists[f"trainvaltest_{kind}_orig"] = [_row(part, name, 1, kind) for name, part in names]
+        rows[f"trainaug_{kind}_orig"] = [row for part, row in each if part == "train"]
+        rows[f"trainvalaug_{kind}_orig"] = [row for part, row in each if part != "test"]
+        rows[f"test_{kind}_orig"] = [row for part, row in each if part == "test"]
+        rows[f"trainvaltest_{kind}_orig"] = [
+            (name, _row(part, name, 1, kind)) for name, part in names
+        ]
+    lists = [ListFile(out / f"{name}.txt", listed) for name, listed in rows.items()]
+    if args.mat:
+        for name, listed in rows.items():
+            mats = [(job, tuple(map(_mat_name, row))) for job, row in listed]
+            lists.append(ListFile(out / f"{name}.mat", mats))
     return lists
 
 

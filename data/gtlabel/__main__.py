@@ -4,7 +4,8 @@
     python -m data.gtlabel --dataset camvid --root datasets/CamVid --split train --out OUT
 
 Label maps are PNGs of ids: 0..K-1 are the classes, 255 is none; or --id-map FILE.json says which
-id is which class: {"7": 0, "8": 1}, and ids that it does not name are none.
+id is which class: {"7": 0, "8": 1, "9": null}. Ids that it does not name are none, as null is, but
+with a note.
 
 Writes OUT/.../NAME_edge.png for each DIR/.../NAME.png, with more than 24 classes also
 NAME_edge_24.png and so on; with --eval OUT/gt_eval/{gt_thin,gt_raw}/{inst,cls}/.../NAME.png; and
@@ -18,23 +19,38 @@ if __name__ == "__main__":
 
 import argparse
 import copy
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from data import build_dataset, parse_options
-from data.args import Parser
+from data.args import Parser, whole
 from data.base import Dataset, Record
 from data.edge_files import edge_label_name
 from data.errors import InputError, run
-from data.files import write_lines
 from data.gtlabel.args import add_product_flags, add_work_flags, product_options, work_options
-from data.gtlabel.jobs import Job, run_jobs
-from data.gtlabel.maps import IGNORED, MapReader, read_class_names, read_id_map
+from data.gtlabel.job import Job
+from data.gtlabel.maps import (
+    IGNORED,
+    MAX_ID,
+    MapReader,
+    find_label_maps,
+    note_ids,
+    present_ids,
+    read_class_names,
+    read_id_map,
+    read_ids,
+)
+from data.gtlabel.plan import ListFile, Plan, run_plans
 from data.gtlabel.products import GroundTruth, ProductMaker, Rule
 from data.image_io import IGNORE
 from data.visualize import contrasting_colors
+
+LABELS_ONLY = ("--instances", "--num-classes", "--id-map", "--class-names", "--ignored-ids")
+DATASET_ONLY = ("--root", "--split", "--option")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,7 +64,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group = parser.add_argument_group("a data set by name")
     group.add_argument("--dataset", help="camvid, bdd, mapillary, ...")
     group.add_argument("--root", type=Path)
-    group.add_argument("--split", default="train")
+    group.add_argument("--split", help="train if not given")
     group.add_argument(
         "--option",
         nargs="+",
@@ -73,14 +89,14 @@ def _add_folder_flags(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="PNGs of instance numbers, under the same names",
     )
-    group.add_argument("--num-classes", type=int, metavar="K")
-    group.add_argument("--id-map", type=Path, metavar="FILE", help='JSON {"id": class}')
+    group.add_argument("--num-classes", type=whole(1, IGNORE - 1), metavar="K")
+    group.add_argument("--id-map", type=Path, metavar="FILE", help='JSON {"id": class or null}')
     group.add_argument(
         "--class-names", type=Path, metavar="FILE", help="a name per line, for --visualize"
     )
     group.add_argument(
         "--ignored-ids",
-        type=int,
+        type=whole(0, MAX_ID),
         nargs="+",
         default=[],
         metavar="ID",
@@ -94,19 +110,26 @@ def main(args: argparse.Namespace) -> int:
         raise InputError(
             "expected either --labels DIR --num-classes K, or --dataset NAME --root DIR"
         )
-    return label_dataset(args) if args.dataset else label_folder(args)
+    others = LABELS_ONLY if args.dataset else DATASET_ONLY
+    given = [name for name in others if getattr(args, name.lstrip("-").replace("-", "_"))]
+    if given:
+        kinds = ("--labels", "--dataset") if args.dataset else ("--dataset", "--labels")
+        raise InputError(f"{given[0]} goes with {kinds[0]}, not with {kinds[1]}; leave it out")
+    plan = plan_dataset(args) if args.dataset else plan_folder(args)
+    return run_plans([plan], work_options(args))
 
 
-def label_dataset(args: argparse.Namespace) -> int:
-    """Label one split of a data set that this repository reads; returns the exit status."""
+def plan_dataset(args: argparse.Namespace) -> Plan:
+    """The labels of one split of a data set that this repository reads."""
     if args.root is None:
         raise InputError("--dataset needs --root, the data set's folder")
-    out = args.out.resolve()
+    split = args.split or "train"
+    out = Path(os.path.realpath(args.out))
     options = parse_options(args.option)
-    dataset = build_dataset(args.dataset, args.root.resolve(), args.split, **options)
-    if any(record.label is None for record in dataset.records):
+    dataset = build_dataset(args.dataset, os.path.realpath(args.root), split, **options)
+    if not dataset.has_label_maps or any(record.label is None for record in dataset.records):
         raise InputError(
-            f"{dataset.name} {args.split}: there are no label maps; choose another --split"
+            f"{dataset.name} {split}: there are no label maps; choose another --split or --root"
         )
     # What is sent to a worker with each job: the readers, without thousands of records.
     reader = copy.copy(dataset)
@@ -121,29 +144,30 @@ def label_dataset(args: argparse.Namespace) -> int:
         products = maker.products(label, record.name)
         jobs.append(Job(record.name, inputs, partial(_read, reader, record), products))
         image = (record.image or source).relative_to(dataset.root)
-        rows.append(f"/{image.as_posix()} /{label.as_posix()}")
-    status = run_jobs(jobs, work_options(args), "edge labels")
-    write_lines(out / f"{args.split}.txt", rows)
-    return status
+        rows.append((record.name, (f"/{image.as_posix()}", f"/{label.as_posix()}")))
+    images = [record.image for record in dataset.records if record.image]
+    keep = [*images, *dataset.list_files()]
+    return Plan(out, jobs, [ListFile(out / f"{split}.txt", rows)], keep)
 
 
 def _read(dataset: Dataset, record: Record) -> GroundTruth:
-    label, instance = dataset.read_ground_truth(record)
+    label, instance = dataset.ground_truth(record)
     if label is None:
         raise InputError(f"{record.label}: holds no label map")
-    return label, instance
+    return GroundTruth(label, instance)
 
 
-def label_folder(args: argparse.Namespace) -> int:
-    """Label a folder of label maps; returns the exit status."""
-    root, out = args.labels.resolve(), args.out.resolve()
+def plan_folder(args: argparse.Namespace) -> Plan:
+    """The labels of a folder of label maps."""
+    root, out = (Path(os.path.realpath(folder)) for folder in (args.labels, args.out))
     if out == root:
         raise InputError(f"--out {out}: is the folder of label maps; choose another")
-    if not args.num_classes or not 1 <= args.num_classes < IGNORE:
-        raise InputError(f"--num-classes {args.num_classes}: expected 1 to {IGNORE - 1}")
-    maps = find_label_maps(root)
-    id_map = read_id_map(args.id_map, args.num_classes)
-    reader = MapReader(args.num_classes, id_map, tuple(args.ignored_ids))
+    maps = find_label_maps(root, out)
+    if args.num_classes is None:
+        raise InputError(f"--labels needs --num-classes K, the number of classes{_hint(maps[0])}")
+    reader = MapReader(
+        args.num_classes, read_id_map(args.id_map, args.num_classes), tuple(args.ignored_ids)
+    )
     maker = ProductMaker(
         out,
         Rule(args.num_classes, args.instance, (IGNORED,)),
@@ -160,26 +184,26 @@ def label_folder(args: argparse.Namespace) -> int:
     for path in maps:
         source = path.relative_to(root)
         label = edge_label_name(source)
-        instance = args.instances.resolve() / source if args.instances else None
+        instance = Path(os.path.realpath(args.instances), source) if args.instances else None
         inputs = (path, *([instance] if instance else []))
         products = maker.products(label, source.with_suffix("").as_posix())
-        jobs.append(Job(source.as_posix(), inputs, partial(reader, path, instance), products))
-        rows.append(f"/{source.as_posix()} /{label.as_posix()}")
-    status = run_jobs(jobs, work_options(args), "edge labels")
-    write_lines(out / "edges.txt", rows)
-    return status
+        read = partial(reader, path, instance)
+        jobs.append(Job(source.as_posix(), inputs, read, products, attrgetter("ids")))
+        rows.append((source.as_posix(), (f"/{source.as_posix()}", f"/{label.as_posix()}")))
+    lists = [ListFile(out / "edges.txt", rows)]
+    keep = [path for path in (args.id_map, args.class_names) if path]
+    conclude = partial(note_ids, reader, args.id_map and args.id_map.name)
+    return Plan(out, jobs, lists, keep, conclude=conclude)
 
 
-def find_label_maps(root: Path) -> list[Path]:
-    """All PNGs below `root`, in folders of any depth, without hidden files and folders."""
-    found = sorted(
-        path
-        for path in root.rglob("*.png")
-        if not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
-    if not found:
-        raise FileNotFoundError(f"no *.png below {root}")
-    return found
+def _hint(path: Path) -> str:
+    """What the ids of a label map suggest."""
+    try:
+        ids = present_ids(read_ids(path))
+    except (InputError, OSError):
+        return ""
+    shown = ", ".join(map(str, ids[:8])) + (", …" if len(ids) > 8 else "")
+    return f": ids 0 to K-1 are the classes, {IGNORE} is none; {path.name} has {shown}"
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 import argparse
 
-from data.errors import InputError
-from data.gtlabel.jobs import WorkOptions
+from data.args import MAX_WORKERS, number, whole
+from data.gtlabel.pool import WorkOptions
 from data.gtlabel.products import ProductOptions
 
-MAX_RADIUS = 64
-MAX_SCALE = 4
+radius = number(1, 64)  # pixels
+scale_factor = number(0.01, 4)
 
 
 def add_mat_and_view_flags(group: argparse._ArgumentGroup) -> None:
@@ -39,11 +39,14 @@ def add_product_flags(parser: argparse.ArgumentParser, *, scale: float) -> None:
         default=True,
         help="edges between two instances of one class",
     )
-    rule.add_argument("--radius", type=float, default=2, help="of training labels, in pixels")
+    rule.add_argument("--radius", type=radius, default=2, help="of training labels, in pixels")
     group = parser.add_argument_group("products")
     add_mat_and_view_flags(group)
     group.add_argument(
-        "--scale", type=float, default=scale, help="size of the evaluation ground truth, 1 = full"
+        "--scale",
+        type=scale_factor,
+        default=scale,
+        help="size of the evaluation ground truth, 1 = full",
     )
 
 
@@ -51,7 +54,11 @@ def add_work_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that become `WorkOptions`."""
     group = parser.add_argument_group("work")
     group.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes on this machine"
+        "--workers",
+        type=whole(1, MAX_WORKERS),
+        default=1,
+        metavar="N",
+        help="processes on this machine",
     )
     group.add_argument(
         "--scheduler",
@@ -68,9 +75,7 @@ def add_work_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def product_options(args: argparse.Namespace) -> ProductOptions:
-    """What `add_product_flags` parsed; InputError for a number out of range."""
-    require_radius(args.radius)
-    require_scale("--scale", args.scale)
+    """What `add_product_flags` parsed."""
     return ProductOptions(
         radius=args.radius,
         scale=args.scale,
@@ -81,19 +86,5 @@ def product_options(args: argparse.Namespace) -> ProductOptions:
 
 
 def work_options(args: argparse.Namespace) -> WorkOptions:
-    """What `add_work_flags` parsed; InputError for a number out of range."""
-    if args.workers < 1:
-        raise InputError(f"--workers {args.workers}: expected 1 or more")
+    """What `add_work_flags` parsed."""
     return WorkOptions(args.workers, args.scheduler, args.overwrite)
-
-
-def require_radius(radius: float) -> None:
-    """InputError unless a --radius is in range."""
-    if not 1 <= radius <= MAX_RADIUS:
-        raise InputError(f"--radius {radius}: expected 1 to {MAX_RADIUS} pixels")
-
-
-def require_scale(flag: str, scale: float) -> None:
-    """InputError unless a scale is in range."""
-    if not 0 < scale <= MAX_SCALE:
-        raise InputError(f"{flag} {scale}: expected a number above 0, up to {MAX_SCALE}")

@@ -1,204 +1,199 @@
-"""The work of the label scripts: what is stale, run here or on many machines, and what failed.
+"""The work of the label scripts: what is stale, and what is said about what was made and failed.
 
 A script makes one `Job` per image. A job reads the image's label files once and makes those of
-its products whose files are missing or older than what they come from.
+its products whose files are missing, or were made of other inputs or with other settings.
 """
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
-from data.errors import InputError
-from data.files import write_aside
+from data.files import first_few
+from data.gtlabel.job import Failure, Job, Product, Result
+from data.gtlabel.pool import WorkOptions, run_each
+from data.gtlabel.records import Records, digest_of
 
-CONNECT_SECONDS = 10
-WORKER_DIED = "a worker process died, perhaps for lack of memory; run again, with fewer --workers"
-
-Labels = TypeVar("Labels")  # what a job's `read` returns
-LabelsIn = TypeVar("LabelsIn", contravariant=True)
-Result = tuple[str, str | None]  # a job's name; None, or the reason why it failed
-
-
-class Product(Protocol[LabelsIn]):
-    """Something that is made from one image's labels."""
-
-    @property
-    def stamp(self) -> Path:
-        """The file that holds the settings that the product is made with (see `write_stamp`)."""
-        ...
-
-    def files(self) -> Sequence[Path]:
-        """What `make` writes."""
-        ...
-
-    def make(self, labels: LabelsIn) -> None:
-        """Write all of `files` from what the job's `read` returned."""
-        ...
+SHOWN = 3  # files of many with one fault
+SHOWN_IDS = 8
+MISSING = -1  # the time of a file that is not there: older than all others
 
 
-@dataclass(frozen=True)
-class Job(Generic[Labels]):
-    """The work on one image.
+@dataclass
+class Outcome:
+    """What came of a run.
 
-    name: for messages.
-    inputs: the files that `read` reads.
-    read: returns the labels, in the form that the products take.
+    status: the exit status, 0 or 2.
+    done: the names of the jobs whose products are all there and up to date.
+    strange: whether ids were found that are no class.
+    read: how many of the `total` jobs have read their label map.
+    ids: in how many of these maps each id occurs.
     """
 
-    name: str
-    inputs: tuple[Path, ...]
-    read: Callable[[], Labels]
-    products: tuple[Product[Labels], ...]
+    total: int
+    status: int = 0
+    strange: bool = False
+    done: set[str] = field(default_factory=set)
+    read: int = 0
+    ids: Counter[int] = field(default_factory=Counter)
 
-    def run(self) -> None:
-        labels = self.read()
-        for product in self.products:
-            product.make(labels)
 
-    def pending(self, overwrite: bool) -> "Job[Labels]":
-        """The same job with only the products that are missing, or older than inputs or settings.
+class Staleness:
+    """Which products of each job are to be made, and the note of those that were.
 
-        `overwrite` keeps all products.
+    What is known of a product is what `Records` says, or else the times of its files.
+    """
+
+    def __init__(self, out: Path, overwrite: bool) -> None:
+        self.records = Records(out)
+        self.overwrite = overwrite
+        self._digests: dict[str, dict[Path, str]] = {}  # of the pending products of each job
+
+    def pending(self, job: Job[Any]) -> Job[Any]:
+        """The same job with only the products that are missing or stale.
+
+        What its inputs are like is looked at now, before they are read: a file that changes
+        meanwhile makes its products stale.
         """
-        if overwrite:
-            return self
-        newest = max((_changed(path) for path in self.inputs), default=0.0)
+        digests = {
+            product.files()[0]: digest_of(product.stamp.text, job.inputs)
+            for product in job.products
+        }
+        newest = max((_changed(path) for path in job.inputs), default=MISSING)
         stale = [
             product
-            for product in self.products
-            if min(map(_written, product.files())) < max(newest, _changed(product.stamp))
+            for product in job.products
+            if self.overwrite or self._is_stale(product, digests[product.files()[0]], newest)
         ]
-        return replace(self, products=tuple(stale))
+        pending = {product.files()[0] for product in stale}
+        known = {path: digest for path, digest in digests.items() if digest}
+        self._digests[job.name] = {path: known[path] for path in known if path in pending}
+        adopted = {
+            path: digest
+            for path, digest in known.items()
+            if path not in pending and self.records.digest(path) is None
+        }
+        if adopted:
+            self.records.add(adopted)
+        return replace(job, products=tuple(stale))
+
+    def note(self, name: str) -> None:
+        """Note that the pending products of a job have been made."""
+        self.records.add(self._digests[name])
+
+    def _is_stale(self, product: Product[Any], digest: str | None, newest: float) -> bool:
+        written = min(_time(path) for path in product.files())
+        if digest is None or written == MISSING or written < _changed(product.stamp.path):
+            return True
+        known = self.records.digest(product.files()[0])
+        return written < newest if known is None else known != digest
 
 
-@dataclass(frozen=True)
-class WorkOptions:
-    """How jobs are run.
-
-    workers: processes on this machine.
-    scheduler: the address of a Dask cluster to run them on instead.
-    overwrite: also make what is up to date.
-    """
-
-    workers: int = 1
-    scheduler: str | None = None
-    overwrite: bool = False
-
-
-def write_stamp(path: Path, settings: dict[str, Any]) -> Path:
-    """Write the settings that the files below a folder are made with, if they changed.
-
-    So a file older than its stamp was made with other settings, and is stale.
-    """
-    text = json.dumps(settings, indent=1, sort_keys=True) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with write_aside(path) as aside:
-            aside.write_text(text, encoding="utf-8")
-    return path
-
-
-def run_jobs(jobs: Sequence[Job[Any]], options: WorkOptions, what: str) -> int:
+def run_jobs(jobs: Sequence[Job[Any]], options: WorkOptions, what: str, out: Path) -> Outcome:
     """Make what is missing or stale; print what was made and every failure.
 
-    Returns the exit status, 0 or 2. `what` names the work in the messages.
+    After a map with strange ids the others are only read, for one line about all of them.
+
+    Args:
+        jobs: with different names.
+        options: where they are run.
+        what: the work, for messages.
+        out: the folder that all products lie below.
     """
-    todo = [job for job in (job.pending(options.overwrite) for job in jobs) if job.products]
+    staleness = Staleness(out, options.overwrite)
+    todo = [job for job in map(staleness.pending, jobs) if job.products]
+    names = {job.name for job in todo}
+    outcome = Outcome(len(jobs), done={job.name for job in jobs if job.name not in names})
     if not todo:
         print(f"{what}: all {len(jobs)} are up to date")
-        return 0
-    results = tqdm(_run(todo, options), total=len(todo), desc=what, unit="image", disable=None)
-    failures = [(name, reason) for name, reason in results if reason]
+        return outcome
+    fresh = len(outcome.done)
+    failures: list[Failure] = []
+    only_read: set[str] = set()
+
+    def each() -> Iterator[Job[Any]]:
+        for job in todo:
+            if outcome.strange:
+                only_read.add(job.name)
+                yield replace(job, products=())
+            else:
+                yield job
+
+    with closing(run_each(each(), len(todo), options)) as results:
+        for result in tqdm(results, total=len(todo), desc=what, unit="image", disable=None):
+            _count(result, outcome, failures)
+            if not result.failure and result.name not in only_read:
+                outcome.done.add(result.name)
+                staleness.note(result.name)
+    made = len(outcome.done) - fresh
+    left = len(todo) - made - len(failures)
     print(
-        f"{what}: {len(todo) - len(failures)} made, {len(jobs) - len(todo)} up to date, "
-        f"{len(failures)} failed"
+        f"{what}: {made} made, {fresh} up to date, {len(failures)} failed"
+        + (f", {left} not made" if left else "")
     )
-    for name, reason in sorted(failures):
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 2 if failures else 0
+    report_failures(failures)
+    outcome.status = 2 if failures else 0
+    return outcome
 
 
-def _run(jobs: Sequence[Job[Any]], options: WorkOptions) -> Iterator[Result]:
-    if options.scheduler:
-        return _on_cluster(jobs, options.scheduler)
-    if options.workers > 1 and len(jobs) > 1:
-        return _in_processes(jobs, min(options.workers, len(jobs)))
-    return map(_attempt, jobs)
+def _count(result: Result, outcome: Outcome, failures: list[Failure]) -> None:
+    if result.failure:
+        failures.append(result.failure)
+        outcome.strange |= bool(result.failure.strange_ids)
+    else:
+        outcome.read += 1
+        outcome.ids.update(result.ids)
 
 
-def _attempt(job: Job[Any]) -> Result:
-    """Run one job. Whatever one image's files lead to, the others are done."""
-    try:
-        job.run()
-    except (InputError, OSError) as error:
-        return job.name, " ".join(str(error).split())
-    except Exception as error:
-        return job.name, f"{type(error).__name__}: " + " ".join(str(error).split())
-    return job.name, None
+def report_failures(failures: Sequence[Failure]) -> None:
+    """Print a line for each failure on stderr, and one for many with the same reason."""
+    strange = sorted(failure for failure in failures if failure.strange_ids)
+    if strange:
+        counts = Counter(number for failure in strange for number in failure.strange_ids)
+        names = first_few([failure.about for failure in strange], SHOWN)
+        ids = f"ids {list_ids(counts)} are" if len(counts) > 1 else f"id {list_ids(counts)} is"
+        print(f"failed: {ids} out of range; {strange[0].expected_ids}: {names}", file=sys.stderr)
+    by_reason: dict[str, list[str]] = {}
+    for failure in sorted(failure for failure in failures if not failure.strange_ids):
+        by_reason.setdefault(failure.reason, []).append(failure.about)
+    for reason, files in by_reason.items():
+        if len(files) > SHOWN:
+            shown = first_few(files, SHOWN)
+            print(f"failed: {len(files)} files: {reason}: {shown}", file=sys.stderr)
+        else:
+            for file in files:
+                print(f"failed: {file}: {reason}", file=sys.stderr)
 
 
-def _in_processes(jobs: Sequence[Job[Any]], workers: int) -> Iterator[Result]:
-    # Imported here: it takes longer than a run in which everything is up to date.
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    unfinished = {job.name for job in jobs}
-    try:
-        with Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered") as parallel:
-            results: Any = parallel(delayed(_attempt_in_worker)(job) for job in jobs)
-            for name, reason in results:
-                unfinished.discard(name)
-                yield name, reason
-    except TerminatedWorkerError:
-        yield from ((name, WORKER_DIED) for name in unfinished)
+def list_ids(counts: Mapping[int, int]) -> str:
+    """What is said of ids and the number of files of each: "0 (40 files) and 4 (1 file)"."""
+    parts = [
+        f"{number} ({count} file{'s' * (count > 1)})" for number, count in sorted(counts.items())
+    ]
+    if len(parts) > SHOWN_IDS:
+        parts = [*parts[: SHOWN_IDS - 1], f"{len(parts) - SHOWN_IDS + 1} more"]
+    return join_words(parts)
 
 
-def _attempt_in_worker(job: Job[Any]) -> Result:
-    import cv2
-
-    cv2.setNumThreads(1)  # the workers together already keep all cores busy
-    return _attempt(job)
-
-
-def _on_cluster(jobs: Sequence[Job[Any]], address: str) -> Iterator[Result]:
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise InputError('--scheduler needs Dask: pip install "dask[distributed]"') from error
-    try:
-        client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"--scheduler {address}: no Dask scheduler answers there ({error})"
-        ) from error
-    with client:
-        # pure=False: Dask would take two jobs of equal content for one.
-        futures = client.map(_attempt_in_worker, jobs, pure=False)
-        names = {future.key: job.name for future, job in zip(futures, jobs, strict=True)}
-        for future in as_completed(futures):
-            # The job's own errors are in its result. This one says that the worker died, or
-            # cannot import this repository.
-            error = future.exception()
-            yield future.result() if error is None else (names[future.key], _cluster_error(error))
-
-
-def _cluster_error(error: BaseException) -> str:
-    reason = " ".join(f"{error.__cause__ or error}".split())
-    return f"on the cluster: {reason} (its workers need this repository on their PYTHONPATH)"
+def join_words(words: Sequence[object]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *first, last = map(str, words)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _changed(path: Path) -> float:
-    """When an input was last written.
-
-    A missing one counts as just written: its products are stale, and the job reports what is
-    missing.
-    """
-    return path.stat().st_mtime if path.exists() else float("inf")
+    """When an input was last written; a missing one counts as just written."""
+    time = _time(path)
+    return float("inf") if time == MISSING else time
 
 
-def _written(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else float("-inf")
+def _time(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # not there, or its name is too long to be: making it will say so
+        return MISSING

@@ -3,12 +3,12 @@
 That is the training label, the ground truth for evaluation, and a coloured image to look at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,15 +22,27 @@ from data.edges import (
     resize_nearest,
 )
 from data.errors import InputError
-from data.gtlabel.jobs import Product, write_stamp
+from data.gtlabel.job import Product
 from data.gtlabel.mat import write_gt_cls, write_gt_inst, write_label_edge
-from data.image_io import write_png
+from data.gtlabel.stamp import Stamp
+from data.image_io import image_size, require_size, write_png
 from data.visualize import Color, add_legend, draw_edges
 
-# (label uint8 (H, W) of train ids; instance ids (H, W), or None where there are none)
-GroundTruth = tuple[np.ndarray, np.ndarray | None]
 # Of PNG, 0 to 9. Nearly all bits are 0: more effort takes longer and saves next to nothing.
 COMPRESSION = 1
+
+
+class GroundTruth(NamedTuple):
+    """The label map of one image, as the rule takes it.
+
+    label: uint8 (H, W) of train ids.
+    instance: instance ids (H, W), or None where there are none.
+    ids: that the label map held before they became classes; empty where nobody asks for them.
+    """
+
+    label: np.ndarray
+    instance: np.ndarray | None
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,14 +57,18 @@ class Rule:
         """The training label in groups of 24 classes, uint32 (H, W) each."""
         return [
             label_to_edges(label, instance, radius=radius, **options)
-            for label, instance, options in class_groups(*ground_truth, **asdict(self))
+            for label, instance, options in class_groups(
+                ground_truth.label, ground_truth.instance, **asdict(self)
+            )
         ]
 
     def evaluation(self, ground_truth: GroundTruth, thin: bool, scale: float) -> list[np.ndarray]:
         """The edges to evaluate against in groups of 24 classes, uint32 (h, w) each."""
         return [
             evaluation_edges(label, instance, thin=thin, scale=scale, **options)
-            for label, instance, options in class_groups(*ground_truth, **asdict(self))
+            for label, instance, options in class_groups(
+                ground_truth.label, ground_truth.instance, **asdict(self)
+            )
         ]
 
 
@@ -64,7 +80,7 @@ class TrainingLabel:
     """
 
     path: Path
-    stamp: Path
+    stamp: Stamp
     rule: Rule
     radius: float
     mat: bool
@@ -84,7 +100,7 @@ class EvaluationLabel:
     """What predictions are scored against; with `mat` also the published `GTinst` or `GTcls`."""
 
     path: Path
-    stamp: Path
+    stamp: Stamp
     rule: Rule
     thin: bool
     scale: float
@@ -97,7 +113,7 @@ class EvaluationLabel:
         groups = self.rule.evaluation(labels, self.thin, self.scale)
         write_edges(self.path, groups, compression=COMPRESSION)
         if self.mat:
-            self._write_mat(groups[0], *labels)
+            self._write_mat(groups[0], labels.label, labels.instance)
 
     def _write_mat(self, bits: np.ndarray, label: np.ndarray, instance: np.ndarray | None) -> None:
         path = self.path.with_suffix(".mat")
@@ -114,7 +130,7 @@ class ColorImage:
     """The training label to look at: a colour per class, a legend of the classes that occur."""
 
     path: Path
-    stamp: Path
+    stamp: Stamp
     rule: Rule
     radius: float
     names: tuple[str, ...]
@@ -221,21 +237,21 @@ class ProductMaker:
             for mode, kind in product(("thin", "raw"), kinds)
         ]
 
-    # Cached: a stamp is written, or compared, once a run.
+    # Cached: one object, which all products of a run share.
     @cached_property
-    def _training_stamp(self) -> Path:
+    def _training_stamp(self) -> Stamp:
         settings = {**self.settings, **asdict(self.rule), "radius": self.options.radius}
-        return write_stamp(self.out / "gtlabel.json", settings)
+        return Stamp.of(self.out, settings)
 
     @cached_property
-    def _evaluation_stamp(self) -> Path:
+    def _evaluation_stamp(self) -> Stamp:
         settings = {
             **self.settings,
             "num_classes": self.rule.num_classes,
             "ignored_ids": self.rule.ignored_ids,
             "scale": self.options.scale,
         }
-        return write_stamp(self.out / "gt_eval" / "gtlabel.json", settings)
+        return Stamp.of(self.out / "gt_eval", settings)
 
 
 def pair_maps(label: np.ndarray, instance: np.ndarray, path: Path) -> GroundTruth:
@@ -244,7 +260,21 @@ def pair_maps(label: np.ndarray, instance: np.ndarray, path: Path) -> GroundTrut
         raise InputError(
             f"{path}: the instance map is {instance.shape} (H, W), its label map {label.shape}"
         )
-    return label, instance
+    return GroundTruth(label, instance)
+
+
+def read_for_image(read: Callable[[], GroundTruth], label: Path, image: Path | None) -> GroundTruth:
+    """What `read` returns, if it has the size of the image.
+
+    Args:
+        read: the job's reader.
+        label: the file that it reads, for the InputError.
+        image: whose header is read; None: there is none.
+    """
+    ground_truth = read()
+    if image is not None:
+        require_size(ground_truth.label, image_size(image), "label", label, image)
+    return ground_truth
 
 
 def palette_colors(palette: np.ndarray) -> tuple[Color, ...]:

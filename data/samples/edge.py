@@ -16,6 +16,7 @@ from data.base import Dataset, Sample
 from data.edge_files import read_edges, require_edge_labels
 from data.edges import MAX_CLASSES, label_to_edges
 from data.errors import InputError
+from data.gtlabel.stamp import require_same_labels
 from data.samples.transforms import Augmentation, Crop, draw_window, extract_crop, jitter_and_blur
 
 EDGE_RADIUS = 2
@@ -50,11 +51,18 @@ class EdgeLabels:
         Args:
             dataset: the samples.
             instance_sensitive: also edges between two instances of one class.
-            folder: where a label script wrote its files, all of which must be there; None makes
-                edges from labels.
+            folder: where a label script wrote its files, all of which must be there, and of
+                these classes; None makes edges from labels.
         """
         if not folder:
             return cls(dataset, instance_sensitive)
+        has_instances = any(record.instance for record in dataset.records)
+        require_same_labels(
+            folder,
+            dataset.name,
+            dataset.num_classes,
+            instance_sensitive=instance_sensitive if has_instances else None,
+        )
         files = require_edge_labels(folder, dataset, instance_sensitive=instance_sensitive)
         return cls(dataset, instance_sensitive, files)
 

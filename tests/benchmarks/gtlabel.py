@@ -68,11 +68,11 @@ def one_core(frames: list[script.Frame], root: Path, folder: Path, repeat: int) 
     times: dict[str, list[float]] = {}
     for frame in frames:
         ground_truth = script.read_ground_truth(frame.label, frame.instance)
-        edges = label_to_edges(*ground_truth, num_classes=19)
+        edges = label_to_edges(*ground_truth[:2], num_classes=19)
         whole = script.make_job(frame, root, make_maker(folder / "out"))
         actions = {
             "files": partial(files_alone, frame, edges, folder / "edge.png"),
-            "rule": partial(label_to_edges, *ground_truth, num_classes=19),
+            "rule": partial(label_to_edges, *ground_truth[:2], num_classes=19),
             "label": replace(whole, products=whole.products[:1]).run,
             "evaluation rules": partial(evaluation_rules, ground_truth),
             "evaluation": replace(whole, products=whole.products[1:]).run,
@@ -107,7 +107,7 @@ def files_alone(frame: script.Frame, edges: np.ndarray, target: Path) -> None:
 def evaluation_rules(ground_truth: GroundTruth) -> None:
     """Compute all four kinds of evaluation ground truth."""
     for thin, sensitive in product((True, False), (True, False)):
-        evaluation_edges(*ground_truth, num_classes=19, thin=thin, instance_sensitive=sensitive)
+        evaluation_edges(*ground_truth[:2], num_classes=19, thin=thin, instance_sensitive=sensitive)
 
 
 def many_frames(frames: list[script.Frame], folder: Path, count: int, workers: int) -> None:

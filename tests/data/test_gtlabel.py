@@ -20,8 +20,9 @@ from data.cityscapes import Cityscapes, train_id_table
 from data.edge_files import edge_label_path, group_paths, read_edges, require_edge_labels
 from data.edges import pack, unpack
 from data.errors import InputError
-from data.gtlabel import jobs
-from data.gtlabel.products import Rule, TrainingLabel
+from data.gtlabel import job, jobs, pool
+from data.gtlabel.products import GroundTruth, Rule, TrainingLabel
+from data.gtlabel.stamp import Stamp
 from data.image_io import read_image, write_png
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +117,8 @@ def test_second_run_does_what_is_missing_or_stale(root, tmp_path, capsys):
     label = root / "gtFine/train/aachen" / f"{FRAMES[0][2]}_gtFine_labelIds.png"
     os.utime(label, ns=(made.stat().st_mtime_ns + 10**9,) * 2)  # changed after the label was made
     assert "1 made, 1 up to date" in report()
-    os.utime(label, ns=(0, 0))
+    os.utime(label, ns=(0, 0))  # an older file in its place, as unzip and cp -p leave them
+    assert "1 made, 1 up to date" in report()
     assert "all 2 are up to date" in report()
     before = made.read_bytes()
     assert "2 made" in report("--no-instance")  # other settings
@@ -185,14 +187,20 @@ def test_an_empty_folder(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--scale", 0], "--scale 0"),
-        (["--radius", 0.5], "--radius 0.5"),
-        (["--workers", 0], "--workers 0"),
+        (["--scale", 0], "a number from 0.01 to 4"),
+        (["--scale", "nan"], "a number from 0.01 to 4"),
+        (["--radius", 0.5], "a number from 1 to 64"),
+        (["--radius", "1e308"], "a number from 1 to 64"),
+        (["--workers", 0], "a whole number, 1 to 1024"),
+        (["--workers", ""], "a whole number, 1 to 1024"),
     ],
 )
-def test_bad_flags(root, tmp_path, flags, words):
-    with pytest.raises(InputError, match=words):
+def test_bad_flags(root, tmp_path, flags, words, capsys):
+    with pytest.raises(SystemExit) as end:
         run(root, tmp_path / "out", *flags)
+    assert end.value.code == 2
+    flag, value = flags[0], flags[1]
+    assert f"error: argument {flag}: found '{value}', expected {words}" in capsys.readouterr().err
 
 
 def test_workers_write_the_same_files(root, tmp_path):
@@ -303,6 +311,8 @@ def test_polygons_are_drawn_where_label_maps_are_missing(root, tmp_path, capsys)
     pytest.importorskip("cityscapesscripts")
     for path in root.rglob("aachen*_gtFine_*Ids.png"):
         path.unlink()
+    image = root / f"leftImg8bit/train/aachen/{FRAMES[0][2]}_leftImg8bit.png"
+    write_png(image, np.zeros((40, 60, 3), np.uint8))
     objects = [
         {"label": "road", "polygon": [[0, 0], [59, 0], [59, 39], [0, 39]]},
         {"label": "car", "polygon": [[10, 10], [20, 10], [20, 20], [10, 20]]},
@@ -318,9 +328,7 @@ def test_polygons_are_drawn_where_label_maps_are_missing(root, tmp_path, capsys)
     )  # between the cars, out of reach of the road
     assert road[15, 8:12].all() and car[15, 8:12].all() and not car[15, 13:18].any()
     polygons.write_text(
-        json.dumps(
-            {"imgHeight": 40, "imgWidth": 60, "objects": [{"label": "moon", "polygon": [[0, 0]]}]}
-        )
+        json.dumps({"imgHeight": 40, "imgWidth": 60, "objects": [{"label": "moon", "polygon": []}]})
     )
     assert run(root, tmp_path / "out", "--split", "train", "--overwrite") == 2
     assert "cannot be read as polygons of Cityscapes" in capsys.readouterr().err
@@ -355,7 +363,7 @@ def test_dask_cluster(root, tmp_path, golden, capsys):
 
 def test_no_scheduler_there(root, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(jobs, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(pool, "CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match="no Dask scheduler answers"):
         run(root, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
 
@@ -407,8 +415,21 @@ def test_memory_of_a_full_size_frame(tmp_path, golden):
 
 
 def test_a_worker_that_dies_is_a_failure_and_no_crash(tmp_path, capsys):
-    stamp = jobs.write_stamp(tmp_path / "stamp", {})
-    product = TrainingLabel(tmp_path / "x_edge.png", stamp, Rule(2), 2, False)
-    todo = [jobs.Job(f"image {k}", (), partial(os._exit, 1), (product,)) for k in range(2)]
-    assert jobs.run_jobs(todo, jobs.WorkOptions(workers=2), "edge labels") == 2
-    assert capsys.readouterr().err.count("a worker process died") == 2
+    stamp = Stamp.of(tmp_path, {"radius": 2})
+    stamp.write()
+
+    def make(name, read):
+        product = TrainingLabel(tmp_path / f"{name}_edge.png", stamp, Rule(2), 2, False)
+        return job.Job(name, (), read, (product,))
+
+    todo = [make(f"deadly {k}", partial(os._exit, 1)) for k in range(1)]
+    todo += [make(f"good {k}", partial(some_labels, k)) for k in range(5)]
+    outcome = jobs.run_jobs(todo, pool.WorkOptions(workers=2), "edge labels", tmp_path)
+    assert outcome.status == 2 and outcome.done == {f"good {k}" for k in range(5)}
+    said = capsys.readouterr()
+    assert said.err.count("deadly 0: a worker process died") == 1
+    assert "5 made, 0 up to date, 1 failed" in said.out
+
+
+def some_labels(k):
+    return GroundTruth(np.full((9, 9), k % 2, np.uint8), None)

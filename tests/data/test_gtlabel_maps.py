@@ -1,10 +1,11 @@
 """data.gtlabel: anybody's label maps, id maps, many classes, and data sets by name."""
 
 import json
+import re
 
 import numpy as np
 import pytest
-from helpers.bdd import bdd_at
+from helpers.bdd import bdd_at, write_jpg
 from helpers.edge_labels import read_bits
 from helpers.mapillary import config, mapillary_at
 
@@ -213,6 +214,7 @@ def test_mapillary_by_name_65_classes_with_instances(tmp_path, rng):
     ids = blocks(rng, range(66), (96, 96), 6).astype(np.uint8)
     coded = ids.astype(np.uint16) * 256 + blocks(rng, range(3), (96, 96), 12).astype(np.uint16)
     for name in ("aa", "bb"):
+        write_jpg(root / f"training/images/{name}.jpg", np.zeros((96, 96, 3), np.uint8))
         write_png(root / f"training/v2.0/labels/{name}.png", ids)
         write_png(root / f"training/v2.0/instances/{name}.png", coded)
     flags = f"--dataset mapillary --root {root} --out {tmp_path}/out --eval --visualize"
@@ -248,7 +250,8 @@ def test_failures(tmp_path, capsys):
     flags = ("--labels", tmp_path / "maps", "--num-classes", 2, "--out", tmp_path / "out")
     assert run(*flags) == 2
     said = capsys.readouterr().err
-    assert "colour.png: found 3 channels" in said and "wrong.png: label ids 9" in said
+    assert re.search(r"colour.png: found 3 channels: a colour image.*--id-map", said)
+    assert "failed: id 9 (1 file) is out of range; expected 0..1 or 255; give another" in said
     assert (tmp_path / "out/good_edge.png").is_file()
     (tmp_path / "inst/good.png").unlink()
     assert run(*flags, "--instances", tmp_path / "inst", "--overwrite") == 2
@@ -258,9 +261,20 @@ def test_failures(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[1]", "cannot be read as JSON"),
-        ("{", "cannot be read as JSON"),
-        ('{"7": 5}', "maps id 7 to class 5"),
+        ("[1]", "is not JSON like"),
+        ("{", "is no JSON"),
+        ('{"7": 5}', "maps id 7 to class 5; expected a whole number, 0..1, or null"),
+        ('{"7": 1.9}', "maps id 7 to class 1.9"),
+        ('{"7": true}', "maps id 7 to class True"),
+        ('{"7": "1"}', "maps id 7 to class 1"),
+        ('{"7": NaN}', "NaN is no number of JSON"),
+        ('{"7": 1e400}', "is too large a number"),
+        ('{"7": 0, "7": 1}', "'7' occurs twice"),
+        ('{"07": 0}', "'07' is no label id"),
+        ('{"1.5": 0}', r"'1.5' is no label id; expected a whole number, 0 to 65535"),
+        ('{"\u00b2": 0}', "is no label id"),
+        ('{"65536": 0}', "'65536' is no label id"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_bad_id_maps(tmp_path, text, words):
@@ -275,12 +289,16 @@ def test_bad_id_maps(tmp_path, text, words):
 
 def test_bad_commands(tmp_path):
     (tmp_path / "empty").mkdir()
+    maps = tmp_path / "maps"
+    write_png(maps / "a.png", np.array([[0, 7]], np.uint8))
     for flags, words in [
         ((), "either --labels"),
-        (("--labels", tmp_path), "--num-classes None"),
+        (("--labels", maps), "needs --num-classes K.*255 is none; a.png has 0, 7"),
         (("--dataset", "camvid"), "needs --root"),
         (("--dataset", "venus", "--root", tmp_path), "unknown data set 'venus'"),
         (("--labels", tmp_path / "out", "--num-classes", 2), "choose another"),
+        (("--labels", maps, "--root", maps), "--root goes with --dataset, not with --labels"),
+        (("--dataset", "camvid", "--id-map", maps), "--id-map goes with --labels"),
     ]:
         with pytest.raises(InputError, match=words):
             run(*flags, "--out", tmp_path / "out")

@@ -128,13 +128,13 @@ def test_mistakes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "JSONDecodeError"),
-        ("[]", "TypeError"),
-        ('{"labels": [{"readable": "Bird"}]}', "KeyError: 'color'"),
+        ("{", "is no JSON"),
+        ("[]", "no list of labels"),
+        ('{"labels": [{"readable": "Bird"}]}', "expected a name `readable`, a `color`"),
         (
             '{"labels": [{"readable": "A", "color": [300, 0, 0], "instances": true, '
             '"evaluate": true}]}',
-            "OverflowError",
+            "label 0 .* from 0 to 255",
         ),
         ('{"labels": []}', "has 0 labels; expected 1 to 254"),
     ],

@@ -84,8 +84,11 @@ TINY = {
 SMALL_IMAGES = 2  # of a folder of test images
 
 
-class Parsed(Exception):
-    """Raised in place of what a command would do, once it has accepted its flags."""
+class Parsed(BaseException):
+    """Raised in place of what a command would do, once it has accepted its flags.
+
+    No Exception: `data.errors.run` reports those.
+    """
 
 
 class World:

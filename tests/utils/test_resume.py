@@ -214,7 +214,9 @@ def test_a_checkpoint_is_read_once(
 ) -> None:
     start(*flags(tiny_camvid, tmp_path / "run", "--epochs", "1"))
     read, load = [], torch.load
-    monkeypatch.setattr(torch, "load", lambda *a, **k: read.append(a[0]) or load(*a, **k))
+    monkeypatch.setattr(
+        torch, "load", lambda *a, **k: read.append(Path(a[0].name)) or load(*a, **k)
+    )
     start(*flags(tiny_camvid, tmp_path / "run", "--epochs", "1"))
     assert read == [tmp_path / "run" / "last.pth"]
 

@@ -1,28 +1,17 @@
 """The record of a run: one JSON line per event in `log.jsonl`.
 
-On request also Weights & Biases and TensorBoard.
+On request also Weights & Biases and TensorBoard, see `utils.training.services`.
 """
 
 import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from data.errors import InputError
 from data.files import parse_json, require_file, write_aside
-
-
-class Service(Protocol):
-    """Where numbers go besides the file."""
-
-    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
-        """Take the numbers of one event."""
-
-    def close(self) -> None:
-        """Send what is left."""
+from utils.training.services import Guarded, open_services
 
 
 class Logger:
@@ -51,11 +40,11 @@ class Logger:
         self.path = folder / "log.jsonl" if is_main else None
         if self.path is not None and self.path.exists():
             require_file(self.path, "log")
-        self.services: list[Service] = []
-        if is_main and wandb:
-            self.services.append(WandbService(folder, config or {}))
-        if is_main and tensorboard:
-            self.services.append(TensorBoardService(folder))
+        self.services: list[Guarded] = []
+        if is_main:
+            self.services = open_services(
+                folder, config or {}, wandb=wandb, tensorboard=tensorboard
+            )
 
     def __enter__(self) -> "Logger":
         return self
@@ -219,55 +208,3 @@ def _append(path: Path, text: str | bytes) -> None:
 def _write_all(file: int, text: bytes) -> None:
     while text:  # a disk that is nearly full takes a part, and refuses the rest in the next call
         text = text[os.write(file, text) :]
-
-
-class WandbService:
-    """Weights & Biases. A resumed run continues the same one, whose id is kept in its folder."""
-
-    def __init__(self, folder: Path, config: dict) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise InputError(
-                "--wandb needs the package wandb: pip install wandb, or leave --wandb out"
-            ) from error
-        note = folder / "wandb-id"
-        earlier = note.read_text(encoding="utf-8").strip() if note.exists() else None
-        self.run = wandb.init(
-            dir=folder, config=config, name=folder.name, id=earlier, resume="allow"
-        )
-        if not earlier:
-            with write_aside(note) as aside:
-                aside.write_text(f"{self.run.id}\n", encoding="utf-8")
-        # wandb's own step may only grow; that of a run that was killed and resumed goes back.
-        self.run.define_metric("step")
-        self.run.define_metric("*", step_metric="step")
-
-    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
-        """Log each number as kind/name."""
-        self.run.log({"step": step} | {f"{kind}/{name}": value for name, value in numbers.items()})
-
-    def close(self) -> None:
-        """Send what is left."""
-        self.run.finish()
-
-
-class TensorBoardService:
-    """Event files for TensorBoard in the run's folder."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            advice = "pip install tensorboard, or leave --tensorboard out"
-            raise InputError(f"--tensorboard needs the package tensorboard: {advice}") from error
-        self.writer = SummaryWriter(str(folder))
-
-    def write(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
-        """Log each number as kind/name."""
-        for name, value in numbers.items():
-            self.writer.add_scalar(f"{kind}/{name}", value, step)
-
-    def close(self) -> None:
-        """Write what is left."""
-        self.writer.close()

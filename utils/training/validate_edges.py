@@ -5,6 +5,7 @@ processes count the matches of an image while the network computes the next ones
 wait for them.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -19,7 +20,7 @@ from data.samples.edge import EdgeLabels, unpack_edges
 from data.samples.transforms import normalize, resize_long_side
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.distributed.preemption import StopRequest, leave_process_group
+from utils.distributed.preemption import StopRequest, start_worker
 from utils.edge_metrics import default_thresholds, summarize
 from utils.evaluation.edges.ground_truth import DatasetGroundTruth, ImageGroundTruth
 from utils.evaluation.edges.image_counts import count_edge_image
@@ -135,7 +136,9 @@ class EdgeValidation:
     def _pool(self) -> ProcessPoolExecutor:
         # Not loky's reusable executor: joblib.Parallel takes that one for its own, and fails on one
         # set up by others. The processes stay between validations, but end when idle.
-        return ProcessPoolExecutor(self.workers, timeout=600, initializer=leave_process_group)
+        return ProcessPoolExecutor(
+            self.workers, timeout=600, initializer=start_worker, initargs=(os.getpid(),)
+        )
 
     def _count(self, scores: np.ndarray, truth: ImageGroundTruth) -> Future:
         if self.workers:
