@@ -7,6 +7,7 @@ flag's name. NaN and infinity are in no range.
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 MAX_COUNT = 10**9  # of anything that is counted: pixels on a side, epochs, samples, classes
@@ -67,6 +68,16 @@ def number(
         return value
 
     return convert
+
+
+def file_path(text: str) -> Path:
+    """A type for paths: an empty one, as of a shell variable that is not set, is refused.
+
+    pathlib takes it for the current folder.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("found an empty text, expected a path")
+    return Path(text)
 
 
 def _out_of_range(text: str, expected: str) -> argparse.ArgumentTypeError:

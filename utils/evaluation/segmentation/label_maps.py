@@ -7,7 +7,6 @@ folder holds files with that ending, the others (instances, colours) are passed 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -126,7 +125,7 @@ class NetworkLabels:
         self.origin = {
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
-            **asdict(predictor.options),
+            **predictor.options.of_the_scores(),
         }
 
     def load(self, name: str) -> np.ndarray:
