@@ -162,7 +162,7 @@ def test_an_output_that_is_not_finite_is_no_result(model, rng):
     ],
 )
 def test_out_of_memory_is_one_line_with_advice(rng, error):
-    with pytest.raises(InputError, match=r"48x40 image does not fit .* --base-size"):
+    with pytest.raises(InputError, match=r"48x40 image does not fit .* window=N .* base_size"):
         predict_edges(Failing(error).eval(), random_image(rng, 40, 48))
 
 

@@ -150,14 +150,18 @@ def test_definitions_and_faster_forms_agree(edge_checkpoint, image_path, fast):
     np.testing.assert_allclose(predictor(image_path), expected, atol=1e-5)
 
 
-def test_photographs_are_turned_upright(edge_checkpoint, image_path, tmp_path):
+def test_photographs_are_taken_as_stored_unless_they_are_turned(
+    edge_checkpoint, image_path, tmp_path
+):
+    """As data sets are read, whose labels are drawn on the stored pixels."""
     stored = Image.fromarray(read_image(image_path))
     exif = stored.getexif()
     exif[EXIF_ORIENTATION] = 6  # to be turned by a quarter, clockwise
     stored.save(tmp_path / "photo.png", exif=exif)
     predictor = load(edge_checkpoint, "cpu")
+    np.testing.assert_array_equal(predictor(tmp_path / "photo.png"), predictor(image_path))
     turned = np.ascontiguousarray(np.rot90(np.asarray(stored), -1))
-    np.testing.assert_array_equal(predictor(tmp_path / "photo.png"), predictor(turned))
+    np.testing.assert_array_equal(predictor.read(tmp_path / "photo.png", upright=True), turned)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +184,7 @@ def test_a_wrong_image_is_named(seg_checkpoint, image, found):
 def test_a_file_that_is_no_image(seg_checkpoint, tmp_path):
     predictor = load(seg_checkpoint, "cpu")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(InputError, match=r"text\.png: the file is not an image"):
+    with pytest.raises(InputError, match=r"text\.png: is no image that can be read"):
         predictor(tmp_path / "text.png")
     with pytest.raises(FileNotFoundError):
         predictor(tmp_path / "missing.png")
@@ -205,8 +209,8 @@ def test_an_unknown_option_lists_the_options(edge_checkpoint):
         ({"batch_size": "2"}, "batch size '2': expected 1 or more"),
         ({"mirror": "no"}, "mirror 'no': expected True or False"),
         ({"device": "toaster"}, "toaster"),
-        ({"model": "casenet"}, "holds dff, but --model says casenet"),
-        ({"fusion": "simultaneous"}, "holds dff, which knows no --fusion"),
+        ({"model": "casenet"}, "holds dff, but model says casenet"),
+        ({"fusion": "simultaneous"}, "holds dff, which knows no fusion"),
     ],
 )
 def test_wrong_values_are_input_errors(edge_checkpoint, options, words):
@@ -238,7 +242,7 @@ def test_checkpoints_that_cannot_be_read(tmp_path):
 def test_a_file_that_does_not_say_what_it_holds(edge_checkpoint, image_path, tmp_path):
     weights = torch.load(edge_checkpoint, weights_only=True)["weights"]
     torch.save({"state_dict": weights}, tmp_path / "published.pth.tar")
-    with pytest.raises(CheckpointError, match="--model and --backbone"):
+    with pytest.raises(CheckpointError, match="say it with model and backbone"):
         load(tmp_path / "published.pth.tar")
     said: dict[str, Any] = {"model": "dff", "backbone": "resnet18", "base_size": BASE_SIZE}
     predictor = load(tmp_path / "published.pth.tar", "cpu", **said)
