@@ -28,7 +28,7 @@ from functools import partial
 from data.base import Dataset
 from data.errors import InputError, run
 from utils.distributed.environment import Ranks
-from utils.distributed.group import own_device, process_group
+from utils.distributed.group import from_main, own_device, process_group
 from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
 from utils.evaluation.class_names import class_names
 from utils.evaluation.edges.counter import ImageCounter
@@ -37,6 +37,7 @@ from utils.evaluation.edges.ground_truth import (
     DatasetGroundTruth,
     EdgeGroundTruth,
     FolderGroundTruth,
+    sizes_in_words,
 )
 from utils.evaluation.edges.partial import ResumableCounter, fingerprint
 from utils.evaluation.edges.predictions import PredictionFolder
@@ -44,17 +45,29 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 from utils.evaluation.edges.report import write_edge_report
 from utils.evaluation.edges.run import count_edge_images, write_edge_results
 from utils.evaluation.edges.scores import score_modes
-from utils.evaluation.edges.sources import FileSource, NetworkSource
+from utils.evaluation.edges.sources import (
+    FileSource,
+    NetworkSource,
+    match_images,
+    require_image_sizes,
+)
 from utils.evaluation.edges.tables import format_table
-from utils.evaluation.inputs import declared_classes, open_dataset, require_same_classes
+from utils.evaluation.inputs import (
+    declared_classes,
+    note_turned,
+    open_dataset,
+    require_same_classes,
+)
+from utils.evaluation.out_dir import require_out_dir
 from utils.evaluation.segmentation.examples import seg_example_loader
 from utils.evaluation.segmentation.label_maps import (
     DatasetLabels,
     FolderLabels,
     LabelMaps,
     NetworkLabels,
-    match_maps,
+    require_few_classes,
 )
+from utils.evaluation.segmentation.pairing import match_maps, require_same_sizes
 from utils.evaluation.segmentation.report import write_seg_report
 from utils.evaluation.segmentation.run import count_label_maps, write_seg_results
 from utils.evaluation.segmentation.scores import SegProtocol, image_quality, score_images
@@ -74,6 +87,9 @@ def main(args: argparse.Namespace) -> None:
     """Score what the flags name."""
     device = pick_device(args.device)
     with process_group(device.type) as ranks:
+        if not args.submit:
+            inputs = (args.labels, args.predictions, args.data_root)
+            from_main(lambda: require_out_dir(args.out, inputs), ranks)
         device = own_device(device, ranks)
         predictor = predictor_from_flags(args, device) if args.checkpoint else None
         task = chosen_task(args, predictor and predictor.task)
@@ -89,11 +105,15 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     """Count on all ranks; add up, print and write on the main one. predictor: None scores files."""
     info = predictor and predictor.info
     name = args.dataset or (info.dataset if info else "")
-    protocol = chosen_protocol(args, name)
-    if ranks.is_main:
-        print(protocol.describe())
     dataset = open_images(args, name)
+    if predictor and dataset:
+        note_turned(dataset, ranks)
+    protocol = chosen_protocol(args, name)
     source, truth = open_edges(args, predictor, dataset, name, protocol, ranks)
+    protocol = truth.protocol
+    places = image_places(source, truth, dataset)
+    if ranks.is_main:
+        print(protocol.describe(sizes_in_words(truth.size(i) for i in source.indices)))
     counter = ResumableCounter(
         ImageCounter(truth, protocol, source.files),
         fingerprint(source.identity, truth.origin),
@@ -102,8 +122,8 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     predict = source.scores if isinstance(source, NetworkSource) else None
     counts = count_edge_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
-        names, palette = class_names(info, name, counts.shape[2])
-        scores = score_modes(counts, names, protocol)
+        names, palette = class_names(info, name, counts.shape[2], dataset)
+        scores = score_modes(counts, names, protocol, binary=source.binary)
         origin: dict[str, object] = {**source.origin, **truth.origin, "images": len(counts)}
         for mode in scores:
             print(f"\n{mode.mode}\n{format_table(mode)}")
@@ -111,7 +131,7 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
             args.out, scores, counts, protocol, origin, [truth.names[i] for i in source.indices]
         )
         if args.report:
-            load_example = edge_example_loader(source, truth, dataset)
+            load_example = edge_example_loader(source, truth, dataset, places)
             write_edge_report(
                 args.out,
                 scores,
@@ -131,16 +151,21 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
     info = predictor and predictor.info
     name = args.dataset or (info.dataset if info else "")
     dataset = open_images(args, name)
-    num_classes = info.num_classes if info else declared_classes(name, args.num_classes)
+    num_classes = info.num_classes if info else declared_classes(name, args.num_classes, dataset)
     if num_classes is None:
         raise InputError(
             "label maps do not say how many classes there are; add --num-classes or --dataset"
         )
-    names, palette = class_names(info, name, num_classes)
+    require_few_classes(num_classes)
+    names, palette = class_names(info, name, num_classes, dataset)
     protocol = SegProtocol(tuple(names), tuple(args.bounds), args.boundary_iou)
+    if predictor and dataset:
+        note_turned(dataset, ranks)
     truth, predictions = open_labels(args, predictor, dataset, num_classes)
     tell = partial(print, file=sys.stderr) if ranks.is_main else (lambda _text: None)
     matches = match_maps(truth, predictions, allow_missing=args.allow_missing, report=tell)
+    require_same_sizes(truth, predictions, matches)
+    load_example = seg_example_loader(truth, predictions, matches, dataset)
     counts = count_label_maps(
         truth, predictions, matches, protocol, workers=args.workers, ranks=ranks
     )
@@ -151,7 +176,6 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
         write_seg_results(args.out, scores, source)
         if args.report:
             quality = image_quality(list(counts.values()))
-            load_example = seg_example_loader(truth, predictions, matches, dataset)
             write_seg_report(
                 args.out,
                 scores,
@@ -172,6 +196,7 @@ def submit(args: argparse.Namespace, predictor: Predictor, ranks: Ranks) -> None
             f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps"
         )
     dataset = open_named(args, args.dataset or info.dataset)
+    note_turned(dataset, ranks)
     predictions = open_network(args, predictor, dataset)
     path = write_submission(dataset, predictions, args.submit, ranks)
     if ranks.is_main:
@@ -205,7 +230,13 @@ def open_edges(
     name: of the data set, "" if there is none.
     """
     if predictor is None:
-        folder = PredictionFolder(args.predictions, declared_classes(name, args.num_classes))
+        declared = declared_classes(name, args.num_classes, dataset)
+        folder = PredictionFolder(args.predictions, declared)
+        if folder.layout == "arrays" and folder.root.resolve() in args.out.resolve().parents:
+            raise InputError(
+                f"--out {args.out}: lies in the folder of predictions, and its arrays would be "
+                "taken for some; choose another"
+            )
         truth = open_truth(args, dataset, protocol, folder.num_classes)
         source = FileSource(folder, truth, allow_missing=args.allow_missing, is_main=ranks.is_main)
         return source, truth
@@ -213,6 +244,20 @@ def open_edges(
     require_same_classes(args.checkpoint, predictor, dataset)
     truth = open_truth(args, dataset, protocol, dataset.num_classes)
     return NetworkSource(args.checkpoint, predictor, dataset, truth), truth
+
+
+def image_places(
+    source: NetworkSource | FileSource, truth: EdgeGroundTruth, dataset: Dataset | None
+) -> dict[int, int]:
+    """Index in the ground truth -> index in the data set; InputError if their sizes differ."""
+    if dataset is None:
+        return {}
+    if isinstance(source, NetworkSource):
+        return source.images
+    places = match_images(truth, dataset)
+    if isinstance(truth, FolderGroundTruth):
+        require_image_sizes(truth, dataset, places)
+    return places
 
 
 def open_truth(

@@ -4,8 +4,9 @@
     python train.py --recipe dff-cityscapes                       # the published settings
     torchrun --nproc-per-node 8 train.py --recipe dff-cityscapes  # the same on eight GPUs
 
-A run leaves last.pth, best.pth, args.json and log.jsonl in its folder. Started again, it resumes;
-asked to stop by SIGTERM or SIGUSR1, it writes its checkpoint and ends with status 75.
+A run leaves last.pth, best.pth, args.json and log.jsonl in its folder. Started again, it resumes,
+with other flags if --resume-with names them; asked to stop by SIGTERM or SIGUSR1, it writes its
+checkpoint and ends with status 75.
 """
 
 from data.errors import quiet_interrupts
@@ -15,7 +16,6 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,18 +27,27 @@ from torch import nn
 
 from data.errors import run
 from data.files import write_aside
-from utils.checkpoint import ModelInfo
+from utils.checkpoint import CheckpointError, ModelInfo
 from utils.distributed.environment import Ranks
-from utils.distributed.group import own_device, process_group
+from utils.distributed.group import from_main, own_device, process_group
 from utils.distributed.preemption import REQUEUE, Preempted, StopRequest
 from utils.inference.device import pick_device
 from utils.training.args import parse_train_args
 from utils.training.backends import backend_switches, choose_backends, keep_freed_memory
 from utils.training.loading import make_loader
-from utils.training.logger import Logger
+from utils.training.logger import Logger, to_json
 from utils.training.precision import Precision
+from utils.training.progress_lines import plural
 from utils.training.records import describe_run
-from utils.training.resume import open_run_dir, require_same_command
+from utils.training.resume import RunCheckpoint, go_back, open_run_dir
+from utils.training.run_dir import LAST
+from utils.training.saving.command import (
+    Change,
+    describe_changes,
+    require_same_command,
+    scoring_note,
+)
+from utils.training.saving.disk import checkpoint_bytes, require_space
 from utils.training.setup import TrainSetup, build_network, build_setup, split_of, use_fast_forms
 from utils.training.state import Settings
 from utils.training.trainer import Trainer
@@ -60,17 +69,24 @@ def main(args: argparse.Namespace) -> int:
 
         folder = Path(args.run_dir)
         checkpoint = open_run_dir(folder, args.resume, ranks, closing)
-        if checkpoint is not None:
-            require_same_command(checkpoint, vars(args))
+        stop.hold_sigterm()
+        changes = allowed_changes(args, checkpoint)
+        if checkpoint is not None and checkpoint.state["epoch"] >= args.epochs:
+            say_complete(args, ranks)
+            return 0
         model, info = build_network(args, train_set, ranks, device, fresh=checkpoint is None)
         logger = closing.enter_context(open_logger(args, folder, ranks))
-        trainer = build_trainer(args, setup, model, info, ranks, logger, stop, device)
-        if checkpoint is not None:
-            trainer.restore(checkpoint.state)
-            del checkpoint  # its weights and momenta, of which the trainer has copies
-        elif ranks.is_main:
+        settings = loop_settings(args, folder, device, changed=bool(changes))
+        trainer = build_trainer(args, setup, model, info, ranks, logger, stop, settings)
+        look_at_disk(args, model, ranks)
+        if checkpoint is None:
+            logger.start_over()
+        else:
+            changes = resume(args, trainer, checkpoint, ranks)
+        if ranks.is_main and (checkpoint is None or changes):
             write_args(folder, args)
-        announce(args, trainer, ranks, device)
+        del checkpoint  # its weights and momenta, of which the trainer has copies
+        announce(args, trainer, changes, ranks, device)
         try:
             trainer.run()
         except Preempted as reason:
@@ -102,9 +118,10 @@ def build_trainer(
     ranks: Ranks,
     logger: Logger,
     stop: StopRequest,
-    device: str,
+    settings: Settings,
 ) -> Trainer:
     """The loop, with the optimizer and the loader that it drives."""
+    device = settings.device
     return Trainer(
         model,
         info,
@@ -112,7 +129,7 @@ def build_trainer(
         make_loader(setup.items, setup.files, setup.sampler, workers=args.workers, device=device),
         setup.objective,
         setup.validation,
-        settings=loop_settings(args, Path(args.run_dir), device),
+        settings=settings,
         precision=Precision(args.amp, device, clip=args.clip_grad),
         ranks=ranks,
         logger=logger,
@@ -120,7 +137,9 @@ def build_trainer(
     )
 
 
-def loop_settings(args: argparse.Namespace, folder: Path, device: str) -> Settings:
+def loop_settings(
+    args: argparse.Namespace, folder: Path, device: str, *, changed: bool
+) -> Settings:
     """The numbers of the loop."""
     return Settings(
         epochs=args.epochs,
@@ -138,6 +157,7 @@ def loop_settings(args: argparse.Namespace, folder: Path, device: str) -> Settin
         ema=args.ema,
         profile=args.profile,
         args=vars(args),
+        changed=changed,
     )
 
 
@@ -152,27 +172,78 @@ def open_logger(args: argparse.Namespace, folder: Path, ranks: Ranks) -> Logger:
     )
 
 
-def announce(args: argparse.Namespace, trainer: Trainer, ranks: Ranks, device: str) -> None:
+def allowed_changes(args: argparse.Namespace, checkpoint: RunCheckpoint | None) -> list[Change]:
+    """The flags that --resume-with changes; CheckpointError for any other difference."""
+    if checkpoint is None:
+        return []
+    return require_same_command(checkpoint.path, checkpoint.state, vars(args))
+
+
+def say_complete(args: argparse.Namespace, ranks: Ranks) -> None:
+    """Nothing is left to do."""
+    if ranks.is_main:
+        print(
+            f"this run is complete: {plural(args.epochs, 'epoch')}, see {args.run_dir}; "
+            "--resume-with epochs trains it longer"
+        )
+
+
+def look_at_disk(args: argparse.Namespace, model: nn.Module, ranks: Ranks) -> None:
+    """InputError if there is no room for a checkpoint, a warning if there is little."""
+    sizes = checkpoint_bytes(model, momentum=bool(args.momentum), average=bool(args.ema))
+    warning = from_main(lambda: require_space(Path(args.run_dir), *sizes), ranks)
+    if warning is not None and ranks.is_main:
+        print(warning, file=sys.stderr, flush=True)
+
+
+def resume(
+    args: argparse.Namespace, trainer: Trainer, checkpoint: RunCheckpoint, ranks: Ranks
+) -> list[Change]:
+    """Put the checkpoint's state back, or that of the one before if it does not fit the net."""
+    folder = Path(args.run_dir)
+    try:
+        trainer.restore(checkpoint.state, from_last=checkpoint.path == folder / LAST)
+    except CheckpointError as error:
+        checkpoint = go_back(folder, checkpoint, error, ranks)
+        trainer.restore(checkpoint.state)
+    changes = allowed_changes(args, checkpoint)
+    if changes:
+        trainer.save(again=True)  # with the new flags: the next start need not name them
+    if ranks.is_main:
+        progress = trainer.progress
+        if changes:
+            print(describe_changes(changes, progress.epoch, progress.step))
+        if note := scoring_note(checkpoint.state["args"], vars(args)):
+            print(note)
+    return changes
+
+
+def announce(
+    args: argparse.Namespace, trainer: Trainer, changes: list[Change], ranks: Ranks, device: str
+) -> None:
     """Say what is going to happen, on the terminal and in the log."""
-    steps, progress = len(trainer.loader), trainer.progress
+    progress = trainer.progress
     images = args.batch_size // (ranks.world * args.accumulate)
     batch = f"{args.batch_size} = {ranks.world} ranks x {args.accumulate} parts x {images} images"
     backends = choose_backends(device, tf32=args.tf32, deterministic=args.deterministic)
+    changed = {change.name: {"was": change.was, "is": change.now} for change in changes}
     trainer.logger.write(
         "start",
         epoch=progress.epoch,
         step=progress.step,
         batch=batch,
         lr=args.lr,
-        steps=steps,
+        steps=progress.steps,
         fast=use_fast_forms(args, device),
+        **({"changed": changed} if changed else {}),
         **asdict(backends),
         **describe_run(ranks, device),
     )
     if ranks.is_main:
         print(
             f"{args.model} over {args.backbone} on {device}: batch {batch}, "
-            f"learning rate {args.lr:g}, {args.epochs} epochs of {steps} steps, "
+            f"learning rate {args.lr:g}, {plural(args.epochs, 'epoch')} of "
+            f"{plural(progress.steps, 'step')}, "
             f"from epoch {progress.epoch + 1}, step {progress.step}",
             flush=True,
         )
@@ -181,7 +252,7 @@ def announce(args: argparse.Namespace, trainer: Trainer, ranks: Ranks, device: s
 def write_args(folder: Path, args: argparse.Namespace) -> None:
     """Keep the command's flags beside the run's checkpoints."""
     with write_aside(folder / "args.json") as aside:
-        aside.write_text(json.dumps(vars(args), indent=2) + "\n", encoding="utf-8")
+        aside.write_text(to_json(vars(args), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

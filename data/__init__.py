@@ -24,6 +24,8 @@ DATASETS: dict[str, tuple[str, str]] = {
     "scenes": ("data.scenes.dataset", "Scenes"),
 }
 
+MAX_DIGITS = 18  # of a number in an option
+
 
 def dataset_class(name: str) -> type["Dataset"]:
     """The class of data set `name`, whose `classes` and `palette` need no files.
@@ -75,6 +77,8 @@ def parse_options(words: Iterable[str]) -> dict[str, bool | int | str]:
             raise InputError(
                 f"{word!r} is no option of a data set; expected NAME=VALUE, as in version=v2.0"
             )
+        if value.isdecimal() and len(value) > MAX_DIGITS:
+            raise InputError(f"{word[:40]}…: the number has {len(value)} digits")
         number = int(value) if value.isdecimal() else value
         options[option] = {"true": True, "false": False}.get(value, number)
     return options

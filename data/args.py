@@ -6,8 +6,12 @@ flag's name. NaN and infinity are in no range.
 
 import argparse
 import math
-from collections.abc import Callable
-from typing import NoReturn
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from data import parse_options
+from data.errors import InputError
 
 MAX_COUNT = 10**9  # of anything that is counted: pixels on a side, epochs, samples, classes
 MAX_WORKERS = 1024
@@ -24,6 +28,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: object, **options: object) -> None:
         options.setdefault("allow_abbrev", False)
         super().__init__(*args, **options)  # pyright: ignore[reportArgumentType] (passed on)
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (one of its forms)
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As argparse's. `--flag=--` is refused: Python before 3.13 makes an empty list of it."""
+        for word in sys.argv[1:] if args is None else args:
+            flag, equals, value = word.partition("=")
+            if equals and value == "--" and flag.startswith("-"):
+                self.error(f"argument {flag}: expected a value, found '--'")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with status 2."""
@@ -67,6 +81,22 @@ def number(
         return value
 
     return convert
+
+
+def text(given: str) -> str:
+    """A type for names and paths: an empty one, as of an unset shell variable, is a mistake."""
+    if not given:
+        raise argparse.ArgumentTypeError("is empty")
+    return given
+
+
+def data_option(word: str) -> str:
+    """A type for NAME=VALUE, an option of a data set; `data.parse_options` reads it."""
+    try:
+        parse_options([word])
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return word
 
 
 def _out_of_range(text: str, expected: str) -> argparse.ArgumentTypeError:

@@ -10,10 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data.edges import evaluation_edges
+from data.edges import MAX_CLASSES, class_groups, evaluation_edges, to_groups
 from data.errors import InputError
 from data.files import first_few
-from data.image_io import check_ids, image_size, read_image, read_index, require_size
+from data.image_io import (
+    check_ids,
+    image_size,
+    read_header,
+    read_image,
+    read_index,
+    require_size,
+)
 from data.names import require_unique
 
 
@@ -119,24 +126,29 @@ class Dataset:
             _require_sizes(record, image_size(record.image), label, instance)
         return label, instance
 
+    def turned_images(self) -> int:
+        """The number of images whose EXIF data ask to be turned, from their headers.
+
+        Pixels are taken as they are stored, since labels are drawn on those; whoever looks at such
+        an image sees it turned.
+        """
+        images = [record.image for record in self.records if record.image is not None]
+        return sum(read_header(path).orientation != 1 for path in images)
+
     def edge_ground_truth(
         self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
     ) -> np.ndarray:
         """The edges to score predictions of this sample against, by the published rules.
 
-        A data set that comes with edges overrides this. uint32 (ceil(H * scale), ceil(W * scale)).
+        A data set that comes with edges overrides this. uint32 (ceil(H * scale), ceil(W * scale)),
+        for up to 32 classes; see `edge_groups`.
 
         Args:
             thin: edges of one pixel, else the thick ones (see `data.edges.evaluation_edges`).
             scale: size of the result relative to the image.
             instance_sensitive: also edges between two instances of one class.
         """
-        label, instance = self.ground_truth(self.records[index])
-        if label is None:
-            raise InputError(
-                f"{self.name} {self.split}: {self.records[index].name} has no ground truth to "
-                "score against"
-            )
+        label, instance = self._scored_ground_truth(index)
         return evaluation_edges(
             label,
             instance,
@@ -145,6 +157,34 @@ class Dataset:
             scale=scale,
             instance_sensitive=instance_sensitive,
         )
+
+    def edge_groups(
+        self, index: int, *, thin: bool, scale: float = 1.0, instance_sensitive: bool = True
+    ) -> list[np.ndarray]:
+        """`edge_ground_truth` of any number of classes, in groups of 24 (`data.edges.bits`)."""
+        if self.num_classes <= MAX_CLASSES:
+            bits = self.edge_ground_truth(
+                index, thin=thin, scale=scale, instance_sensitive=instance_sensitive
+            )
+            return to_groups(bits, self.num_classes)
+        groups = class_groups(
+            *self._scored_ground_truth(index),
+            num_classes=self.num_classes,
+            instance_sensitive=instance_sensitive,
+        )
+        return [
+            evaluation_edges(label, instance, thin=thin, scale=scale, **rule)
+            for label, instance, rule in groups
+        ]
+
+    def _scored_ground_truth(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        label, instance = self.ground_truth(self.records[index])
+        if label is None:
+            raise InputError(
+                f"{self.name} {self.split}: {self.records[index].name} has no ground truth to "
+                "score against"
+            )
+        return label, instance
 
     def edge_label_name(self, record: Record, *, instance_sensitive: bool = True) -> Path | None:
         """Path of a record's training label below the folder of edge labels.

@@ -10,7 +10,8 @@ One PNG holds 24 classes, a bit each (`data.edges.encode_png`). With more, NAME_
 classes 0..23, NAME_edge_24.png classes 24..47, and so on: "groups".
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from data.base import Dataset, Record
 from data.edges import MAX_CLASSES, PNG_CLASSES, decode_png, encode_png, present_bits
 from data.errors import InputError
 from data.files import first_few
-from data.image_io import read_image, write_png
+from data.image_io import Header, read_header, read_image, write_png
 
 LABEL_ENDINGS = ("_labelIds", "_polygons", "_train_id")
+LATER_GROUP = re.compile(r"(.+)_([1-9][0-9]*)")
 
 
 def edge_label_path(
@@ -76,6 +78,52 @@ def group_paths(path: Path, num_classes: int) -> list[Path]:
     return [path, *later]
 
 
+def first_groups(files: Mapping[str, Path], num_classes: int) -> dict[str, Path]:
+    """Of files by name, those that hold the first classes: the others are their `group_paths`."""
+    return {name: path for name, path in files.items() if not _is_later(name, files, num_classes)}
+
+
+def _is_later(name: str, files: Mapping[str, Path], num_classes: int) -> bool:
+    match = LATER_GROUP.fullmatch(name)
+    if match is None or match[1] not in files:
+        return False
+    return int(match[2]) % PNG_CLASSES == 0 and int(match[2]) < num_classes
+
+
+def edge_header(path: str | Path) -> Header:
+    """The header of an edge image; InputError unless it is a PNG of 24 bits."""
+    header = read_header(path)
+    if header.kind != "PNG":
+        raise InputError(f"{path}: is a {header.kind}; expected a PNG of 24 bits with edges")
+    if header.channels < 3:
+        kind = "a map with a palette" if header.palette else "a grey map"
+        raise InputError(
+            f"{path}: is {kind}, not a 24-bit edge image; make edges of label maps with "
+            "python -m data.gtlabel"
+        )
+    if header.bits != 8:
+        raise InputError(
+            f"{path}: has {header.bits} bits in each channel; expected an edge image of 3 x 8 bits"
+        )
+    return header
+
+
+def edge_size(path: Path, num_classes: int) -> tuple[int, int]:
+    """(H, W) of an edge image's file or files, from their headers.
+
+    InputError if one is no edge image, or has another size than the first; FileNotFoundError if
+    one is missing.
+    """
+    first, *later = group_paths(path, num_classes)
+    size = edge_header(first).size
+    for source in later:
+        if (found := edge_header(source).size) != size:
+            raise InputError(
+                f"{source}: is {found[1]}x{found[0]}, but {path.name} is {size[1]}x{size[0]}"
+            )
+    return size
+
+
 def write_edges(path: Path, groups: Sequence[np.ndarray], *, compression: int = 3) -> None:
     """Write groups of 24 classes, each uint32 (H, W), bit 0 = the group's first class."""
     for target, bits in zip(group_paths(path, PNG_CLASSES * len(groups)), groups, strict=True):
@@ -85,9 +133,11 @@ def write_edges(path: Path, groups: Sequence[np.ndarray], *, compression: int = 
 def read_edge_groups(path: Path, num_classes: int) -> list[np.ndarray]:
     """Read what `write_edges` wrote: groups of 24 classes, each uint32 (H, W).
 
-    InputError if a file holds classes beyond `num_classes`, or has another size than the first.
+    InputError if a file is no edge image, holds classes beyond `num_classes`, or has another size
+    than the first.
     """
     groups: list[np.ndarray] = []
+    edge_size(path, num_classes)
     for number, source in enumerate(group_paths(path, num_classes)):
         bits = decode_png(read_image(source))
         first = number * PNG_CLASSES
@@ -97,10 +147,6 @@ def read_edge_groups(path: Path, num_classes: int) -> list[np.ndarray]:
             raise InputError(
                 f"{source}: holds class {first + strange[-1]}; expected {num_classes} classes, "
                 "from 0"
-            )
-        if groups and bits.shape != groups[0].shape:
-            raise InputError(
-                f"{source}: is {bits.shape} (H, W), but {path.name} is {groups[0].shape}"
             )
         groups.append(bits)
     return groups

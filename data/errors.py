@@ -11,15 +11,20 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import TextIO
 
 REPORT = (
     "this is a fault of the program, not of your input; please report it with the lines above and "
     "the command"
 )
+# What libraries say when memory is not enough, where they raise no MemoryError.
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "Failed to allocate", "bad_alloc")
+REPEATED_SECONDS = 10.0  # a second SIGTERM within this time belongs to the first
 
 
 class InputError(ValueError):
@@ -40,60 +45,108 @@ class Terminated(BaseException):
 def run(main: Callable[[], int | None]) -> int:
     """Call `main` and return the exit status of the process.
 
-    InputError, OSError and MemoryError are the user's to mend and get no traceback; any other
+    InputError, OSError and a lack of memory are the user's to mend and get no traceback; any other
     exception is a fault of ours, and its traceback is printed with a line that asks to report it.
     """
     _open_missing_streams()
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    status, text = _status_of(main)
+    # At the interpreter's end a failure to write what is still buffered would be a traceback.
+    lost = _flush(sys.stdout)
+    if lost and text in ("", f"error: {lost}"):
+        status, text = 2, f"error: the output cannot be written to stdout: {lost}"
+    if text:
+        _say(text)
+    return status
+
+
+def _status_of(main: Callable[[], int | None]) -> tuple[int, str]:
+    """The status that `main` ends with, and what is to be said about it."""
     try:
         with _sigterm_as_exception():
-            return main() or 0
-    except (InputError, OSError, MemoryError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+            return main() or 0, ""
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130  # 128 + SIGINT, as shells report it
+        return 130, "interrupted"  # 128 + SIGINT, as shells report it
     except Terminated:
-        print("terminated", file=sys.stderr)
-        return 143  # 128 + SIGTERM
-    except Exception:
-        traceback.print_exc()
-        print(f"error: {REPORT}", file=sys.stderr)
-        return 1
+        return 143, "terminated"  # 128 + SIGTERM
+    except Exception as error:
+        if isinstance(error, InputError | OSError) or out_of_memory(error):
+            return 2, f"error: {one_line(error)}"
+        return 1, f"{''.join(traceback.format_exception(error))}error: {REPORT}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """True if memory was not enough: PyTorch and OpenCV have errors of their own for that."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return not isinstance(error, OSError) and any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def one_line(error: BaseException) -> str:
     """What an exception says, on one line: an OSError with its file first."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{_name_of(error.filename)}: "
+        return f"{where}{error.strerror}"
     text = str(error)
     # A DataLoader raises a worker's error again with the worker's traceback as its message. The
     # last line of that is "SomeError: the message".
     if "Original Traceback" in text:
         text = text.strip().splitlines()[-1].partition(": ")[2]
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         text = f"not enough memory ({text})" if text else "not enough memory"
     return " ".join(text.split()) or type(error).__name__
 
 
+def _name_of(file: object) -> str:
+    """A file's path, or the number of a descriptor."""
+    return os.fsdecode(file) if isinstance(file, str | bytes | os.PathLike) else str(file)
+
+
 def quiet_interrupts() -> None:
-    """From now on Ctrl-C outside of `run`, during imports, ends the process in one line."""
-    sys.excepthook = _hook
+    """From now on Ctrl-C ends the process at once, with one line: for imports, until `run`.
+
+    An exception would not do: what is imported may catch it, or it may come where Python can only
+    print it. Where Ctrl-C is ignored (nohup, jobs in the background), it stays ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
 
 
-def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        with contextlib.suppress(OSError, AttributeError):  # stderr may be closed
-            print("interrupted", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    with contextlib.suppress(OSError):  # stderr may be closed
+        os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+def _say(text: str) -> None:
+    """Print on stderr, if that is possible: closed or on a full disk, it changes no status."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr)
+    _flush(sys.stderr)
+
+
+def _flush(stream: TextIO) -> str:
+    """Write what is still buffered; why if that fails, else ""."""
+    try:
+        stream.flush()
+    except (OSError, ValueError) as error:
+        # The interpreter tries it once more at its end; that goes nowhere.
+        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        return one_line(error) if isinstance(error, OSError) else "it is closed"
+    return ""
 
 
 def _open_missing_streams() -> None:
     """Print to nowhere where the caller has closed stdout or stderr: tqdm would fail on None.
 
-    And a name that is no UTF-8 must not end a run when it is printed.
+    No file may get their numbers either, or what C libraries print on stderr would go into it. And
+    a name that is no UTF-8 must not end a run when it is printed.
     """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (to the end)
@@ -111,14 +164,18 @@ def _sigterm_as_exception() -> Iterator[None]:
         yield
         return
     owner = os.getpid()
+    first = -REPEATED_SECONDS
 
     def terminate(number: int, _frame: FrameType | None) -> None:
+        nonlocal first
         if os.getpid() != owner:  # a forked worker, which has nothing to close
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        # Schedulers may send it to the process and again to its group; closing goes on.
-        signal.signal(number, signal.SIG_IGN)
-        raise Terminated
+        # Schedulers may send it to the process and again to its group; closing goes on. Not for
+        # good: raised within a callback of a library, the first may have come to nothing.
+        if time.monotonic() - first >= REPEATED_SECONDS:
+            first = time.monotonic()
+            raise Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:

@@ -9,7 +9,11 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
 import stat
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, TypeVar
@@ -88,6 +92,27 @@ def require_file(path: str | Path, what: str = "file") -> Path:
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: is a named pipe, a socket or a device; expected a {what}")
     return path
+
+
+def require_writable(folder: str | Path) -> None:
+    """Make the folder if need be; OSError that names it if no file can be made in it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
+def require_space(folder: str | Path, needed: int, what: str) -> None:
+    """InputError unless the file system of an existing folder has room for `needed` bytes."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: {what} needs {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make "
+            "room, or choose another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -171,8 +196,8 @@ def _finite_float(text: str) -> float:
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name in times if times[name] > 1)
         raise ValueError(f"{twice!r} occurs twice")
     return found
 
@@ -184,7 +209,9 @@ def read_list(path: str | Path, parse: Callable[[str], T]) -> list[T]:
     first of them with its reason.
     """
     items, faults = [], []
-    for number, line in enumerate(read_text(path, "list file").splitlines(), start=1):
+    # Not `splitlines`, which also splits at characters that names may hold.
+    lines = re.split(r"\r\n|\n|\r", read_text(path, "list file"))
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 items.append(parse(line.strip()))

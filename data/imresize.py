@@ -6,21 +6,40 @@ stretched by the scale, which filters out what the small grid cannot hold; outsi
 its mirror image. OpenCV's INTER_CUBIC has another kernel (a = -3/4) and never filters.
 """
 
+from collections.abc import Callable
 from math import ceil
 
 import numpy as np
 import scipy.sparse
 
+STRIP_PIXELS = 1 << 24  # of a large map, turned into floats at once
 
-def resize_bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+
+def resize_bicubic(
+    image: np.ndarray,
+    size: tuple[int, int],
+    convert: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> np.ndarray:
     """Numbers (H, W) -> float64 (h, w) for `size` = (h, w).
 
     Values may overshoot their range a little, as in MATLAB.
+
+    Args:
+        image: any numbers.
+        size: of the result.
+        convert: what is resized in place of the numbers as stored, pixel by pixel.
     """
     if image.shape == size:
-        return image.astype(np.float64)
+        return convert(image).astype(np.float64)
     rows, columns = (_weights(n, m, m / n) for n, m in zip(image.shape, size, strict=True))
-    return (columns @ (rows @ image.astype(np.float64)).T).T
+    # Strip by strip, so that a large map of 8 or 16 bits never is a map of floats as a whole.
+    width = max(1, STRIP_PIXELS // image.shape[0])
+    strips = [
+        rows @ convert(image[:, left : left + width]).astype(np.float64)
+        for left in range(0, image.shape[1], width)
+    ]
+    shorter = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=1)
+    return (columns @ shorter.T).T
 
 
 def imresize(image: np.ndarray, scale: float) -> np.ndarray:

@@ -7,18 +7,20 @@ Unicode's composed form (NFC), since macOS and Linux spell "é" in two ways.
 Pairing: `match_names`, one to one.
 """
 
+import errno
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from data.errors import InputError
 from data.files import first_few
 
 # Names of one image differ by these endings between data sets, label files and predictions.
-ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)$")
+ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)\Z")
+Identity = tuple[int, int]  # of a folder, by whatever path: device and inode
 # What label scripts write beside label maps when they are given the data set's own folder.
 EDGE_LABEL = re.compile(r"_edge(_\d+)?$")
 
@@ -40,39 +42,52 @@ def walk_files(
         skip: true for a folder that is not to be searched.
         unreadable: called for a folder that may not be read; None raises its OSError.
     """
-    return sorted(_walk(Path(root), tuple(endings), recursive, skip, unreadable, frozenset()))
-
-
-def _walk(
-    folder: Path,
-    endings: tuple[str, ...],
-    recursive: bool,
-    skip: Callable[[Path], bool],
-    unreadable: Callable[[OSError], None] | None,
-    above: frozenset[tuple[int, int]],
-) -> Iterator[Path]:
-    try:
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:  # a link to a folder that it lies in
-            return
-        with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
-    except OSError as error:
-        if unreadable is None:
-            raise
-        unreadable(error)
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
+    found: list[Path] = []
+    # Each folder with those that it lies in, to notice links that lead back into one of them.
+    waiting: list[tuple[Path, frozenset[Identity]]] = [(Path(root), frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            status = folder.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                continue
+            files, folders = _look_into(folder, tuple(endings), unreadable)
+        except OSError as error:
+            _report(error, unreadable)
             continue
-        path = folder / entry.name
-        if entry.is_dir():
-            if recursive and not skip(path):
-                inside = above | {identity}
-                yield from _walk(path, endings, recursive, skip, unreadable, inside)
-        elif entry.is_file() and (not endings or entry.name.lower().endswith(endings)):
-            yield path
+        found += files
+        inside = above | {identity}
+        waiting += [(path, inside) for path in folders if recursive and not skip(path)]
+    return sorted(found)
+
+
+def _look_into(
+    folder: Path, endings: tuple[str, ...], unreadable: Callable[[OSError], None] | None
+) -> tuple[list[Path], list[Path]]:
+    """The regular files with one of the endings, and the folders, in `folder`."""
+    files: list[Path] = []
+    folders: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = folder / entry.name
+            try:
+                if entry.is_dir():
+                    folders.append(path)
+                elif (not endings or entry.name.lower().endswith(endings)) and entry.is_file():
+                    files.append(path)
+            except OSError as error:  # a link to where one may not look
+                if error.errno != errno.ELOOP:  # to itself: it leads nowhere, as a broken link
+                    _report(error, unreadable)
+    return files, folders
+
+
+def _report(error: OSError, unreadable: Callable[[OSError], None] | None) -> None:
+    if unreadable is None:
+        raise error
+    unreadable(error)
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:

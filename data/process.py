@@ -1,6 +1,7 @@
 """Worker processes end with the process that started them, however that one ends."""
 
 import contextlib
+import multiprocessing
 import os
 import threading
 import time
@@ -8,13 +9,19 @@ import time
 CHECK_SECONDS = 1.0
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int | None = None) -> None:
     """End this process, at the latest after CHECK_SECONDS, when its parent has ended.
 
     To be called in a worker when it starts. A parent that is killed with SIGKILL cannot end its
     workers itself, and a worker that waits for work would wait for ever.
+
+    parent: its process id, for workers that take a while to start: the parent may have ended
+    before they get here. None: the parent as it is now.
     """
-    parent = os.getppid()
+    started_by = multiprocessing.parent_process()
+    if started_by is not None and not started_by.is_alive():  # it has ended before this line
+        os._exit(1)
+    parent = os.getppid() if parent is None else parent
     thread = threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent")
     thread.start()
 

@@ -9,29 +9,13 @@ Rule: Guo & Hall, "Parallel thinning with two-subiteration algorithms", CACM 198
 algorithm, as restated (G1 to G3) by Lam, Lee & Suen, "Thinning methodologies", TPAMI 1992.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
+
+from data.compiled import compiled
 
 WORD = 64
-
-AnyFunction = TypeVar("AnyFunction", bound=Callable)
-
-
-def compiled(function: AnyFunction) -> AnyFunction:
-    """Compile with numba, without Python's lock, and keep the machine code on disk.
-
-    It is kept beside the source, else in the user's cache folder. Where neither can be written (a
-    read-only container), each process compiles again.
-    """
-    try:
-        machine_code: Any = njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        machine_code = njit(nogil=True)(function)
-    return machine_code
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from models.casenet import CASENet
 from models.contract import check_contract
 from models.decouple import DecoupledNet
 from models.dff import DFF
-from models.gffnet import GFFNet
+from models.gffnet import FUSIONS, GFFNet
+from models.imagenet import load_pretrained
 from models.resnet import DEPTHS
 from models.segnets import SegNet
-from models.weights import load_pretrained
 
 RESNETS = tuple(DEPTHS)
 ALL_BACKBONES = (*RESNETS, "wider_resnet38")
@@ -54,6 +54,13 @@ DECOUPLED = tuple(name for name, entry in MODELS.items() if "body" in _stated_ou
 OPTIONS: dict[str, tuple[str, ...]] = {"gffnet": ("fusion",)} | dict.fromkeys(
     DECOUPLED, ("align_corners",)
 )
+
+
+# The values that each option takes.
+OPTION_VALUES: dict[str, tuple[bool | str, ...]] = {
+    "fusion": FUSIONS,
+    "align_corners": (True, False),
+}
 
 
 def build_model(

@@ -1,22 +1,15 @@
 """Which tensor of a weight file belongs to which parameter.
 
-One table of names, and a check that leaves no tensor out.
-
-Files are read with `weights_only=True`: no code from a file is ever run.
+One table of names, and a check that leaves no tensor out. The files themselves are read by
+`models.weight_files`.
 """
 
-import pickle
-import urllib.error
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.resnet import DEPTHS
+from models.weight_files import WeightsError, plain_dict, printable
 
 Names = tuple[tuple[str, str | None], ...]
 
@@ -79,77 +72,67 @@ KINDS: tuple[tuple[str, Names], ...] = (
     ("mod2.block1.convs.conv1.weight", WIDER_RESNET_NAMES),
 )
 
-# The mean IoU in published files is a NumPy number; these make one from its bytes and do nothing
-# else. NumPy 1 wrote the first under another name.
-NUMPY_SCALAR = np.float64(0).__reduce__()[0]
-PLAIN_TYPES: tuple[Any, ...] = (
-    NUMPY_SCALAR,
-    (NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-)
+# What tensors are wrapped in, and what wrappers of networks put before or into a name.
+WRAPPERS = ("weights", "state_dict", "model_state_dict", "model")
+WRAPPING = ("module", "_orig_mod")  # DataParallel's and torch.compile's
+MAX_WRAPPERS = 4
 
-
-class WeightsError(ValueError):
-    """A weight file that cannot be read, or does not fit the network."""
-
-
-def read_weights(path: str | Path) -> dict:
-    """The contents of a weight file: tensors and plain values.
-
-    Raises FileNotFoundError, or WeightsError with one line for any other kind of content.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weight file")
-    try:
-        with torch.serialization.safe_globals(list(PLAIN_TYPES)):
-            contents = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: refused, it holds more than tensors and plain values, and loading it could "
-            f"run code ({_first_line(error)})"
-        ) from error
-    except (
-        RuntimeError,
-        EOFError,
-        zipfile.BadZipFile,
-        KeyError,
-        AttributeError,
-        IndexError,
-    ) as error:
-        raise WeightsError(
-            f"{path}: not a whole PyTorch weight file ({_first_line(error)})"
-        ) from error
-    if not isinstance(contents, dict):
-        raise WeightsError(
-            f"{path}: found {type(contents).__name__}, expected a dictionary of tensors"
-        )
-    return contents
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def unwrap(contents: Mapping) -> dict[str, Tensor]:
-    """The tensors under `weights`, `state_dict` or `model`, or of the file itself.
+    """The tensors under one of WRAPPERS, or of the file itself; empty if there are none.
 
-    A `module.` prefix (DataParallel's) is taken off.
+    `module.` and `_orig_mod.` are taken off the names, wherever and however often they occur.
+    WeightsError if tensors are under two of WRAPPERS, or two names become one.
     """
-    for key in ("weights", "state_dict", "model"):
-        if isinstance(contents.get(key), Mapping):
-            contents = contents[key]
+    for _ in range(MAX_WRAPPERS):
+        inside = [key for key in WRAPPERS if _holds_tensors(contents.get(key))]
+        if len(inside) > 1:
+            raise WeightsError(f"holds tensors under {' and '.join(inside)}; keep one of them")
+        if not inside:
             break
-    return {
-        str(key).removeprefix("module."): value
+        contents = plain_dict(contents[inside[0]])
+    tensors = (
+        (_without_wrapping(str(key)), value)
         for key, value in contents.items()
         if isinstance(value, Tensor)
-    }
+    )
+    return _unique(tensors)
+
+
+def _holds_tensors(value: object, depth: int = MAX_WRAPPERS) -> bool:
+    """Whether it is a dictionary of tensors, or one around such a dictionary."""
+    if not isinstance(value, dict) or not depth:
+        return False
+    contents = plain_dict(value)
+    return any(isinstance(inner, Tensor) for inner in contents.values()) or any(
+        _holds_tensors(contents.get(key), depth - 1) for key in WRAPPERS
+    )
+
+
+def _without_wrapping(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPING)
+
+
+def _unique(items: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """The items as a dictionary; WeightsError if a name occurs twice."""
+    found: dict[str, Tensor] = {}
+    for name, value in items:
+        if name in found:
+            raise WeightsError(f"holds {printable(name)} twice, under two names; keep one of them")
+        found[name] = value
+    return found
 
 
 def translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under our names, whichever of the KINDS the file is of."""
+    """The same tensors under our names, whichever of the KINDS the file is of.
+
+    WeightsError if two of them get the same name.
+    """
     table: Names = next((names for marker, names in KINDS if marker in tensors), ())
     renamed = ((rename(key, table), value) for key, value in tensors.items())
-    return {key: value for key, value in renamed if key is not None}
+    return _unique((key, value) for key, value in renamed if key is not None)
 
 
 def rename(key: str, table: Names) -> str | None:
@@ -166,109 +149,75 @@ def load_into(
     """Copy tensors into the model, all or none; returns the parameters that kept their values.
 
     Only parameters under an `optional` prefix may be missing or of another shape; anything else
-    that is missing, unexpected or of another shape is a WeightsError that lists it.
-    `num_batches_tracked` may be missing: files older than PyTorch 0.4.1 do not have it, and nothing
-    reads it.
+    that is missing, unexpected, of another shape or kind, or not finite is a WeightsError that
+    lists it. `num_batches_tracked` may be missing: files older than PyTorch 0.4.1 do not have it,
+    and nothing reads it.
     """
     own = model.state_dict()
+    both = sorted(tensors.keys() & own.keys())
+    # Before shapes: not every kind of tensor has one.
+    _require_none({key: _wrong_kind(tensors[key], own[key]) for key in both})
     free = {key for key in own if key.startswith(optional)} if optional else set()
     counters = {key for key in own if key.endswith("num_batches_tracked")}
-    shaped = {key for key, value in tensors.items() if key in own and own[key].shape == value.shape}
+    shaped = {key for key in both if own[key].shape == tensors[key].shape}
     missing = sorted(own.keys() - tensors.keys() - free - counters)
     unexpected = sorted(
         key for key in tensors.keys() - own.keys() if not (optional and key.startswith(optional))
     )
-    misshapen = sorted((tensors.keys() & own.keys()) - shaped - free)
-    if missing or unexpected or misshapen:
-        shapes = [
-            f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}" for key in misshapen
-        ]
-        found = ((missing, "missing"), (unexpected, "unexpected"), (shapes, "of another shape"))
-        raise WeightsError(
-            "; ".join(f"{len(keys)} {what}: {_shorten(keys)}" for keys, what in found if keys)
-        )
+    shapes = [
+        f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}"
+        for key in both
+        if key not in shaped | free
+    ]
+    found = ((missing, "missing"), (unexpected, "unexpected"), (shapes, "of another shape"))
+    if faults := [f"{len(keys)} {what}: {_shorten(keys)}" for keys, what in found if keys]:
+        raise WeightsError("; ".join(faults))
+    _require_none({key: _wrong_values(key, tensors[key], own[key]) for key in sorted(shaped)})
     model.load_state_dict({key: tensors[key] for key in shaped}, strict=False)
     return sorted(own.keys() - shaped - counters)
 
 
+def _wrong_kind(tensor: Tensor, own: Tensor) -> str | None:
+    """What kind of tensor it is, if it cannot be copied into `own`."""
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "sparse"
+    if tensor.is_meta:
+        return "without values (meta device)"
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if own.is_floating_point():
+        return None if tensor.dtype in FLOATS else f"{kind} in place of floating-point numbers"
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        return f"{kind} in place of integers"
+    return None
+
+
+def _wrong_values(name: str, tensor: Tensor, own: Tensor) -> str | None:
+    """What is wrong with the numbers; tensors are of the same shape."""
+    if not own.is_floating_point():
+        return None
+    values = tensor.to(own.dtype)  # a float64 can be too large
+    # The sum is much faster. It is finite only if all are, and may overflow if all are.
+    if not values.sum().isfinite() and not values.isfinite().all():
+        return "not finite (NaN or infinity)"
+    if name.endswith("running_var") and bool((values < 0).any()):
+        return "negative"
+    return None
+
+
+def _require_none(faults: Mapping[str, str | None]) -> None:
+    """WeightsError that lists the tensors with a fault, by kinds of faults."""
+    kinds: dict[str, list[str]] = {}
+    for name, fault in faults.items():
+        if fault is not None:
+            kinds.setdefault(fault, []).append(name)
+    if kinds:
+        raise WeightsError(
+            "; ".join(f"{len(keys)} {fault}: {_shorten(keys)}" for fault, keys in kinds.items())
+        )
+
+
 def _shorten(keys: list[str], most: int = 6) -> str:
-    return ", ".join(keys[:most]) + (f", and {len(keys) - most} more" if len(keys) > most else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-# Deep-stem ResNets and WiderResNet-38 are not torchvision's, so users download a file:
-# backbone -> (its name, where to get it).
-CSAIL = "http://sceneparsing.csail.mit.edu/model/pretrained_resnet"
-BROUGHT_FILES = {
-    "resnet18": ("resnet18-imagenet.pth", f"{CSAIL}/resnet18-imagenet.pth"),
-    "resnet50": ("resnet50-imagenet.pth", f"{CSAIL}/resnet50-imagenet.pth"),
-    "resnet101": ("resnet101-imagenet.pth", f"{CSAIL}/resnet101-imagenet.pth"),
-    "wider_resnet38": (
-        "wider_resnet38.pth.tar",
-        "the links in the README of github.com/NVIDIA/semantic-segmentation",
-    ),
-}
-
-
-def load_pretrained(model: nn.Module, pretrained: str | Path, backbone: str, task: str) -> None:
-    """Fill the backbone as `models.build_model` describes under `pretrained`."""
-    if pretrained == "none":
-        return
-    if pretrained == "imagenet":
-        fetch = imagenet_weights if task == "edge" else brought_weights
-        load_backbone(model, fetch(backbone))
-    else:
-        load_backbone(model, unwrap(read_weights(pretrained)))
-
-
-def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Fill the whole of `model.backbone`, and nothing else, from an ImageNet file's tensors.
-
-    Raises WeightsError if a tensor of the backbone is missing or does not fit.
-    """
-    backbone = model.get_submodule("backbone")
-    load_into(
-        backbone,
-        {key.removeprefix("backbone."): value for key, value in translate(tensors).items()},
-    )
-
-
-def imagenet_weights(backbone: str) -> Mapping[str, Tensor]:
-    """torchvision's ImageNet weights of a ResNet, from its cache or the network."""
-    weights = DEPTHS[backbone].imagenet
-    try:
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        file = _cache() / Path(weights.url).name
-        raise FileNotFoundError(
-            f"cannot fetch the ImageNet weights of {backbone}: no network; download {weights.url} "
-            f"elsewhere and put it at {file}, or train from random weights with --pretrained none"
-        ) from error
-
-
-def brought_weights(backbone: str) -> dict[str, Tensor]:
-    """ImageNet weights of a deep-stem ResNet or WiderResNet-38, from the user's file.
-
-    The file lies in torch's cache. Raises FileNotFoundError with where to get it otherwise.
-    """
-    if backbone not in BROUGHT_FILES:
-        raise FileNotFoundError(
-            f"nobody has published ImageNet weights of a deep-stem {backbone}; give a file of your "
-            "own with --pretrained FILE, or train from random weights with --pretrained none"
-        )
-    name, source = BROUGHT_FILES[backbone]
-    file = _cache() / name
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"no ImageNet weights of {backbone} for segmentation: get {name} from {source} and put "
-            f"it at {file}, or say where it is with --pretrained FILE, or train from random "
-            "weights with --pretrained none"
-        )
-    return unwrap(read_weights(file))
-
-
-def _cache() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints"
+    shown = ", ".join(printable(key) for key in keys[:most])
+    return shown + (f", and {len(keys) - most} more" if len(keys) > most else "")

@@ -12,7 +12,7 @@ import torch
 
 from data.image_io import write_png
 
-pytest_plugins = ["helpers.sbd"]
+pytest_plugins = ["helpers.bench", "helpers.sbd"]
 
 ROOT = Path(__file__).resolve().parents[1]
 

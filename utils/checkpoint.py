@@ -9,12 +9,12 @@ and, in `last.pth`, what training needs to resume: optimizer, scaler, average (t
 weights), args, and where it is (`utils.training.state.Progress`).
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from data import dataset_class
 from data.errors import InputError
@@ -22,51 +22,11 @@ from data.files import write_aside
 from data.visualize import default_class_names, distinct_colors
 from models import MODELS, OPTIONS, build_model
 from models.contract import ContractError
-from models.weights import WeightsError, load_into, read_weights, translate, unwrap
+from models.weight_files import WeightsError, plain_dict, read_weights
+from models.weights import load_into, translate, unwrap
+from utils.model_info import MAX_CLASSES, CheckpointError, ModelInfo, option_fault, shown
 
 FORMAT = 1
-
-
-class CheckpointError(InputError):
-    """A checkpoint that cannot be read, does not fit, or does not say enough."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a checkpoint says about its network.
-
-    Args:
-        name: of the model, a key of `models.MODELS`.
-        backbone: of the model.
-        num_classes: of its logits.
-        task: "edge" or "seg".
-        classes: their names.
-        palette: uint8 (num_classes, 3), RGB.
-        base_size: the long side in pixels to which images are resized before the network; 0: as
-            they are.
-        dataset: that it was trained on; "" if the file does not say.
-        options: other arguments of the model's builder, see `models.OPTIONS`.
-    """
-
-    name: str
-    backbone: str
-    num_classes: int
-    task: str
-    classes: tuple[str, ...]
-    palette: np.ndarray
-    base_size: int
-    dataset: str
-    options: dict[str, bool | str] = field(default_factory=dict)
-
-    def to_plain(self) -> dict:
-        """Lists, strings and numbers only."""
-        return asdict(self) | {"classes": list(self.classes), "palette": self.palette.tolist()}
-
-    @classmethod
-    def from_plain(cls, plain: dict) -> "ModelInfo":
-        """The inverse of `to_plain`."""
-        palette = np.asarray(plain["palette"], np.uint8).reshape(-1, 3)
-        return cls(**(plain | {"classes": tuple(plain["classes"]), "palette": palette}))
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:
@@ -91,10 +51,13 @@ def read_checkpoint(path: str | Path) -> dict:
         contents = read_weights(path)
     except WeightsError as error:
         raise CheckpointError(str(error)) from error
-    if contents.get("format", FORMAT) != FORMAT:
+    found = contents.get("format", FORMAT)
+    if type(found) is not int or found.bit_length() > 64:
         raise CheckpointError(
-            f"{path}: checkpoint format {contents['format']}, this version reads {FORMAT}"
+            f"{path}: its checkpoint format is {shown(found)}, expected the number {FORMAT}"
         )
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {found}, this version reads {FORMAT}")
     return contents
 
 
@@ -120,6 +83,10 @@ def create_model(
         raise CheckpointError(
             f"{pretrained}: {error}" if str(pretrained) not in str(error) else str(error)
         ) from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        raise MemoryError(f"{name} over {backbone} with {num_classes} classes") from error
 
 
 def load_weights(
@@ -133,7 +100,7 @@ def load_weights(
     kept their values (none, the classifier's, or, for an ImageNet file, all but the backbone's).
     """
     optional = _name_prefixes(model, "classifier") if reset_classifier else ()
-    return _fill(model, path, read_checkpoint(path), optional)
+    return _fill(model, path, _tensors(path, read_checkpoint(path)), optional)
 
 
 def load_base(model: nn.Module, path: str | Path) -> list[str]:
@@ -147,7 +114,8 @@ def load_base(model: nn.Module, path: str | Path) -> list[str]:
         raise CheckpointError(
             f"{path}: only a decoupled network starts from a base net, not {type(model).__name__}"
         )
-    return _fill(model, path, read_checkpoint(path), _name_prefixes(model, "beyond_base"))
+    tensors = _tensors(path, read_checkpoint(path))
+    return _fill(model, path, tensors, _name_prefixes(model, "beyond_base"))
 
 
 def load_start(model: nn.Module, path: str | Path, *, reset_classifier: bool = False) -> list[str]:
@@ -155,10 +123,12 @@ def load_start(model: nn.Module, path: str | Path, *, reset_classifier: bool = F
 
     `load_base` for a decoupled network and a file without a body/edge head, else `load_weights`.
     """
-    names = translate(unwrap(read_checkpoint(path)))
-    if hasattr(model, "beyond_base") and not any(name.startswith("decouple.") for name in names):
-        return load_base(model, path)
-    return load_weights(model, path, reset_classifier=reset_classifier)
+    tensors = _tensors(path, read_checkpoint(path))
+    if hasattr(model, "beyond_base") and not any(name.startswith("decouple.") for name in tensors):
+        optional = _name_prefixes(model, "beyond_base")
+    else:
+        optional = _name_prefixes(model, "classifier") if reset_classifier else ()
+    return _fill(model, path, tensors, optional)
 
 
 def load_model(
@@ -180,11 +150,14 @@ def load_model(
         options: see `models.OPTIONS`; they override the file's own.
     """
     contents = read_checkpoint(path)
-    info = _describe(path, contents, name, backbone, dataset)
-    for option in options or ():
+    tensors = _tensors(path, contents)
+    info = _describe(path, contents, tensors, name, backbone, dataset)
+    for option, value in (options or {}).items():
         if option not in OPTIONS.get(info.name, ()):
             flag = f"--{option.replace('_', '-')}"
             raise CheckpointError(f"{path} holds {info.name}, which knows no {flag}; leave it out")
+        if fault := option_fault(info.name, option, value):
+            raise CheckpointError(f"{path}: {fault}")
     info = replace(info, options=info.options | (options or {}))
     model = create_model(
         info.name,
@@ -193,7 +166,7 @@ def load_model(
         pretrained="none",
         **info.options,
     )
-    _fill(model, path, contents, ())
+    _fill(model, path, tensors, ())
     return model.eval(), info
 
 
@@ -202,29 +175,54 @@ def _name_prefixes(model: nn.Module, attribute: str) -> tuple[str, ...]:
     return tuple(getattr(model, attribute))
 
 
-def _fill(
-    model: nn.Module, path: str | Path, contents: dict, optional: tuple[str, ...]
-) -> list[str]:
-    tensors = unwrap(contents)
+def _tensors(path: str | Path, contents: dict) -> dict[str, Tensor]:
+    """The tensors of a file under our names; CheckpointError if there are none, or two of a name.
+
+    The values of tensors that fit nothing are not looked at.
+    """
+    try:
+        tensors = unwrap(contents)
+        translated = translate(tensors)
+    except WeightsError as error:
+        raise CheckpointError(f"{path} {error}") from error
     if not tensors:
         raise CheckpointError(f"{path}: found no tensors in it, expected weights of a network")
-    translated = translate(tensors)
+    return translated
+
+
+def _fill(
+    model: nn.Module, path: str | Path, tensors: dict[str, Tensor], optional: tuple[str, ...]
+) -> list[str]:
     # An ImageNet file has nothing but the backbone's tensors: all else may keep its values.
-    if translated and all(key.startswith("backbone.") for key in translated):
+    if tensors and all(key.startswith("backbone.") for key in tensors):
         optional = tuple(f"{child}." for child, _ in model.named_children() if child != "backbone")
     try:
-        return load_into(model, translated, optional=optional)
+        return load_into(model, tensors, optional=optional)
     except WeightsError as error:
         raise CheckpointError(f"{path} does not fit {type(model).__name__}: {error}") from error
 
 
 def _describe(
-    path: str | Path, contents: dict, name: str | None, backbone: str | None, dataset: str | None
+    path: str | Path,
+    contents: dict,
+    tensors: dict[str, Tensor],
+    name: str | None,
+    backbone: str | None,
+    dataset: str | None,
 ) -> ModelInfo:
+    """What a file says about its net, or the arguments say in its place."""
+    num_classes = count_classes(tensors)
     if "model" in contents and "weights" in contents:
-        info = ModelInfo.from_plain(contents["model"])
+        said = contents["model"]
+        info = ModelInfo.from_plain(plain_dict(said) if isinstance(said, dict) else said, path)
         _require_agreement(path, "--model", name, info.name)
         _require_agreement(path, "--backbone", backbone, info.backbone)
+        # Before a net of that size is built.
+        if num_classes not in (None, info.num_classes):
+            raise CheckpointError(
+                f"{path} says that its net has {info.num_classes} classes, but its weights are "
+                f"of {num_classes}"
+            )
         return info
     given = {"--model": name, "--backbone": backbone}
     if missing := [flag for flag, value in given.items() if value is None]:
@@ -235,10 +233,14 @@ def _describe(
         raise CheckpointError(
             f"{path}: there is no {name} over {backbone}; models are {', '.join(MODELS)}"
         )
-    num_classes = count_classes(unwrap(contents))
     if num_classes is None:
         raise CheckpointError(
             f"{path}: cannot tell the number of classes; found no side5 and no classifier in it"
+        )
+    if not 1 <= num_classes <= MAX_CLASSES[MODELS[name].task]:
+        raise CheckpointError(
+            f"{path}: its classifier has {num_classes} classes, expected 1 to "
+            f"{MAX_CLASSES[MODELS[name].task]}"
         )
     classes, palette = _names_and_colors(num_classes, dataset, path)
     return ModelInfo(
@@ -258,14 +260,16 @@ def _require_agreement(path: str | Path, flag: str, given: str | None, found: st
         raise CheckpointError(f"{path} holds {found}, but {flag} says {given}; leave {flag} out")
 
 
-def count_classes(tensors: dict[str, torch.Tensor]) -> int | None:
+def count_classes(tensors: dict[str, Tensor]) -> int | None:
     """The number of classes of a net, from its classifier under our name or the official one.
 
     None if it is not there.
     """
     tensors = translate(tensors)
     names = ("side5.0.weight", "final.6.weight", "decouple.seg.6.weight")
-    return next((tensors[name].shape[0] for name in names if name in tensors), None)
+    found = [tensors[name] for name in names if name in tensors]
+    # Any other number of dimensions fits nothing. (Nested tensors have no shape.)
+    return next((t.shape[0] for t in found if not t.is_nested and t.ndim == 4), None)
 
 
 def _names_and_colors(

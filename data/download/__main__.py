@@ -17,15 +17,19 @@ if __name__ == "__main__":
     quiet_interrupts()  # Ctrl-C during the imports that follow
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.args import Parser
+from data.args import Parser, number
 from data.download.archive import STAMP, unpack
 from data.download.fetch import fetch, keep_sha256
 from data.download.sources import SOURCES, STEPS, Source
 from data.errors import InputError, run
+from data.files import read_json, require_writable
+
+MAX_TIMEOUT = 86_400  # seconds, a day
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -54,7 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=number(0, MAX_TIMEOUT, above=True),
         default=60,
         help="seconds without a byte that count as a cut connection",
     )
@@ -69,23 +73,50 @@ def main(args: argparse.Namespace) -> int:
     source = SOURCES[args.dataset]
     out = args.out or Path("datasets", source.dataset)
     if (out / STAMP).is_file():
+        _require_same(out, args.dataset)
         print(f"{out} holds {args.dataset} already")
         return 0
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"{out} exists and was not made by this command; choose another --out, or remove it"
-        )
+    place = _require_free(out)
     archive = (args.downloads or out.parent / "downloads") / source.archive
     url = args.url or source.url
     found = fetch(url, archive, sha256=source.sha256, timeout=args.timeout)
     print(f"{archive}: SHA-256 {found}, {_describe_check(source)}")
-    count = unpack(archive, out, source, {"url": url, "sha256": found})
+    stamp = {"dataset": args.dataset, "url": url, "sha256": found}
+    count = unpack(archive, place, source, stamp)
     # Kept only now that the archive has proved to be the data set.
     keep_sha256(archive, found)
     print(f"{out}: {count} files")
     if not args.keep:
         archive.unlink()
     return 0
+
+
+def _require_same(out: Path, name: str) -> None:
+    """InputError if the folder holds another data set. (Old stamps do not say which.)"""
+    stamp = read_json(out / STAMP)
+    held = stamp.get("dataset", name) if isinstance(stamp, dict) else None
+    if held != name:
+        raise InputError(
+            f"{out} holds {held or 'something else'}, not {name}; choose another --out"
+        )
+
+
+def _require_free(out: Path) -> Path:
+    """Where a data set can be put: the whole path of a folder that is empty or not there yet.
+
+    InputError, before anything is fetched, where it could not appear in one step.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and was not made by this command; choose another --out")
+    # Links and dots are resolved, so that there is a name; never raises, unlike Path.resolve.
+    place = Path(os.path.realpath(out))
+    if out.exists() and (place.samefile(Path.cwd()) or os.path.ismount(place)):
+        raise InputError(
+            f"{out} is the current folder or a mount point, which cannot be replaced by the data "
+            "set; give a folder below it"
+        )
+    require_writable(place.parent)
+    return place
 
 
 def _describe_check(source: Source) -> str:

@@ -7,17 +7,29 @@ says of what they are a part. NAME.sha256 holds the hash of the last time.
 import http.client
 import json
 import os
+import re
 import ssl
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 from tqdm import tqdm
 
+from data.download.addresses import DownloadError, clean, opened, require_address
 from data.errors import InputError
-from data.files import file_sha256, write_aside
+from data.files import (
+    file_sha256,
+    read_json,
+    read_text,
+    require_file,
+    require_space,
+    require_writable,
+    write_aside,
+)
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 CHUNK = 1 << 18  # bytes
 NETWORK_ERRORS = (
     urllib.error.URLError,
@@ -26,10 +38,6 @@ NETWORK_ERRORS = (
     TimeoutError,
     ConnectionError,
 )
-
-
-class DownloadError(InputError):
-    """A file that cannot be fetched, or is not what it should be."""
 
 
 def fetch(
@@ -56,18 +64,23 @@ def fetch(
         pause: seconds before the first retry; it doubles with each.
     """
     path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    for file in (path, part):
+        if file.exists():
+            require_file(file)
+    require_address(url)
+    kept = None if sha256 else _kept_sha256(path)
     if path.is_file():
         found = file_sha256(path)
-        _check(f"{path}", path, found, sha256, "delete the file and it is fetched again")
+        _check(f"{path}", path, found, sha256, kept, "delete the file and it is fetched again")
         return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    require_writable(path.parent)
     _fetch_part(url, part, timeout, retries, pause)
     found = file_sha256(part)
     _note_of(part).unlink(missing_ok=True)
     advice = "it was deleted, try again; if this repeats, the publisher has changed the file"
     try:
-        _check(url, path, found, sha256, advice)
+        _check(url, path, found, sha256, kept, advice)
     except DownloadError:
         part.unlink()
         raise
@@ -81,21 +94,36 @@ def keep_sha256(path: Path, found: str) -> None:
         aside.write_text(f"{found}  {path.name}\n", encoding="utf-8")
 
 
-def _check(what: str, path: Path, found: str, published: str | None, advice: str) -> None:
+def _check(
+    what: str, path: Path, found: str, published: str | None, kept: str | None, advice: str
+) -> None:
     """DownloadError unless the hash is the published one, or, without one, that of last time."""
-    if published:
-        if found != published:
-            raise DownloadError(
-                f"{what}: the SHA-256 is {found}, expected {published}, as published; {advice}"
-            )
-        return
-    record = _record_of(path)
-    kept = record.read_text(encoding="utf-8").split()[:1] if record.is_file() else []
-    if kept and found != kept[0]:
+    if published and found != published:
         raise DownloadError(
-            f"{what}: the SHA-256 is {found}, expected {kept[0]}, that of last time in {record}; "
-            f"{advice}"
+            f"{what}: the SHA-256 is {found}, expected {published}, as published; {advice}"
         )
+    if not published and kept and found != kept:
+        raise DownloadError(
+            f"{what}: the SHA-256 is {found}, expected {kept}, that of last time in "
+            f"{_record_of(path)}; {advice}"
+        )
+
+
+def _kept_sha256(path: Path) -> str | None:
+    """The hash that `keep_sha256` wrote; DownloadError if its file holds something else."""
+    record = _record_of(path)
+    if not record.exists():
+        return None
+    try:
+        kept = read_text(record).split()[:1]
+    except InputError:
+        kept = []
+    if not kept or not SHA256.fullmatch(kept[0]):
+        raise DownloadError(
+            f"{record}: holds no SHA-256; expected 64 hex digits and the name of the archive, as "
+            "sha256sum prints them; delete it"
+        )
+    return kept[0]
 
 
 def _record_of(path: Path) -> Path:
@@ -104,8 +132,6 @@ def _record_of(path: Path) -> Path:
 
 def _fetch_part(url: str, part: Path, timeout: float, retries: int, pause: float) -> None:
     """Send requests until `part` is the whole file."""
-    if not url.startswith(("http://", "https://")):
-        raise DownloadError(f"{url}: is no address that starts with http:// or https://")
     failures = 0
     while True:
         before = _size(part)
@@ -114,7 +140,7 @@ def _fetch_part(url: str, part: Path, timeout: float, retries: int, pause: float
                 return
             reason = "the connection was cut"
         except urllib.error.HTTPError as error:
-            reason = f"the server answers {error.code} {error.reason}"
+            reason = clean(f"the server answers {error.code} {error.reason}")
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and before:
                 if error.headers.get("Content-Range") == f"bytes */{before}":
                     return  # nothing is left to fetch
@@ -122,7 +148,7 @@ def _fetch_part(url: str, part: Path, timeout: float, retries: int, pause: float
             elif error.code < 500:
                 raise DownloadError(f"{url}: {reason}") from error
         except NETWORK_ERRORS as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            reason = clean(str(getattr(error, "reason", error))) or type(error).__name__
         failures = 1 if _size(part) > before else failures + 1
         if failures > retries:
             kept = f"; {_size(part)} bytes are kept in {part}, the same command resumes from there"
@@ -140,18 +166,30 @@ def _request_rest(url: str, part: Path, timeout: float) -> bool:
         request.add_header("Range", f"bytes={have}-")
         if note.get("version"):  # if the file has changed since, all of it is sent
             request.add_header("If-Range", note["version"])
-    with urllib.request.urlopen(request, timeout=timeout) as response:
+    with opened(request, timeout) as response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             have = 0
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise DownloadError(
-                f"{url}: asked for bytes from {have}, got {response.headers.get('Content-Range')}"
-            )
-        length = response.headers.get("Content-Length")
-        total = None if length is None else have + int(length)
+            found = clean(str(response.headers.get("Content-Range")))
+            raise DownloadError(f"{url}: asked for bytes from {have}, got {found}")
+        length = _content_length(url, response.headers)
+        total = None if length is None else have + length
+        require_space(part.parent, length or 0, f"the rest of {part.stem}")
         _write_note(_note_of(part), url, response.headers)
         _append(response, part, have, total)
     return total is None or _size(part) == total
+
+
+def _content_length(url: str, headers: http.client.HTTPMessage) -> int | None:
+    """The number of bytes that follow; None if the server does not say."""
+    length = headers.get("Content-Length")
+    if length is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", length.strip()):
+        raise DownloadError(
+            f"{url}: the server says Content-Length {clean(length)!r}, expected a number of bytes"
+        )
+    return int(length)
 
 
 def _append(response: http.client.HTTPResponse, part: Path, have: int, total: int | None) -> None:
@@ -163,10 +201,18 @@ def _append(response: http.client.HTTPResponse, part: Path, have: int, total: in
         ) as bar,
     ):
         while chunk := response.read(CHUNK):
-            file.write(chunk)
+            _write(file, chunk, part)
             bar.update(len(chunk))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _write(file: IO[bytes], chunk: bytes, part: Path) -> None:
+    try:
+        file.write(chunk)
+        file.flush()
+    except OSError as error:  # a full disk does not name the file
+        raise OSError(error.errno, error.strerror, str(part)) from error
 
 
 def _size(path: Path) -> int:
@@ -180,13 +226,18 @@ def _note_of(part: Path) -> Path:
 def _read_note(path: Path) -> dict[str, str]:
     """Where a part comes from, and of which version of the file it is.
 
-    Empty if that is not recorded; then the part is fetched from scratch.
+    Empty if that is not recorded, or not as `_write_note` does; the part is then fetched from
+    scratch.
     """
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = read_json(path)
+    except (OSError, InputError):
         return {}
-    return note if isinstance(note, dict) else {}
+    if not isinstance(note, dict) or note.keys() != {"url", "version"}:
+        return {}
+    # The version is sent in a header.
+    plain = all(isinstance(v, str) and v.isascii() and v.isprintable() for v in note.values())
+    return note if plain else {}
 
 
 def _write_note(path: Path, url: str, headers: http.client.HTTPMessage) -> None:

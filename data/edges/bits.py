@@ -1,4 +1,10 @@
-"""How edges of many classes are stored: a bit per class in a uint32, and in the pixels of a PNG."""
+"""How edges of many classes are stored: a bit per class in a uint32, and in the pixels of a PNG.
+
+Any number of classes: "groups", a list of uint32 (H, W) of 24 classes each. Bit k of group g is
+class 24 g + k.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -51,3 +57,20 @@ def present_bits(bits: np.ndarray) -> list[int]:
     """The bits that are set in any pixel of uint32 (H, W), in order."""
     union = int(np.bitwise_or.reduce(bits, axis=None))
     return [k for k in range(union.bit_length()) if union >> k & 1]
+
+
+def to_groups(bits: np.ndarray, num_classes: int) -> list[np.ndarray]:
+    """uint32 of up to 32 classes -> groups. The bits are not copied where one group holds all."""
+    if num_classes <= PNG_CLASSES:
+        return [bits]
+    return [bits & np.uint32((1 << PNG_CLASSES) - 1), bits >> np.uint32(PNG_CLASSES)]
+
+
+def class_edges(groups: Sequence[np.ndarray], k: int) -> np.ndarray:
+    """The edges of class k, bool, of the shape of a group."""
+    return groups[k // PNG_CLASSES] >> np.uint32(k % PNG_CLASSES) & np.uint32(1) != 0
+
+
+def present_classes(groups: Sequence[np.ndarray]) -> list[int]:
+    """The classes with an edge pixel, in order."""
+    return [g * PNG_CLASSES + k for g, bits in enumerate(groups) for k in present_bits(bits)]

@@ -1,32 +1,39 @@
 """What an image file says about itself, read before anything is decoded.
 
-PNG and JPEG, which nearly all files are, are read here; Pillow reads the headers of other kinds.
+`png_jpeg` reads the headers of nearly all files, Pillow those of other kinds; a file that only
+OpenCV knows is decoded for its size.
 """
 
-import io
-import struct
+import os
 import threading
-import zlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
+import cv2
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data.errors import InputError
 from data.files import reading, require_file
+from data.image_io.png_jpeg import (
+    EXIF_ORIENTATION,
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    Header,
+    jpeg_header,
+    png_header,
+)
+from data.image_io.stderr import held_stderr
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-JPEG_MAGIC = b"\xff\xd8\xff"
-EXIF_ORIENTATION = 0x0112
 # Above every map and photograph in use (Mapillary's largest has 2^25), and OpenCV's own bound.
 MAX_PIXELS = 1 << 30
-PNG_GREY, PNG_PALETTE = 0, 3  # colour types
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# Start-of-frame markers of JPEG: C0..CF without C4 (Huffman), C8 (reserved), CC (arithmetic).
-JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Kinds that OpenCV reads and Pillow has a header for. (Pillow knows many more, some of which run
+# programs.)
+PILLOW_KINDS = ("BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "SUN")
 # First bytes of what people give by mistake -> what it is.
 OTHER_FILES = (
     (b"version https://git-lfs", "a Git LFS pointer (fetch the file itself: git lfs pull)"),
@@ -39,29 +46,10 @@ OTHER_FILES = (
     (b"\x89HDF", "an HDF5 file"),
     (b"MATLAB 5.0 MAT-file", "a .mat file"),
 )
-_pillow_limit = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Header:
-    """kind: "PNG", "JPEG", or Pillow's name. bits: of a channel; 0: unknown.
-
-    palette: pixels are indices into a table of colours. orientation: EXIF tag 0x0112, 1 (upright)
-    to 8; 1 where the file has none.
-    """
-
-    kind: str
-    width: int
-    height: int
-    bits: int
-    channels: int
-    palette: bool
-    orientation: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of the pixels as stored."""
-        return self.height, self.width
+# A forked child has the lock as it was, but not the thread that held it.
+_pillow = SimpleNamespace(lock=threading.Lock())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: setattr(_pillow, "lock", threading.Lock()))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -85,13 +73,13 @@ def header_of(file: IO[bytes], path: str | Path) -> Header:
     if not start:
         raise InputError(f"{path}: the file is empty; replace it")
     if start.startswith(PNG_MAGIC):
-        return _png_header(file.read(33), file, path)
+        return png_header(file.read(33), file, path)
     if start.startswith(JPEG_MAGIC):
-        return _jpeg_header(file, path)
+        return jpeg_header(file, path)
     for magic, what in OTHER_FILES:
         if start.lower().startswith(magic.lower()):
             raise InputError(f"{path}: is {what}, not an image; replace it")
-    return _pillow_header(file, start, path)
+    return _pillow_header(file, path) or _opencv_header(start, path)
 
 
 def require_pixels(header: Header, path: str | Path, max_pixels: int) -> None:
@@ -103,125 +91,65 @@ def require_pixels(header: Header, path: str | Path, max_pixels: int) -> None:
         )
 
 
-def _png_header(start: bytes, file: IO[bytes], path: str | Path) -> Header:
-    if len(start) < 33 or start[12:16] != b"IHDR":
-        raise InputError(f"{path}: the file is cut off in its header; replace it")
-    width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
-    if not width or not height or colour not in PNG_CHANNELS:
-        raise InputError(f"{path}: the PNG's header is damaged; replace it")
-    file.seek(0)
-    return Header(
-        "PNG",
-        width,
-        height,
-        bits,
-        PNG_CHANNELS[colour],
-        colour == PNG_PALETTE,
-        _png_orientation(file),
-    )
-
-
-def _png_orientation(file: IO[bytes]) -> int:
-    """Of the eXIf chunk, which stands before the pixels or does not count."""
-    file.seek(len(PNG_MAGIC))
-    while len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind in (b"IDAT", b"IEND"):
-            return 1
-        if kind == b"eXIf" and length < 1 << 20:
-            return _orientation_in(b"Exif\0\0" + file.read(length))
-        file.seek(length + 4, io.SEEK_CUR)
-    return 1
-
-
-def _jpeg_header(file: IO[bytes], path: str | Path) -> Header:
-    orientation = 1
-    for marker, segment in _jpeg_segments(file):
-        if marker == 0xE1 and segment.startswith(b"Exif\0\0"):
-            orientation = _orientation_in(segment)
-        if marker in JPEG_FRAMES and len(segment) >= 6:
-            bits, height, width, channels = struct.unpack(">BHHB", segment[:6])
-            if width and height:
-                return Header("JPEG", width, height, bits, channels, False, orientation)
-    raise InputError(f"{path}: the JPEG is cut off or damaged in its header; replace it")
-
-
-def _jpeg_segments(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(marker, content) of each segment before the pixels."""
-    file.seek(2)
-    while (byte := file.read(1)) == b"\xff":
-        while (code := file.read(1)) == b"\xff":  # fill bytes
-            pass
-        length = file.read(2)
-        if not code or len(length) < 2 or code[0] == 0xDA:
-            return
-        yield code[0], file.read(max(0, int.from_bytes(length, "big") - 2))
-        if not byte:
-            return
-
-
-def _orientation_in(exif: bytes) -> int:
-    """The orientation that EXIF data state; damaged data state none."""
-    try:
-        found = Image.Exif()
-        found.load(exif)
-        value = found.get(EXIF_ORIENTATION, 1)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1
-    except Exception:  # Pillow raises anything for damaged EXIF data, and the pixels are fine
-        return 1
-
-
-def _pillow_header(file: IO[bytes], start: bytes, path: str | Path) -> Header:
+def _pillow_header(file: IO[bytes], path: str | Path) -> Header | None:
+    """None if Pillow does not know the kind of file."""
     with reading(path), any_size():
         try:
-            image = Image.open(file)
-        except UnidentifiedImageError as error:
-            raise InputError(
-                f"{path}: is no image (it begins with {start[:16]!r}); replace it or leave it out"
-            ) from error
+            image = Image.open(file, formats=PILLOW_KINDS)
+        except UnidentifiedImageError:
+            return None
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
         return Header(
             image.format or "?",
             image.width,
             image.height,
-            0,
+            _bits_of(image, file),
             len(image.getbands()),
             image.mode == "P",
             orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
         )
 
 
+def _bits_of(image: Image.Image, file: IO[bytes]) -> int:
+    """Where it is needed and Pillow's mode does not say it: of a BMP, of either form of header."""
+    if image.format == "BMP":
+        file.seek(14)
+        start = file.read(16)
+        return int.from_bytes(start[10:12] if start[0] == 12 else start[14:16], "little")
+    return 1 if image.mode == "1" else 0
+
+
+def _opencv_header(start: bytes, path: str | Path) -> Header:
+    """Of what OpenCV decodes, within its own bound of 2^30 pixels."""
+    image = None
+    with held_stderr():
+        try:
+            if cv2.haveImageReader(os.fspath(path)):
+                encoded = np.frombuffer(Path(path).read_bytes(), np.uint8)
+                image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        except (cv2.error, UnicodeError):  # UnicodeError: the path
+            image = None
+    if image is None:
+        raise InputError(
+            f"{path}: is no image that can be read (it begins with {start[:16]!r}); replace it or "
+            "leave it out"
+        )
+    channels = image.shape[2] if image.ndim == 3 else 1
+    height, width = image.shape[:2]
+    return Header("OpenCV", width, height, 8 * image.itemsize, channels, False, 1)
+
+
 @contextmanager
 def any_size() -> Iterator[None]:
-    """Pillow without its own bound of pixels: ours is looked at, with a message of ours."""
-    with _pillow_limit:
+    """Pillow without its own bound of pixels: ours is looked at, with a message of ours.
+
+    And without its warnings about odd files. Both are global, so it is one thread at a time.
+    """
+    with _pillow.lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
-
-
-def require_whole_png(encoded: bytes, path: str | Path) -> None:
-    """InputError if a PNG is cut off, or a chunk does not have its checksum.
-
-    Bytes after its end are accepted. (OpenCV returns the readable part, with a line on stderr at
-    most.)
-    """
-    at = len(PNG_MAGIC)
-    view = memoryview(encoded)
-    while at + 12 <= len(encoded):
-        length, kind = struct.unpack_from(">I4s", encoded, at)
-        end = at + 12 + length
-        if end > len(encoded):
-            break
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise InputError(
-                f"{path}: the file is damaged (its chunk {kind!r} at byte {at} does not have its "
-                "checksum); replace it"
-            )
-        if kind == b"IEND":
-            return
-        at = end
-    raise InputError(f"{path}: the file is cut off; replace it")

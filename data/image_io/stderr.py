@@ -1,10 +1,13 @@
 """Holding back what C libraries print on stderr while they decode.
 
-libjpeg and libpng report damaged pixels there and nowhere else.
+libjpeg reports damaged pixels there and nowhere else. File descriptor 2 belongs to the whole
+process, so what other threads print meanwhile is passed on when the block has ended; and a program
+that another thread starts meanwhile, by fork and exec, keeps the descriptor that collects.
 """
 
 import contextlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -12,24 +15,51 @@ from dataclasses import dataclass
 from typing import IO
 
 STDERR = 2
-_one_at_a_time = threading.Lock()
+# How lines begin that libjpeg, libpng and libtiff print, and OpenCV's log, whose other lines
+# begin with ">". All that begins otherwise was printed by somebody else.
+DECODERS = re.compile(
+    rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Invalid SOF|Inconsistent progression|"
+    rb"Unknown Adobe color|Warning: unknown JFIF|Unsupported (JPEG|marker)|JPEG datastream|"
+    rb"Application transferred|Invalid crop|libpng (warning|error)|\[ *[A-Z]+:\d+@|>|"
+    rb"TIFF\w+: |.{0,80}: (Warning|Error), "
+)
 
 
 @dataclass
 class Held:
-    """What was printed; complete when the block has ended."""
+    """What decoders printed; complete when the block has ended."""
 
     text: bytes = b""
 
 
+class _Redirection:
+    """At most one at a time, of the whole process: the lock, and where descriptor 2 led before."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.before: int | None = None
+
+    def forget(self) -> None:
+        """In a forked child: another thread held the lock, and is not there any more."""
+        self.lock = threading.Lock()
+        if self.before is not None:
+            os.dup2(self.before, STDERR)
+            self.before = None
+
+
+_redirection = _Redirection()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_redirection.forget)
+
+
 @contextlib.contextmanager
 def held_stderr() -> Iterator[Held]:
-    """Collect what this process prints on file descriptor 2 within the block.
+    """Collect what decoders print on file descriptor 2 within the block.
 
     Where that descriptor is closed, or no temporary file can be had, nothing is held back.
     """
     held = Held()
-    with _one_at_a_time, contextlib.ExitStack() as closing:
+    with _redirection.lock, contextlib.ExitStack() as closing:
         try:
             file = closing.enter_context(_memory_file())
             before = os.dup(STDERR)
@@ -37,13 +67,28 @@ def held_stderr() -> Iterator[Held]:
             yield held
             return
         closing.callback(os.close, before)
+        _redirection.before = before
         os.dup2(file.fileno(), STDERR)
         try:
             yield held
         finally:
             os.dup2(before, STDERR)
+            _redirection.before = None
             file.seek(0)
-            held.text = file.read()
+            held.text, other = _split(file.read())
+            if other:
+                with contextlib.suppress(OSError):
+                    os.write(STDERR, other)
+
+
+def _split(text: bytes) -> tuple[bytes, bytes]:
+    """(what decoders printed, the rest), each in its order."""
+    lines = text.splitlines(keepends=True)
+    decoders = [bool(DECODERS.match(line)) for line in lines]
+    return (
+        b"".join(line for line, known in zip(lines, decoders, strict=True) if known),
+        b"".join(line for line, known in zip(lines, decoders, strict=True) if not known),
+    )
 
 
 def _memory_file() -> IO[bytes]:

@@ -3,12 +3,13 @@
 A share of each epoch's crops is centred on classes, the same number on each class. An image is
 divided into square tiles. For each tile and class present in it, the index holds the centre of
 the class's pixels; a crop is then placed so that it holds such a point. The index depends on the
-labels alone, so it is made once and kept beside them.
+labels alone, so it is made once and kept in the user's cache folder.
 """
 
 import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from data.base import Dataset, Record
 from data.errors import InputError
-from data.files import write_aside
+from data.files import reading, write_aside
+from data.process import end_with_parent
 from data.samples.sampler import BatchSampler
 
+CACHE = "semantic-edges"  # the folder below ~/.cache
 VERSION = 1  # of the index; it is part of the name of a kept file
 CHUNK = 16  # samples per task
 
@@ -121,33 +125,53 @@ def class_index(
 ) -> np.ndarray:
     """int32 (M, 4): (class, sample, y, x) of every class in every tile of every sample.
 
-    The index is kept in `class_centroids/` below the data set's folder, or, where that cannot be
-    written, below the user's cache folder. The file's name holds a digest of what the index
-    depends on, the label files' sizes and times among it, so a stale one is never read. It is
-    written completely or not at all, so any number of processes may do so at once.
+    The index is kept in a folder of `cache_folders`; the data set's own is left as it is. The path
+    holds digests of the data set's folder and of what the index depends on, the label files' sizes
+    and times among it, so a stale one is never read. It is written completely or not at all, so any
+    number of processes may do so at once.
 
     Args:
-        dataset: samples with label files; InputError if one has none.
+        dataset: samples with label files; InputError if one has none, or if a label does not have
+            its image's size.
         tile: side of the square tiles in pixels.
         workers: processes that make the index.
-        cache: the folder to keep the index in, instead of the two above.
+        cache: the folder to keep the index in, instead of those of `cache_folders`.
     """
     if any(record.label is None for record in dataset.records):
         raise InputError(
             f"{dataset.name} {dataset.split}: class-uniform sampling needs label files; train "
             "with --class-uniform-pct 0"
         )
-    name = f"{dataset.name}-{dataset.split}-tile{tile}-{_digest(dataset, tile)}.npy"
-    folders = [root / "class_centroids" for root in (dataset.root, _user_cache())]
-    if cache:
-        folders = [cache]
+    name = f"{dataset.name}-{dataset.split}-tile{tile}-{_digest(dataset, tile)}.npz"
+    place = hashlib.sha256(os.fsencode(dataset.root.resolve())).hexdigest()[:16]
+    folders = [cache] if cache else [folder / place for folder in cache_folders()]
     for folder in folders:
-        kept = _read(folder / name)
+        kept = _read(folder / name, dataset)
         if kept is not None:
             return kept
     index = _make_index(dataset, tile, workers)
     _keep(index, folders, name)
     return index
+
+
+def cache_folders() -> list[Path]:
+    """Where indices are kept, the best place first.
+
+    $XDG_CACHE_HOME or ~/.cache, and for a user without a home, or with one that cannot be written,
+    a temporary folder of this user's.
+    """
+    folders = []
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    with contextlib.suppress(RuntimeError):  # no home
+        # The standard: a relative path is to be ignored.
+        folders.append(Path(given) if Path(given).is_absolute() else Path.home() / ".cache")
+    found = [folder / CACHE / "class_centroids" for folder in folders]
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    temporary = Path(tempfile.gettempdir(), f"{CACHE}-{user}")
+    # Anybody can make folders there.
+    if not temporary.exists() or user in ("user", temporary.stat().st_uid):
+        found.append(temporary)
+    return found
 
 
 def tile_centroids(label: np.ndarray, num_classes: int, tile: int) -> np.ndarray:
@@ -199,14 +223,26 @@ def _make_index(dataset: Dataset, tile: int, workers: int) -> np.ndarray:
     chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
     bar = tqdm(chunks, desc=f"class centroids of {dataset.split}", leave=False, disable=None)
     tasks = (delayed(_index_of_samples)(dataset, numbers, tile) for numbers in bar)
-    parts: Any = Parallel(n_jobs=max(1, workers))(tasks)
+    try:
+        with Parallel(
+            max(1, workers),
+            backend="loky",
+            initializer=end_with_parent,
+            initargs=(os.getpid(),),
+        ) as parallel:
+            parts: Any = parallel(tasks)
+    except TerminatedWorkerError as error:
+        raise InputError(
+            f"{dataset.name} {dataset.split}: a process that read label maps has died, perhaps for "
+            "lack of memory; give fewer --workers"
+        ) from error
     return np.concatenate(parts)
 
 
 def _index_of_samples(dataset: Dataset, numbers: Sequence[int], tile: int) -> np.ndarray:
     parts = [np.empty((0, 4), np.int32)]
     for number in numbers:
-        label, _ = dataset.read_ground_truth(dataset.records[number])
+        label, _ = dataset.ground_truth(dataset.records[number])
         assert label is not None
         points = tile_centroids(label, dataset.num_classes, tile)
         parts.append(np.insert(points, 1, number, axis=1))
@@ -227,17 +263,27 @@ def _file_state(record: Record, root: Path) -> bytes:
     return f"{os.path.relpath(path, root)} {found.st_size} {found.st_mtime_ns}\n".encode()
 
 
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "semantic-edges"
-
-
-def _read(path: Path) -> np.ndarray | None:
+def _read(path: Path, dataset: Dataset) -> np.ndarray | None:
     """A kept index; None if there is none, or if the file is damaged."""
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        kept = np.load(path, allow_pickle=False)
-        if kept.dtype == np.int32 and kept.ndim == 2 and kept.shape[1] == 4:
+    if not path.is_file():
+        return None
+    with contextlib.suppress(OSError, InputError, MemoryError):
+        # A zip archive has checksums.
+        with reading(path), np.load(path, allow_pickle=False) as stored:
+            kept = stored["index"]
+        if _is_index(kept, dataset):
             return kept
     return None
+
+
+def _is_index(kept: np.ndarray, dataset: Dataset) -> bool:
+    if kept.dtype != np.int32 or kept.ndim != 2 or kept.shape[1] != 4:
+        return False
+    return not kept.size or bool(
+        kept.min() >= 0
+        and kept[:, 0].max() < dataset.num_classes
+        and kept[:, 1].max() < len(dataset)
+    )
 
 
 def _keep(index: np.ndarray, folders: Sequence[Path], name: str) -> None:
@@ -246,10 +292,8 @@ def _keep(index: np.ndarray, folders: Sequence[Path], name: str) -> None:
     If none can, the next run makes the index again.
     """
     for folder in folders:
-        # A folder without write permission is left alone also by root, whom it would not stop.
-        if folder.parent.is_dir() and not folder.parent.stat().st_mode & 0o222:
-            continue
-        with contextlib.suppress(OSError), write_aside(folder / name) as aside:
-            with aside.open("wb") as file:
-                np.save(file, index)
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with write_aside(folder / name) as aside, aside.open("wb") as file:
+                np.savez(file, index=index)
             return

@@ -5,7 +5,8 @@ generator that the caller passes, so that a crop is a function of (seed, epoch, 
 `normalize` and `resize_long_side` are for whole images, in validation and inference too.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.errors import InputError, one_line
 from data.samples.photometric import blur, jitter
 
 # ImageNet's mean and standard deviation, RGB, for images in 0..1.
@@ -171,7 +173,8 @@ def resize_long_side(image: np.ndarray, base_size: int) -> np.ndarray:
         max(1, round(height * base_size / long_side)),
     )
     method = cv2.INTER_AREA if base_size < long_side else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=method)
+    with _resizing(image, size):
+        return cv2.resize(image, size, interpolation=method)
 
 
 def normalize(image: np.ndarray | Tensor) -> Tensor:
@@ -225,7 +228,9 @@ class _Span:
 def _resize_part(image: np.ndarray, rows: _Span, columns: _Span) -> np.ndarray:
     """The crop's part of the scaled image, uint8 (h, w, 3)."""
     if min(rows.scaled / rows.source, columns.scaled / columns.source) < AREA_BELOW:
-        whole = cv2.resize(image, (columns.scaled, rows.scaled), interpolation=cv2.INTER_AREA)
+        size = (columns.scaled, rows.scaled)
+        with _resizing(image, size):
+            whole = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         return whole[rows.slice, columns.slice]
     if (rows.scaled, columns.scaled) == (rows.source, columns.source):
         return image[rows.slice, columns.slice]
@@ -239,6 +244,21 @@ def _resize_part(image: np.ndarray, rows: _Span, columns: _Span) -> np.ndarray:
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(
-        image, matrix, (columns.length, rows.length), flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
+    size = (columns.length, rows.length)
+    with _resizing(image, size):
+        return cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+@contextlib.contextmanager
+def _resizing(image: np.ndarray, size: tuple[int, int]) -> Iterator[None]:
+    """Turn OpenCV's errors into an InputError or a MemoryError."""
+    try:
+        yield
+    except cv2.error as error:
+        height, width = image.shape[:2]
+        fault = f"an image of {width}x{height} pixels cannot be resized to {size[0]}x{size[1]}"
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(fault) from error
+        raise InputError(
+            f"{fault} ({one_line(error)}); make it smaller, or see --base-size and --scale"
+        ) from error

@@ -9,10 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from data.args import Parser
+from data.args import LONGEST, Parser, seed, whole
 from data.errors import run
 from data.scenes.make import make_scenes
-from data.scenes.plan import PARTS, Plan
+from data.scenes.plan import MAX_IMAGES, PARTS, Plan
 
 DEFAULT_ROOT = "datasets/scenes"
 
@@ -24,11 +24,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--root", default=DEFAULT_ROOT, help="folder to make (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=standard.seed, help="default: %(default)s")
+    parser.add_argument("--seed", type=seed, default=standard.seed, help="default: %(default)s")
     for part in PARTS:
         parser.add_argument(
             f"--{part}",
-            type=int,
+            type=whole(0, MAX_IMAGES),
             default=standard.count(part),
             metavar="N",
             help="default: %(default)s",
@@ -59,7 +59,7 @@ def _size(text: str) -> tuple[int, int]:
         width, height = (int(side) for side in text.lower().split("x"))
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected WIDTHxHEIGHT as in 320x160"
+            f"found {text[:LONGEST]!r}, expected WIDTHxHEIGHT as in 320x160"
         ) from error
     return width, height
 

@@ -14,7 +14,7 @@ from data.base import require_split
 from data.cityscapes import SPLITS, Cityscapes
 from data.errors import InputError
 from data.scenes.make import make_scenes
-from data.scenes.plan import STAMP, Plan, read_plan
+from data.scenes.plan import STAMP, Plan, read_plan, redraw
 
 
 class Scenes(Cityscapes):
@@ -35,5 +35,5 @@ class Scenes(Cityscapes):
         if len(self) != wanted:
             raise InputError(
                 f"{root}: found {len(self)} images of split {split!r}, but {STAMP} says {wanted}; "
-                "delete the folder and it will be drawn again"
+                f"draw it again with {redraw(root)}"
             )

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.errors import InputError
+from data.files import first_few, require_space, require_writable
 from data.image_io import write_png
 from data.scenes import layout
 from data.scenes.plan import PARTS, STAMP, Plan, read_plan, write_plan
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 # One "city" for each part: names of samples must not repeat between splits.
 TOWNS = {"train": "elmstreet", "val": "oakstreet", "test": "ashstreet"}
+FOLDERS = ("leftImg8bit", "gtFine")
+# What else may be in the folder of a set that is replaced: made by the commands from the set.
+MADE_FROM_IT = ("class_centroids",)
+BYTES_PER_PIXEL = 2  # of the three files of a scene, about; noise is hard to compress
+PIXELS_AT_ONCE = 1 << 22  # of all threads; drawing takes some 60 bytes for a pixel
 
 
 def make_scenes(root: str | Path, plan: Plan | None = None, *, overwrite: bool = False) -> Plan:
@@ -31,32 +43,68 @@ def make_scenes(root: str | Path, plan: Plan | None = None, *, overwrite: bool =
         plan: None draws the standard set. InputError if `root` holds a set of another plan.
         overwrite: replace a set of another plan or version.
     """
-    root = Path(root).resolve()
+    root = Path(os.path.realpath(root))
     plan = plan or Plan()
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(root):
-        replace = overwrite and (root / STAMP).is_file()
-        found = None if replace else read_plan(root)
-        if found is not None and found != plan:
-            raise InputError(
-                f"{root} holds another set ({found}); choose another folder, or replace it with "
-                "--overwrite"
-            )
-        if found is None:
-            _draw_and_rename(root, plan, replace)
+    # Before the lock: it is a file beside the folder.
+    if _set_at(root, plan, overwrite) is not None:
+        return plan
+    if root.exists() and (root.samefile(Path.cwd()) or os.path.ismount(root)):
+        raise InputError(
+            f"{root} is the current folder or a mount point, which cannot be replaced by the set; "
+            "give a folder below it"
+        )
+    require_writable(root.parent)
+    images = sum(plan.count(part) for part in PARTS)
+    needed = images * plan.width * plan.height * BYTES_PER_PIXEL
+    require_space(root.parent, needed, f"a set of {images} images")
+    with _lock(root) as locked:
+        if _set_at(root, plan, overwrite) is None:
+            _draw_and_rename(root, plan, overwrite, remove_leftovers=locked)
     return plan
 
 
-def _draw_and_rename(root: Path, plan: Plan, replace: bool) -> None:
-    # Leftovers are of a run that was killed: nobody else draws while we hold the lock.
-    for leftover in root.parent.glob(f".{root.name}.*.part"):
-        shutil.rmtree(leftover)
+def _set_at(root: Path, plan: Plan, overwrite: bool) -> Plan | None:
+    """The plan if its set is at `root`; None if it is to be drawn there.
+
+    InputError if there is anything that may not be replaced.
+    """
+    if overwrite and (root / STAMP).is_file():
+        known = (STAMP, *FOLDERS, *MADE_FROM_IT)
+        strange = [path.name for path in sorted(root.iterdir()) if path.name not in known]
+        if strange:
+            raise InputError(
+                f"{root} also holds {first_few(strange)}, which --overwrite would delete; move "
+                "that elsewhere first"
+            )
+        return None
+    found = read_plan(root)
+    if found is not None and found != plan:
+        raise InputError(
+            f"{root} holds another set ({found}); choose another folder, or replace it with "
+            "--overwrite"
+        )
+    return found
+
+
+def _draw_and_rename(root: Path, plan: Plan, overwrite: bool, *, remove_leftovers: bool) -> None:
+    if remove_leftovers:
+        # Of a run that was killed: nobody else draws while we hold the lock.
+        pattern = re.compile(rf"\.{re.escape(root.name)}\.\d+\.part")
+        for path in root.parent.iterdir():
+            if pattern.fullmatch(path.name) and path.is_dir():
+                shutil.rmtree(path)
     aside = root.with_name(f".{root.name}.{os.getpid()}.part")
     try:
         _draw_set(aside, plan)
-        if replace:
+        if overwrite and (root / STAMP).is_file():
             shutil.rmtree(root)
+        elif root.exists():  # an empty folder, if nobody has put anything there since
+            root.rmdir()
         aside.replace(root)
+    except OSError as error:
+        if error.filename is not None and str(aside) in os.fsdecode(error.filename):
+            raise OSError(error.errno, error.strerror, str(root)) from error
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -66,10 +114,14 @@ def _draw_set(folder: Path, plan: Plan) -> None:
     title = f"drawing {plan.width}x{plan.height} scenes"
     # Threads: drawing does not hold the interpreter's lock for most of the time, and threads,
     # unlike processes, start in daemonic processes (data loader workers) too.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    at_once = max(1, PIXELS_AT_ONCE // (plan.width * plan.height))
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1, at_once))
+    try:
         steps = pool.map(partial(_draw_files, folder, plan), jobs)
         for _ in tqdm(steps, title, len(jobs), disable=None, leave=False):
             pass
+    finally:
+        pool.shutdown(cancel_futures=True)  # else a signal would wait for all of them
     write_plan(folder, plan)
 
 
@@ -80,18 +132,24 @@ def _draw_files(folder: Path, plan: Plan, job: tuple[str, int]) -> None:
     )
     town = TOWNS[part]
     name = f"{town}_{plan.seed:06d}_{index:06d}"
-    images = folder / "leftImg8bit" / part / town
-    labels = folder / "gtFine" / part / town
+    images, labels = (folder / kind / part / town for kind in FOLDERS)
     write_png(images / f"{name}_leftImg8bit.png", image)
     write_png(labels / f"{name}_gtFine_labelIds.png", label)
     write_png(labels / f"{name}_gtFine_instanceIds.png", instance)
 
 
 @contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Hold the lock beside `root`. The kernel releases it when the process dies."""
-    import fcntl  # here, because only drawing needs it and Windows has none
+def _lock(root: Path) -> Iterator[bool]:
+    """Hold the lock beside `root`; yields whether there is one.
 
+    The kernel releases it when the process dies. Windows and some network file systems have none:
+    there, of two processes at once, both draw, and one of them fails.
+    """
     with root.with_name(f".{root.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        locked = fcntl is not None
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError:
+                locked = False
+        yield locked

@@ -1,15 +1,19 @@
 """What a drawn set holds, and how that is written beside it."""
 
 import json
-from dataclasses import asdict, dataclass
+import shlex
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from data.args import MAX_SEED
 from data.errors import InputError
-from data.files import write_aside
+from data.files import read_json, write_aside
 
 STAMP = "scenes.json"
 VERSION = 1  # raise it with every change of the drawing: sets of another version are refused
 PARTS = ("train", "val", "test")
+MAX_IMAGES = 100_000  # of each part
+SIDES = (64, 4096)  # of an image, shortest and longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +29,24 @@ class Plan:
     version: int = VERSION
 
     def __post_init__(self) -> None:
+        numbers = asdict(self)
+        if strange := [name for name, number in numbers.items() if type(number) is not int]:
+            kind = type(numbers[strange[0]]).__name__
+            raise InputError(f"{strange[0]} of a plan must be a whole number; found a {kind}")
         counts = (self.train, self.val, self.test)
         if min(self.seed, *counts) < 0 or sum(counts) == 0:
             raise InputError(
                 "the seed and the numbers of images must not be negative, nor all be 0; found "
                 f"{self}"
             )
-        if min(self.width, self.height) < 64 or max(self.width, self.height) > 4096:
+        if self.seed > MAX_SEED or max(counts) > MAX_IMAGES:
             raise InputError(
-                f"images must have sides of 64..4096; found {self.width}x{self.height}"
+                f"the seed may be {MAX_SEED} at most, the numbers of images {MAX_IMAGES}"
+            )
+        low, high = SIDES
+        if min(self.width, self.height) < low or max(self.width, self.height) > high:
+            raise InputError(
+                f"images must have sides of {low}..{high}; found {self.width}x{self.height}"
             )
 
     def count(self, part: str) -> int:
@@ -50,22 +63,42 @@ def write_plan(root: Path, plan: Plan) -> None:
 def read_plan(root: Path) -> Plan | None:
     """The plan of the set at `root`; None where there is nothing.
 
-    InputError if there is something else, or a set of another version.
+    InputError if there is something else, or a set of another version. It never advises to delete a
+    folder: what is in one without a stamp is not ours.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
-    remedy = "choose another folder, or delete this one and it will be drawn again"
-    try:
-        stamp = json.loads((root / STAMP).read_text(encoding="utf-8"))
-        version = stamp["version"]
-        plan = Plan(**stamp) if version == VERSION else None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    if not (root / STAMP).is_file():
         raise InputError(
-            f"{root} holds files but no readable {STAMP}, so it is no set of drawn scenes; {remedy}"
-        ) from error
-    if plan is None:
-        raise InputError(
-            f"{root} was drawn by version {version} of the scenes, this is version {VERSION}; "
-            f"{remedy}"
+            f"{root} holds no {STAMP}, so it is no set of drawn scenes; choose another folder. If "
+            "it is a data set, --data-root needs --dataset; for your own images, bring them into "
+            "the layout of one (docs/data.md)"
         )
-    return plan
+    try:
+        stamp = read_json(root / STAMP)
+        version = stamp.get("version") if isinstance(stamp, dict) else None
+        if type(version) is not int:
+            raise InputError("it does not say the version of the drawing")
+        if version == VERSION:
+            return _plan_of(stamp)
+    except (InputError, OSError) as error:
+        raise InputError(
+            f"{root} holds no readable {STAMP} ({error}), so it is no set of drawn scenes; choose "
+            "another folder"
+        ) from error
+    raise InputError(
+        f"{root} was drawn by version {version} of the scenes, this is version {VERSION}; choose "
+        f"another folder, or draw it again with {redraw(root)}"
+    )
+
+
+def _plan_of(stamp: dict) -> Plan:
+    names = {entry.name for entry in fields(Plan)}
+    if stamp.keys() != names:
+        raise InputError(f"found {', '.join(stamp)}; expected {', '.join(sorted(names))}")
+    return Plan(**stamp)
+
+
+def redraw(root: Path) -> str:
+    """The command that draws a set again."""
+    return f"python -m data.scenes --root {shlex.quote(str(root))} --overwrite"

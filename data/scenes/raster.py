@@ -7,7 +7,7 @@ edge share no pixel and leave none out.
 
 import numpy as np
 
-from data.thinning import compiled
+from data.compiled import compiled
 
 
 @compiled

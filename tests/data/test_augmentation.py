@@ -7,6 +7,7 @@ import torch
 
 from data.base import Sample
 from data.edges import label_to_edges
+from data.errors import InputError
 from data.image_io import IGNORE
 from data.samples.edge import EdgeLabels, EdgeTraining, edge_target, unpack_edges
 from data.samples.transforms import (
@@ -129,3 +130,26 @@ def test_bits_unpack_to_a_map_for_each_class(rng: np.random.Generator) -> None:
 )
 def test_resize_long_side(base: int, expected: tuple[int, int]) -> None:
     assert resize_long_side(np.zeros((30, 50, 3), np.uint8), base).shape[:2] == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"), [(cv2.Error.StsNoMem, MemoryError), (cv2.Error.StsAssert, InputError)]
+)
+def test_what_opencv_refuses_is_one_line(
+    code: int, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lack of memory; and OpenCV 4 remaps sides of up to 32766 pixels only."""
+
+    def refuse(*_: object, **__: object) -> None:
+        error = cv2.error("said by OpenCV")
+        error.code = code
+        raise error
+
+    monkeypatch.setattr(cv2, "resize", refuse)
+    monkeypatch.setattr(cv2, "warpAffine", refuse)
+    image = np.zeros((5, 9, 3), np.uint8)
+    with pytest.raises(raised, match="9x5 pixels cannot be resized to 99x55"):
+        resize_long_side(image, 99)
+    for size, found in (((10, 18), "7x7"), ((2, 4), "4x2")):
+        with pytest.raises(raised, match=f"9x5 pixels cannot be resized to {found}"):
+            extract_crop(image, (), Window(size, 0, 0, mirror=False), 7)

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import shutil
+import signal
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from scipy.ndimage import center_of_mass
 
 from data import build_dataset
-from data.base import Record
+from data.base import Dataset, Record
 from data.errors import InputError
 from data.image_io import IGNORE, write_png
 from data.samples import class_uniform
@@ -93,12 +95,19 @@ def never(*_: object) -> None:
     raise AssertionError("the index was made again")
 
 
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def test_the_index_is_kept_until_a_label_changes(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = build_dataset("camvid", tiny, "train")
+    before = sorted(path.name for path in tiny.rglob("*"))
     index = class_index(dataset, 24)
-    (kept,) = (tiny / "class_centroids").iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(class_uniform, "tile_centroids", never)
         np.testing.assert_array_equal(class_index(dataset, 24), index)
@@ -106,44 +115,134 @@ def test_the_index_is_kept_until_a_label_changes(
             class_index(dataset, 32)
         with pytest.raises(AssertionError, match="made again"):
             class_index(build_dataset("camvid", tiny, "val"), 24)
+        # The same files elsewhere may be the next version of a data set.
+        copy = shutil.copytree(tiny, tiny.with_name("copy"))
+        with pytest.raises(AssertionError, match="made again"):
+            class_index(build_dataset("camvid", copy, "train"), 24)
+        link = tiny.with_name("link")
+        link.symlink_to(tiny)
+        np.testing.assert_array_equal(
+            class_index(build_dataset("camvid", link, "train"), 24), index
+        )
     path = tiny / "trainannot" / "train_003.png"
     write_png(path, np.full((48, 64), 7, np.uint8))
-    os.utime(path, ns=(1, 1))
+    os.utime(path, ns=(1, 1))  # older than before
     changed = class_index(dataset, 24)
     assert changed[changed[:, 1] == 3][:, 0].tolist() == [7] * 4
-    kept.write_bytes(kept.read_bytes()[:200])
-    for name in list((tiny / "class_centroids").iterdir()):
-        name.write_bytes(name.read_bytes()[:150])  # cut off
-    np.testing.assert_array_equal(class_index(dataset, 24), changed)
+    assert sorted(path.name for path in tiny.rglob("*")) == before  # nothing beside the data
+    assert len([*home.rglob("*.npz")]) == 2
 
 
-@pytest.mark.parametrize("how", ["blocked", "read-only"])
-def test_a_folder_that_cannot_be_written_sends_the_index_to_the_users_cache(
-    how: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    if how == "blocked":
-        (tiny / "class_centroids").write_text("a file where the folder would be")
-    else:  # tests may run as root, whom permissions do not stop
-        tiny.chmod(0o555)
+def damaged(content: bytes) -> dict[str, bytes]:
+    """A kept index, cut off, with a flipped bit, and as other files."""
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 4
+    return {"cut": content[:150], "flipped": bytes(flipped), "empty": b"", "text": b"index"}
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "empty", "text", "pipe", "other", "values"])
+def test_a_damaged_index_is_made_again(tiny: Path, home: Path, how: str) -> None:
     dataset = build_dataset("camvid", tiny, "train")
     index = class_index(dataset, 24)
-    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 1
-    monkeypatch.setattr(class_uniform, "tile_centroids", never)
+    (kept,) = home.rglob("*.npz")
+    if how == "pipe":
+        kept.unlink()
+        os.mkfifo(kept)
+    elif how == "other":
+        np.savez(kept, other=index)
+    elif how == "values":
+        np.savez(kept, index=index + np.int32(8))  # samples that there are not
+    else:
+        kept.write_bytes(damaged(kept.read_bytes())[how])
     np.testing.assert_array_equal(class_index(dataset, 24), index)
-    tiny.chmod(0o755)
+    with np.load(kept) as stored:
+        np.testing.assert_array_equal(stored["index"], index)
+
+
+@pytest.mark.parametrize("how", ["blocked", "no home"])
+def test_without_a_cache_folder_the_index_is_in_a_temporary_one(
+    how: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may run as root, whom permissions do not stop: a file is in the folder's place."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    if how == "blocked":
+        (tmp_path / "cache").write_text("a file where the folder would be")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    else:
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+        def homeless() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", homeless)
+    dataset = build_dataset("camvid", tiny, "train")
+    index = class_index(dataset, 24)
+    assert len([*(tmp_path / "temporary").rglob("*.npz")]) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(class_uniform, "tile_centroids", never)
+        np.testing.assert_array_equal(class_index(dataset, 24), index)
+    # What somebody else has put there is not read.
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert len(class_uniform.cache_folders()) == (2 if how == "blocked" else 1)
+
+
+def test_where_nothing_can_be_written_the_index_is_made_each_time(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    dataset = build_dataset("camvid", tiny, "train")
+    np.testing.assert_array_equal(class_index(dataset, 24), class_index(dataset, 24))
 
 
 def _make(root: Path) -> int:
     return len(class_index(build_dataset("camvid", root, "train"), 16))
 
 
-def test_many_processes_may_make_it_at_once(tiny: Path) -> None:
+def test_many_processes_may_make_it_at_once(tiny: Path, home: Path) -> None:
     with multiprocessing.get_context("fork").Pool(4) as pool:
         lengths = pool.map(_make, [tiny] * 4)
     assert len(set(lengths)) == 1
-    (kept,) = (tiny / "class_centroids").iterdir()
-    assert len(np.load(kept)) == lengths[0]
+    (kept,) = home.rglob("*.npz")
+    with np.load(kept) as stored:
+        assert len(stored["index"]) == lengths[0]
+    assert not [*home.rglob("*.part")]
+
+
+def test_a_label_of_another_size_than_its_image_is_refused(tiny: Path, home: Path) -> None:
+    write_png(tiny / "trainannot" / "train_003.png", np.zeros((10, 12), np.uint8))
+    with pytest.raises(InputError, match=r"train_003\.png.*12x10"):
+        class_index(build_dataset("camvid", tiny, "train"), 24)
+    assert not home.exists()
+
+
+class Deadly:
+    """A data set whose third label kills the process that reads it."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.__dict__["dataset"], name)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def ground_truth(self, record: Record) -> tuple:
+        if record.name.endswith("3"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.dataset.ground_truth(record)
+
+
+def test_a_worker_that_dies_is_one_line(
+    tiny: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_uniform, "CHUNK", 1)
+    with pytest.raises(InputError, match=r"camvid train: a process .* has died.*fewer --workers"):
+        class_index(Deadly(build_dataset("camvid", tiny, "train")), 24, workers=2)
 
 
 def index_of(counts: dict[int, int], samples: int) -> np.ndarray:

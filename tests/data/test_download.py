@@ -1,16 +1,25 @@
 """data.download against a web server on 127.0.0.1: cut, resumed, wrong, missing, unpacked."""
 
 import dataclasses
+import errno
+import gzip
 import hashlib
 import io
+import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
+import types
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -20,10 +29,11 @@ from helpers.camvid import camvid_at
 
 from data import build_dataset
 from data.download import __main__ as command
-from data.download import sources
+from data.download import archive, sources
 from data.download.archive import images_sha256
 from data.download.fetch import DownloadError, fetch, file_sha256, keep_sha256
 from data.errors import InputError
+from data.errors import run as end
 from data.image_io import write_png
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +51,8 @@ class Server(ThreadingHTTPServer):
     cuts: after how many bytes each answer breaks off.
     codes: the status to answer with instead, request by request.
     ranges: whether it takes ranges.
+    headers: instead of what it would send.
+    location: where it redirects every request to /file.
     """
 
     daemon_threads = True
@@ -52,6 +64,8 @@ class Server(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.codes: list[int] = []
         self.ranges = True
+        self.headers: dict[str, str] = {}
+        self.location: str | None = None
 
     @property
     def url(self) -> str:
@@ -72,6 +86,11 @@ class Handler(BaseHTTPRequestHandler):
         if code != 200:
             self.send_error(code)
             return
+        if server.location is not None and self.path == "/file":
+            self.send_response(302)
+            self.send_header("Location", server.location)
+            self.end_headers()
+            return
         first = 0
         if wanted and server.ranges and self.headers.get("If-Range", server.tag) == server.tag:
             first = int(wanted.removeprefix("bytes=").removesuffix("-"))
@@ -87,8 +106,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         body = server.content[first:]
-        self.send_header("ETag", server.tag)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in {"ETag": server.tag, "Content-Length": str(len(body))}.items():
+            self.send_header(name, server.headers.get(name, value))
         self.end_headers()
         self.wfile.write(body[: server.cuts.pop(0) if server.cuts else None])
 
@@ -155,7 +174,14 @@ def test_a_part_that_was_whole_when_we_were_killed(server: Server, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "why", ["server takes no ranges", "file has changed", "another address", "note is lost"]
+    "why",
+    [
+        *("server takes no ranges", "file has changed", "another address"),
+        *("{", "", "[" * 100_000, "[]", '{"url": 1, "version": ""}', '{"url": URL}', "\udcff"),
+        *('{"url": URL, "version": 3}', '{"url": URL, "version": "a\\nX: y"}'),
+        *('{"url": URL, "version": "é"}', '{"url": URL, "version": NaN}'),
+    ],
+    ids=lambda why: why[:40],
 )
 def test_parts_that_cannot_be_resumed_are_fetched_from_scratch(
     server: Server, tmp_path: Path, why: str
@@ -171,7 +197,8 @@ def test_parts_that_cannot_be_resumed_are_fetched_from_scratch(
     elif why == "another address":
         url = server.url.replace("/file", "/mirror")
     else:
-        (tmp_path / "file.part.json").write_text("{")
+        note = why.replace("URL", json.dumps(url)).encode("utf-8", "surrogateescape")
+        (tmp_path / "file.part.json").write_bytes(note)
     assert fetch(url, tmp_path / "file") == sha256(server.content)
     assert (tmp_path / "file").read_bytes() == server.content
 
@@ -216,6 +243,123 @@ def test_errors_of_the_server(server: Server, tmp_path: Path) -> None:
     server.server_close()
     with pytest.raises(DownloadError, match=r"127.0.0.1.*[Rr]efused"):
         fetch(server.url, tmp_path / "other", retries=1, pause=0)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://host/file", "is no address that starts with http"),
+        ("file:///etc/hostname", "is no address that starts with http"),
+        ("host/file", "is no address that starts with http"),
+        ("", "is no address that starts with http"),
+        ("http://", "names no server"),
+        ("http:///file", "names no server"),
+        ("http://[::1", "is no address .Invalid IPv6 URL"),
+        ("http://[zz]/file", "is no address"),
+        ("http://host:99999/file", "is no address .Port out of range"),
+        ("http://host:x/file", "is no address"),
+        (f"http://{'a' * 64}.org/file", "is no address .*label"),
+        ("http://a..b/file", "is no address .*label"),
+        ("http://host/a file", "has characters that no address has"),
+        ("http://host/\x1b[31m", "has characters that no address has"),
+        ("http://host/\udcff", "has characters that no address has"),
+        ("http://host/é", "has characters that no address has"),
+    ],
+)
+def test_addresses_that_are_none(url: str, words: str, server: Server, tmp_path: Path) -> None:
+    """At once, and on the way: as what a server redirects to."""
+    with pytest.raises(DownloadError, match=words) as caught:
+        fetch(url, tmp_path / "file")
+    assert "\x1b" not in str(caught.value)
+    # Others are relative there, or no server could send them.
+    if url.isascii() and url.startswith(("ftp", "file", "http://a", "http://h", "http://[")):
+        server.location = url
+        with pytest.raises(DownloadError) as caught:
+            fetch(server.url, tmp_path / "file", pause=0, retries=0)
+        assert len(server.asked) == 1
+    assert left(tmp_path) == []
+
+
+def test_a_redirect_is_followed(server: Server, tmp_path: Path) -> None:
+    server.location = "/elsewhere"
+    assert fetch(server.url, tmp_path / "file") == sha256(CONTENT)
+
+
+@pytest.mark.parametrize("length", ["abc", "-1", "1e3", "", "9" * 30, "\xb2"])
+def test_lengths_that_are_none(length: str, server: Server, tmp_path: Path) -> None:
+    server.headers = {"Content-Length": length}
+    with pytest.raises(
+        DownloadError, match=r"the server says Content-Length .*, expected a number"
+    ):
+        fetch(server.url, tmp_path / "file", pause=0)
+    assert left(tmp_path) == [] and len(server.asked) == 1
+
+
+def test_what_does_not_fit_on_the_disk_is_not_fetched(server: Server, tmp_path: Path) -> None:
+    server.headers = {"Content-Length": "9" * 18}
+    with pytest.raises(InputError, match=r"the rest of file needs 1e\+09 GB, and .* GB are free"):
+        fetch(server.url, tmp_path / "file", pause=0)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("kept", [b"\xff\xfe", b"", b"no hash\n", b"A" * 64, b"0" * 63])
+def test_a_kept_hash_that_is_none(kept: bytes, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.sha256").write_bytes(kept)
+    with pytest.raises(DownloadError, match=r"file\.sha256: holds no SHA-256; .*delete it"):
+        fetch(server.url, tmp_path / "file")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("name", ["file", "file.part"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_folder_or_pipe_in_the_way(
+    name: str, make: Callable[[Path], None], server: Server, tmp_path: Path
+) -> None:
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name}: is a .*; expected a file"):
+        fetch(server.url, tmp_path / "file")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "1e308", "text", ""])
+def test_timeouts(value: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.parse_args(["camvid", f"--timeout={value}"])
+    assert ended.value.code == 2
+    assert f"argument --timeout: found '{value}', expected a number" in capsys.readouterr().err
+
+
+def test_folders_that_cannot_be_made_are_refused_before_the_download(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is the current folder or a mount point"):
+        run(server, "kitti-semantics", Path())
+    with pytest.raises(InputError, match="exists and was not made by this command") as caught:
+        run(server, "kitti-semantics", Path("/"))
+    assert "remove" not in str(caught.value)
+
+    def denied(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "tmp123")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
+    assert end(lambda: run(server, "kitti-semantics", tmp_path / "sets/kitti")) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/sets: Permission denied\n"
+    assert server.asked == []
+
+
+def test_a_folder_with_another_data_set(server: Server, tmp_path: Path) -> None:
+    stamp = tmp_path / "download.json"
+    for held, words in (('{"dataset": "sbd"}', "holds sbd, not camvid"), ("[]", "something else")):
+        stamp.write_text(held)
+        with pytest.raises(InputError, match=words):
+            run(server, "camvid", tmp_path)
+    stamp.write_text('{"url": "from before"}')
+    assert run(server, "camvid", tmp_path) == 0
+    assert server.asked == []
 
 
 def zipped(folder: Path, above: str = "", extra: tuple[tuple[str, bytes], ...] = ()) -> bytes:
@@ -334,13 +478,62 @@ def damaged(content: bytes) -> bytes:
     return content[:60] + bytes(byte ^ 255 for byte in content[60:70]) + content[70:]
 
 
+def encrypted(content: bytes) -> bytes:
+    """The flag bit of every file set, in both headers."""
+    changed = bytearray(content)
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = changed.find(magic)
+        while place >= 0:
+            changed[place + offset] |= 1
+            place = changed.find(magic, place + 4)
+    return bytes(changed)
+
+
+def one_zip(method: int = zipfile.ZIP_STORED, name: str = "training/a", size: int = 9) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr(name, bytes(size) if size > 9 else CONTENT[:9000])
+    return buffer.getvalue()
+
+
+def unknown_method(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[8] = changed[changed.index(b"PK\x01\x02") + 10] = 99
+    return bytes(changed)
+
+
+def huge(content: bytes) -> bytes:
+    """The directory says 4 GB a file."""
+    changed = bytearray(content)
+    place = changed.index(b"PK\x01\x02") + 24
+    changed[place : place + 4] = b"\xfe\xff\xff\xff"
+    return bytes(changed)
+
+
+def twice() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a", b"1")
+        archive.writestr("a", b"2")
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda _: encrypted(one_zip()), "the file cannot be read .*encrypted"),
+        (lambda _: damaged(one_zip(zipfile.ZIP_LZMA)), "the file cannot be read"),
+        (lambda _: damaged(one_zip(zipfile.ZIP_BZIP2)), "the file cannot be read"),
+        (lambda _: unknown_method(one_zip()), "the file cannot be read .*compression"),
+        (lambda _: one_zip()[:-30], "neither a zip nor a tar"),
+        (lambda _: one_zip(name="a" * 300), "cannot be written below .* .File name too long"),
+        (lambda _: twice(), "'a' of it cannot be written below .* .File exists"),
+        (lambda _: gzip.compress(bytes(2000))[:-20], "the file cannot be read .*ended before"),
+        (lambda root: one_zip(name="readme.txt"), "is not the archive of .* or not all of it"),
         (lambda root: b"<html>Please log in</html>", r"is neither a zip nor a tar archive"),
         (
             lambda root: damaged(zipped(kitti_at(root))),
-            r"cannot be unpacked \(.*delete it and run again",
+            r"data_semantics.zip: the file cannot be read \(.*delete it and run again",
         ),
         (
             lambda root: zipped(root, extra=(("../../outside.txt", b"x"),)),
@@ -362,6 +555,54 @@ def test_bad_archives_leave_no_data_set(
         run(server, "kitti-semantics", tmp_path / "sets/kitti")
     assert left(tmp_path / "sets") == ["downloads"]
     assert not (tmp_path / "outside.txt").exists()
+
+
+def test_messages_name_no_folder_that_is_gone(server: Server, tmp_path: Path) -> None:
+    for content in (one_zip(), one_zip(name="a" * 300), one_zip(name="training/semantic/0.png")):
+        server.content = content
+        with pytest.raises(InputError) as caught:
+            run(server, "kitti-semantics", tmp_path / "kitti", "--no-keep")
+        assert "unpacking" not in str(caught.value) and "data_semantics.zip" in str(caught.value)
+        (tmp_path / "downloads/data_semantics.zip").unlink()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_what_an_archive_declares_is_compared_with_the_free_space(
+    kind: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is written."""
+    server.content = huge(one_zip())
+    if kind == "tar":
+        entry = tarfile.TarInfo("training/a")
+        entry.size = 4_000_000_000
+        server.content = entry.tobuf() + bytes(1024)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10**9))
+    monkeypatch.setattr(Path, "open", no_writing)
+    with pytest.raises(InputError, match=r"needs 4\S* GB, and 1 GB are free; make room"):
+        run(server, "kitti-semantics", tmp_path / "kitti")
+    assert left(tmp_path) == ["downloads"]
+
+
+def no_writing(path: Path, mode: str = "r", *more: object, **options: object) -> IO:
+    assert "unpacking" not in str(path)
+    return open(path, mode, *more, **options)  # noqa: PTH123 (Path.open is replaced)
+
+
+def test_a_signal_leaves_no_half_unpacked_folder(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    server.content = zipped(kitti_at(tmp_path / "drawn"))
+    copied = []
+
+    def copy(*_: object) -> None:
+        copied.append(left(tmp_path / "sets"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(archive, "_copy", copy)
+    assert end(lambda: run(server, "kitti-semantics", tmp_path / "sets/kitti")) == 143
+    assert copied == [[".kitti.unpacking", "downloads"]]
+    assert left(tmp_path / "sets") == ["downloads"]
+    assert capsys.readouterr().err.splitlines()[-1] == "terminated"
 
 
 def test_a_folder_of_something_else_is_left_alone(server: Server, tmp_path: Path) -> None:

@@ -1,10 +1,18 @@
 """The drawn street scenes: the same bits everywhere, valid labels, a folder that is complete."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import multiprocessing
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +20,10 @@ import pytest
 
 from data import build_dataset
 from data.cityscapes import LABELS
-from data.errors import InputError
+from data.errors import InputError, run
 from data.image_io import read_index
 from data.scenes import __main__ as command
-from data.scenes import dataset, layout, raster
+from data.scenes import dataset, layout, make, raster
 from data.scenes.canvas import Canvas
 from data.scenes.layout import draw_scene
 from data.scenes.make import make_scenes
@@ -270,7 +278,7 @@ def test_a_set_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         lambda: build_dataset("scenes", root, "train"),
         lambda: make_scenes(root, SMALL, overwrite=True),
     ):
-        with pytest.raises(InputError, match=r"holds files but no readable scenes.json"):
+        with pytest.raises(InputError, match=r"holds no scenes.json, .*choose another folder"):
             call()
     assert (root / "thesis.txt").read_text() == "years of work"
 
@@ -284,7 +292,8 @@ def test_other_versions_and_plans_are_refused_or_replaced(tmp_path: Path) -> Non
     stamp = json.loads((root / "scenes.json").read_text())
     (root / "scenes.json").write_text(json.dumps(stamp | {"version": 0}))
     with pytest.raises(
-        InputError, match=r"was drawn by version 0 of the scenes, this is version \d+; .*delete"
+        InputError,
+        match=r"was drawn by version 0 of the scenes, this is version \d+; .*--overwrite",
     ):
         build_dataset("scenes", root, "val")
     make_scenes(root, other, overwrite=True)
@@ -299,7 +308,7 @@ def test_a_set_with_images_gone_is_named(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(
         InputError,
-        match=r"found 2 images of split 'train', but scenes.json says 3; delete the folder",
+        match=r"found 2 images of split 'train', but scenes.json says 3; draw it again with",
     ):
         build_dataset("scenes", tmp_path / "set", "train")
 
@@ -332,12 +341,160 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "set/gtFine/test/ashstreet/ashstreet_000003_000000_gtFine_labelIds.png"
     np.testing.assert_array_equal(read_index(path), draw_scene(3, 2, 0, 96, 64)[1])
     with pytest.raises(InputError, match="must not be negative, nor all be 0"):
-        command.main(command.parse_args([*flags, "--train", "-1"]))
+        command.main(command.parse_args([*flags, "--train", "0", "--test", "0"]))
     with pytest.raises(InputError, match=r"sides of 64..4096; found 10x64"):
         command.main(command.parse_args([*flags, "--size", "10x64"]))
     with pytest.raises(SystemExit):
         command.parse_args(["--size", "big"])
     assert "found 'big', expected WIDTHxHEIGHT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--train", "--val", "--test", "--size"])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "1e308", "text", "10" * 7, "9" * 5000, ""])
+def test_numbers_of_the_command(flag: str, value: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.parse_args([f"{flag}={value}"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert f"argument {flag}: found" in error and error.count("\n") == 1 and len(error) < 250
+
+
+STAMP = {"seed": 0, "train": 3, "val": 2, "test": 1, "width": 96, "height": 64, "version": 1}
+
+
+@pytest.mark.parametrize(
+    ("stamp", "words"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("{", "is no JSON"),
+        ("[1]", "does not say the version"),
+        ("{}", "does not say the version"),
+        (json.dumps(STAMP | {"version": True}), "does not say the version"),
+        (json.dumps(STAMP | {"version": "1"}), "does not say the version"),
+        (json.dumps(STAMP | {"train": "3"}), "train of a plan must be a whole number; found a str"),
+        (json.dumps(STAMP | {"train": 1.5}), "found a float"),
+        (json.dumps(STAMP | {"train": True}), "found a bool"),
+        (json.dumps(STAMP | {"train": -1}), "must not be negative"),
+        (json.dumps(STAMP | {"train": 10**12}), "the numbers of images 100000"),
+        (json.dumps(STAMP | {"seed": 10**12}), "the seed may be 4294967295 at most"),
+        (json.dumps(STAMP | {"width": 10**12}), "sides of 64..4096"),
+        (json.dumps(STAMP | {"other": 1}), "found seed, .*, other; expected"),
+        ('{"version": NaN}', "NaN is no number of JSON"),
+        ('{"version": 1}', "found version; expected"),
+        ("\udcff", "is not UTF-8"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_stamps_that_are_none(stamp: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "scenes.json").write_bytes(stamp.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=rf"holds no readable scenes.json .*{words}") as caught:
+        build_dataset("scenes", tmp_path, "val")
+    assert "delete" not in str(caught.value)
+
+
+def test_a_folder_of_something_else_is_neither_drawn_into_nor_beside(tmp_path: Path) -> None:
+    """Nor is it advised to delete it: `train.py --data-root MY_IMAGES` comes here."""
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "cat.jpg").write_bytes(b"x")
+    for call in (
+        lambda: build_dataset("scenes", images, "train"),
+        lambda: make_scenes(images, SMALL),
+        lambda: make_scenes(images, SMALL, overwrite=True),
+        lambda: make_scenes("/", SMALL, overwrite=True),
+    ):
+        with pytest.raises(InputError, match=r"--data-root needs --dataset; for your own") as error:
+            call()
+        assert "delete" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["cat.jpg", "images"]
+
+
+def test_overwrite_deletes_nothing_that_was_not_drawn(tmp_path: Path) -> None:
+    make_scenes(tmp_path / "set", SMALL)
+    (tmp_path / "set" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"also holds notes\.txt, which --overwrite would delete"):
+        make_scenes(tmp_path / "set", SMALL, overwrite=True)
+    assert (tmp_path / "set" / "notes.txt").read_text() == "mine"
+    assert make_scenes(tmp_path / "set", SMALL) == SMALL
+
+
+def test_only_leftovers_of_ours_are_removed(tmp_path: Path) -> None:
+    names = [".se[t].12.part", ".se[t].mine.part", ".set.1.part"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".se[t].13.part").write_text("a file")
+    make_scenes(tmp_path / "se[t]", SMALL)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([".se[t].13.part", ".se[t].lock", *names[1:], "se[t]"])
+
+
+def test_the_current_folder_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is the current folder or a mount point"):
+        make_scenes(".", SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_space_is_asked_before_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "draw_scene", lambda *_: pytest.fail("drawn"))
+    free = SMALL.width * SMALL.height
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
+    with pytest.raises(InputError, match=r"a set of 6 images needs .* GB, and .* GB are free"):
+        make_scenes(tmp_path / "set", SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_permission_is_asked_before_drawing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def denied(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "tmp123")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
+    flags = ["--root", str(tmp_path / "set"), "--train", "1"]
+    assert run(lambda: command.main(command.parse_args(flags))) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: Permission denied\n"
+
+
+@pytest.mark.parametrize("why", ["windows", "file system"])
+def test_without_locks_a_set_is_drawn_all_the_same(
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what another process may be drawing is left alone."""
+    if why == "windows":
+        monkeypatch.setattr(make, "fcntl", None)
+    else:
+
+        def refused(*_: object) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(fcntl, "flock", refused)
+    (tmp_path / ".set.1.part").mkdir()
+    make_scenes(tmp_path / "set", SMALL)
+    assert (tmp_path / ".set.1.part").is_dir()
+    assert len(build_dataset("scenes", tmp_path / "set", "train")) == 3
+
+
+def test_a_signal_ends_the_drawing_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    drawn = []
+
+    def slow(*_: object) -> tuple:
+        drawn.append(1)
+        if len(drawn) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.02)
+        return draw_scene(0, 0, 0, 64, 64)
+
+    monkeypatch.setattr(layout, "draw_scene", slow)
+    plan = Plan(train=1000, width=64, height=64)
+    assert run(lambda: make_scenes(tmp_path / "set", plan) and None) == 143
+    assert len(drawn) < 100
+    assert [path.name for path in tmp_path.iterdir()] == [".set.lock"]
+    assert capsys.readouterr().err.splitlines()[-1] == "terminated"
 
 
 def test_the_command_ends_with_status_2_and_one_line(tmp_path: Path) -> None:

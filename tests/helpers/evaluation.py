@@ -23,9 +23,12 @@ def score(*flags: object) -> None:
     SCRIPT["main"](SCRIPT["parse_args"]([str(flag) for flag in flags]))
 
 
-def status_of_score(*flags: object) -> int:
+def status_of_score(*flags: object) -> int | str | None:
     """The exit status of test.py with these flags; what it prints can be captured."""
-    return SCRIPT["run"](lambda: score(*flags))
+    try:
+        return SCRIPT["run"](lambda: score(*flags))
+    except SystemExit as stop:  # argparse refuses a flag
+        return stop.code
 
 
 def score_command(*flags: object, ranks: int = 1) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models import MODELS, OPTIONS, build_model
+from models.imagenet import BROUGHT_FILES
 from models.resnet import seg_resnet
-from models.weights import BROUGHT_FILES, translate
+from models.weights import translate
 from models.wider_resnet import WiderResNet
 from utils.checkpoint import CheckpointError, load_base, load_model, load_weights
 

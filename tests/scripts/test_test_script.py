@@ -176,7 +176,7 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, predicted, tiny_camvid, 
         (("--predictions", tmp_path, "--dataset", "camvid", *root, *out), "found no predictions"),
         (
             ("--predictions", predicted, "--dataset", "camvid", *root, *out, "--max-dist", "7"),
-            "--max-dist is 7",
+            "argument --max-dist: found '7'",
         ),
         (
             ("--predictions", predicted, "--dataset", "camvid", *root, "--split", "train", *out),

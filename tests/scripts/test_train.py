@@ -68,7 +68,10 @@ def test_resume_refuses_another_command_and_lists_the_differences(
     argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "2", "--lr", "0.5", "--resume")
     assert run(lambda: start(*argv)) == 2
     message = capsys.readouterr().err
-    assert "--epochs was 1, is 2; --lr was 0.01, is 0.5; give the same flags, choose" in message
+    assert (
+        "--epochs was 1, is 2; --lr was 0.01, is 0.5; give --epochs 1 --lr 0.01, or say that it is "
+        "meant with --resume-with epochs lr, choose another --run-dir, or start again with"
+    ) in message
     assert json.loads((tmp_path / "run" / "args.json").read_text())["lr"] == 0.01, (
         "args.json is still the run's own"
     )
@@ -96,7 +99,7 @@ def test_a_non_finite_loss_stops_the_run_and_says_where(
     argv = flags(tiny_camvid, tmp_path / "run", "--lr", "1e30")
     assert run(lambda: start(*argv)) == 2
     message = capsys.readouterr().err
-    assert "the loss is nan at epoch 0, iteration 1, learning rate" in message
+    assert "the loss is nan in step 2 of epoch 1, learning rate" in message
     assert "samples train_00" in message
 
 

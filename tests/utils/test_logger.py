@@ -1,12 +1,13 @@
 import errno
 import json
+import os
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import InputError
+from data.errors import InputError, run
 from utils.curves import __main__ as command
 from utils.training import curves, logger
 from utils.training.logger import Logger, read_log
@@ -40,7 +41,7 @@ def test_a_resumed_run_keeps_starts_and_drops_later_epochs_and_a_torn_line(tmp_p
 def test_a_damaged_line_in_the_middle_is_named(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"kind": "train", "epoch": 0}\n{"kind": "tr\n{"kind": "train", "epoch": 2}\n')
-    with pytest.raises(InputError, match=r"log\.jsonl:2: not JSON"):
+    with pytest.raises(InputError, match=r"log\.jsonl:2: is no JSON"):
         read_log(path)
 
 
@@ -80,8 +81,8 @@ def test_wandb_offline_goes_on_in_the_same_run(tmp_path, monkeypatch):
         with Logger(tmp_path, is_main=True, wandb=True, config={"lr": 0.1}) as log:
             log.write("start", epoch=epoch, step=5 * epoch, host="here")
             log.write("train", epoch=epoch, step=5 * epoch + 5, loss=1.5, lr=0.1)
-            ids.append(log.services[0].run.id)
-            assert log.services[0].run.summary["train/loss"] == 1.5
+            ids.append(log.services[0].service.run.id)
+            assert log.services[0].service.run.summary["train/loss"] == 1.5
     assert ids[0] == ids[1] == (tmp_path / "wandb-id").read_text().strip()
     assert len(lines(tmp_path)) == 4
     assert list((tmp_path / "wandb").glob(f"offline-run-*-{ids[0]}"))
@@ -132,6 +133,82 @@ def test_curves_are_drawn_and_torn_or_missing_values_passed_over(tmp_path):
     assert (
         np.asarray(Image.open(tmp_path / "more.png")).shape[1] > without_mf.shape[1]
     )  # one plot more
+
+
+NOT_DRAWN = [
+    {"kind": "train", "epoch": 1, "loss": 1e308},
+    {"kind": "train", "epoch": 1, "loss": 10**400},
+    {"kind": "train", "epoch": 10**400, "loss": 1.0},
+    {"kind": "train", "epoch": None, "loss": 1.0},
+    {"kind": "train", "epoch": 1, "loss": None},
+    {"kind": "train", "epoch": "one", "loss": 1.0},
+    {"kind": "train", "epoch": [1], "loss": 1.0},
+    {"kind": "train", "epoch": True, "loss": True},
+    {"kind": "train", "loss": 1.0},
+]
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_cannot_be_drawn_is_passed_over(tmp_path, monkeypatch):
+    whole = [{"kind": "train", "epoch": e, "loss": 1.0} for e in (0, 2)]
+    images = []
+    for entries in (whole, [*whole, *NOT_DRAWN]):
+        monkeypatch.setattr(curves, "read_log", lambda _, entries=entries: entries)
+        curves.plot_curves(tmp_path / "log.jsonl", tmp_path / "curves.png")
+        images.append(np.asarray(Image.open(tmp_path / "curves.png")))
+    np.testing.assert_array_equal(*images)
+
+
+def draw(*argv):
+    return run(lambda: command.main(command.parse_args([*map(str, argv)])))
+
+
+def test_the_curves_never_replace_the_log_or_a_checkpoint(tmp_path, capsys):
+    log = write_log(tmp_path / "log.jsonl", [{"kind": "train", "epoch": 0, "loss": 1.0}])
+    before = log.read_bytes()
+    link = tmp_path / "link.png"
+    link.symlink_to(log)
+    hard = tmp_path / "hard.PNG"
+    hard.hardlink_to(log)
+    weights = tmp_path / "last.pth"
+    weights.write_bytes(b"weights")
+    for out, reason in (
+        (log, "ends in .png"),
+        (link, "is the log itself"),
+        (hard, "is the log itself"),
+        (weights, "ends in .png"),
+    ):
+        assert draw(log, "--out", out) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert reason in line
+        assert str(out) in line
+    assert log.read_bytes() == before
+    assert weights.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("kind", ["nothing", "no log", "pipe", "checkpoint", "folder"])
+def test_what_is_no_log_is_one_line(tmp_path, capsys, kind):
+    path = tmp_path / "log.jsonl"
+    if kind == "no log":
+        path = tmp_path
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "checkpoint":
+        path.write_bytes(b"PK\x03\x04" + bytes(range(256)) * 20)
+    elif kind == "folder":
+        path.mkdir()
+        path = tmp_path
+    assert draw(path, "--out", tmp_path / "curves.png") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "log.jsonl") in line
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_curves_without_matplotlib_are_one_line(tmp_path, monkeypatch, capsys):
+    log = write_log(tmp_path / "log.jsonl", [{"kind": "train", "epoch": 0, "loss": 1.0}])
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    assert draw(log) == 2
+    assert "pip install matplotlib" in capsys.readouterr().err
 
 
 def test_a_log_without_values_is_an_error(tmp_path):

@@ -61,7 +61,7 @@ def report(tmp_path, rng):
         return EdgeExample(
             f"image-{row}",
             image,
-            {"thin": bits, "raw": bits},
+            {"thin": [bits], "raw": [bits]},
             list(rng.random((3, 30, 40), np.float32)),
         )
 
@@ -136,12 +136,12 @@ def test_iso_f_lines_have_that_f():
 def test_what_is_shown_of_an_image():
     thin = np.zeros((9, 9), np.uint32)
     thin[4, 4] = 5
-    drawn = visible_ground_truth({"thin": thin})
+    (drawn,) = visible_ground_truth({"thin": [thin]})
     assert (drawn[3:6, 3:6] == 5).all()
     assert drawn.sum() == 45
-    assert np.array_equal(visible_ground_truth({"thin": thin, "raw": drawn}), drawn)
+    assert np.array_equal(visible_ground_truth({"thin": [thin], "raw": [drawn]}), [drawn])
     assert np.array_equal(
-        visible_ground_truth({"raw": np.stack([thin, 2 * thin])}), 15 * (thin > 0)
+        visible_ground_truth({"raw": [np.stack([thin, 2 * thin])]}), [15 * (thin > 0)]
     )
     score = np.array([[0.1, 0.2, 1.0]])
     np.testing.assert_allclose(visible_score(score, (1, 3), 0.2), [[0, 0.5, 1]])

@@ -24,14 +24,10 @@ from data.errors import InputError, run
 from utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from utils.distributed.environment import Ranks
 from utils.distributed.preemption import REQUEUE, StopRequest
-from utils.training import trainer
-from utils.training.resume import (
-    RunCheckpoint,
-    newest_intact,
-    open_run_dir,
-    require_same_command,
-)
+from utils.training.resume import newest_intact, open_run_dir
 from utils.training.run_dir import lock_run_dir, save_last
+from utils.training.saving import writer
+from utils.training.saving.command import require_same_command
 
 PSPNET = (
     "--model",
@@ -134,8 +130,9 @@ def test_checkpoints_of_whole_epochs_from_before_steps_were_kept(
     argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "2")
     start(*argv)
     state = read_checkpoint(tmp_path / "run" / "previous.pth")  # after the first epoch
-    for key in ("step", "sums", "seconds", "waited", "scaler", "format"):
+    for key in ("step", "steps", "sums", "seconds", "waited", "scaler", "format"):
         del state[key]
+    state["epoch"] = 1
     save_checkpoint(tmp_path / "old" / "last.pth", state)
     start(*flags(tiny_camvid, tmp_path / "old", "--epochs", "2"))
     weights = [read_checkpoint(tmp_path / name / "last.pth")["weights"] for name in ("run", "old")]
@@ -147,13 +144,13 @@ def test_time_calls_for_checkpoints_within_an_epoch(
 ) -> None:
     saved = []
 
-    def save(folder: Path, state: dict) -> None:
+    def save(folder: Path, state: dict, *, rotate: bool) -> None:
         saved.append((state["epoch"], state["step"]))
-        save_last(folder, state)
+        save_last(folder, state, rotate=rotate)
 
-    monkeypatch.setattr(trainer, "save_last", save)
+    monkeypatch.setattr(writer, "save_last", save)
     start(*flags(tiny_camvid, tmp_path / "run", "--save-every-minutes", "1e-9", "--epochs", "2"))
-    assert saved == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
+    assert saved == [(0, 1), (0, 2), (1, 1), (1, 2)]
     saved.clear()
     start(
         *flags(
@@ -167,7 +164,7 @@ def test_time_calls_for_checkpoints_within_an_epoch(
             "2",
         )
     )
-    assert saved == [(2, 0)]
+    assert saved == [(1, 2)]
     weights = [
         read_checkpoint(tmp_path / name / "last.pth")["weights"] for name in ("run", "never")
     ]
@@ -217,7 +214,9 @@ def test_a_checkpoint_is_read_once(
 ) -> None:
     start(*flags(tiny_camvid, tmp_path / "run", "--epochs", "1"))
     read, load = [], torch.load
-    monkeypatch.setattr(torch, "load", lambda *a, **k: read.append(a[0]) or load(*a, **k))
+    monkeypatch.setattr(
+        torch, "load", lambda *a, **k: read.append(Path(a[0].name)) or load(*a, **k)
+    )
     start(*flags(tiny_camvid, tmp_path / "run", "--epochs", "1"))
     assert read == [tmp_path / "run" / "last.pth"]
 
@@ -238,15 +237,14 @@ def test_a_folder_without_a_run_starts_one_unless_last_is_asked_for(tmp_path: Pa
 def test_flags_of_checkpoints_before_every_net_had_its_loss(model: str, loss: str) -> None:
     """They recorded --loss ohem for every net, and knew fewer flags; neither is a difference."""
     now = {"model": model, "loss": loss, "lr": 0.1, "fast": None, "tf32": True, "device": "cpu"}
+    now |= {"dataset": "camvid", "backbone": "resnet18", "checkname": "default"}
     old = {"model": model, "loss": "ohem", "lr": 0.1, "device": "cuda"}
-    require_same_command(RunCheckpoint(Path("last.pth"), {"args": old}), now)
+    require_same_command(Path("last.pth"), {"args": old}, now)
     with pytest.raises(CheckpointError, match=r"--lr was 0\.1, is 0\.2; give"):
-        require_same_command(RunCheckpoint(Path("last.pth"), {"args": old}), now | {"lr": 0.2})
+        require_same_command(Path("last.pth"), {"args": old}, now | {"lr": 0.2})
     if model == "fcn":
         with pytest.raises(CheckpointError, match="--loss was ohem, is ce"):
-            require_same_command(
-                RunCheckpoint(Path("last.pth"), {"args": old}), now | {"loss": "ce"}
-            )
+            require_same_command(Path("last.pth"), {"args": old}, now | {"loss": "ce"})
 
 
 def test_how_numbers_are_computed_may_change_on_resume(tiny_camvid: Path, tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from data.cityscapes import Cityscapes
 from data.errors import InputError
 from data.image_io import read_index, write_png
 from utils.checkpoint import load_model
-from utils.evaluation.segmentation.label_maps import FolderLabels, match_maps
+from utils.evaluation.segmentation.label_maps import FolderLabels
+from utils.evaluation.segmentation.pairing import match_maps
 from utils.evaluation.segmentation.report import confusion_table, draw_boundary_errors, draw_errors
 from utils.evaluation.segmentation.scores import (
     SegProtocol,
@@ -249,7 +250,10 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, tiny_camvid, tmp_path, c
     pred, root = ("--task", "seg", "--predictions"), ("--data-root", tiny_camvid)
     labels = ("--labels", tmp_path / "pred", "--num-classes", 2)
     cases = [
-        ((*pred, tmp_path / "wide", *labels), "a: the prediction is 6x4, the ground truth 5x4"),
+        (
+            (*pred, tmp_path / "wide", *labels),
+            "wide/a.png: the prediction is 6x4",
+        ),
         ((*pred, tmp_path / "ids", *labels), "label ids 26 are out of range; expected 0..1 or 255"),
         (
             (*pred, tmp_path / "empty", *labels),
@@ -264,7 +268,7 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, tiny_camvid, tmp_path, c
             (*pred, tmp_path / "pred", *labels, "--label-ids"),
             "--label-ids is for Cityscapes' 19 classes",
         ),
-        ((*pred, tmp_path / "pred", *labels, "--bounds", 3, 0), "--bounds 0: expected"),
+        ((*pred, tmp_path / "pred", *labels, "--bounds", 3, 0), "argument --bounds: found '0'"),
         (("--checkpoint", checkpoint, "--task", "edge", *root), "is for the task seg"),
         (
             ("--checkpoint", checkpoint, *root, "--window", 8),

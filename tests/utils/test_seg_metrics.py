@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers.label_maps import (
@@ -28,6 +29,7 @@ from utils.seg_metrics import (
     label_boundaries,
     mean_iou,
     pixel_accuracy,
+    region_width,
     tolerance_pixels,
 )
 
@@ -167,6 +169,51 @@ def test_boundary_regions_equal_erosion(rng, distance):
     assert boundary_iou_counts(pred, truth, 4, distance).tolist() == expected
 
 
+# (width, height) -> boundary IoU's width at 0.005 of the diagonal: 11.45, 7.34, 6.49 and 3 px.
+WIDTHS = {(2048, 1024): 11, (1280, 720): 7, (1242, 375): 6, (480, 360): 3}
+
+
+def published_region(mask: np.ndarray, ratio: float) -> np.ndarray:
+    """`mask_to_boundary` of Cheng et al.'s boundary-iou-api: the mask without itself eroded."""
+    height, width = mask.shape
+    dilation = max(1, round(ratio * np.sqrt(height**2 + width**2)))
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
+    eroded = cv2.erode(framed, np.ones((3, 3), np.uint8), iterations=dilation)
+    return (mask - eroded[1:-1, 1:-1]).astype(bool)
+
+
+@pytest.mark.parametrize(("width", "height"), WIDTHS)
+def test_boundary_iou_s_width_is_the_authors(rng, width, height):
+    assert region_width(0.005, (height, width)) == WIDTHS[width, height]
+    pred, truth = random_maps(rng, (height, width), 3, block=60)
+    expected = []
+    for k in range(3):
+        masks = [((ids == k) & (truth != 255)).astype(np.uint8) for ids in (pred, truth)]
+        one, other = (published_region(mask, 0.005) for mask in masks)
+        expected.append([np.count_nonzero(one & other), np.count_nonzero(one | other)])
+    assert boundary_iou_counts(pred, truth, 3, 0.005).tolist() == expected
+
+
+def test_boundary_iou_of_two_shifted_halves_at_cityscapes_size():
+    """Frames of 11 px around both halves, the right border 7 px off: counted on paper."""
+    truth = np.zeros((1024, 2048), np.uint8)
+    truth[:, 1024:] = 1
+    pred = np.zeros_like(truth)
+    pred[:, 1031:] = 1
+    inner = 1024 - 2 * 11  # rows between the frames' upper and lower sides
+    hits = [22 * 1024 + (11 + 4) * inner, 22 * 1017 + (11 + 4) * inner]
+    union = [22 * 1031 + (11 + 18) * inner, 22 * 1024 + (11 + 18) * inner]
+    counts = boundary_iou_counts(pred, truth, 2, 0.005)
+    assert counts.T.tolist() == [hits, union]
+
+
+def test_boundary_iou_s_width_in_pixels_and_at_least_one():
+    assert [region_width(width, (1024, 2048)) for width in (1, 3, 2.9, 200)] == [1, 3, 2, 200]
+    assert region_width(0.005, (20, 20)) == 1
+    assert region_width(0.025, (60, 80)) == 2  # 2.5, rounded to even as Python and NumPy do
+    assert region_width(0.035, (60, 80)) == 4  # 3.5
+
+
 def test_boundary_region_of_an_image_smaller_than_its_width():
     ids = np.ones((3, 4), np.uint8)
     assert np.array_equal(boundary_region(ids, 5), ids)
@@ -186,3 +233,105 @@ def test_mistakes_are_named(rng):
         confusion(np.array([[0, 256]]), np.array([[0, 0]]), 4)
     with pytest.raises(ValueError, match=r"shape \(2, 3, 4\)"):
         boundary_f(np.zeros((2, 3, 4), np.uint8), truth, 4, 3)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.zeros((4, 5)),  # probabilities would become class 0
+        np.full((4, 5), np.nan),
+        np.zeros((4, 5), complex),
+        np.full((4, 5), -1),
+        np.full((4, 5), 256),
+        np.full((4, 5), 2**32, np.uint64),
+        np.zeros((0, 5), np.uint8),
+        np.zeros(20, np.uint8),
+        np.full((4, 5), "1"),
+        None,
+    ],
+)
+def test_maps_that_are_none_are_refused_by_all(ids):
+    """Also as the prediction. Nothing is rounded, wrapped round or read as another class."""
+    good = np.zeros((4, 5), np.uint8)
+    for pair in ((ids, good), (good, ids)):
+        for call in (
+            lambda pair: confusion(*pair, 2),
+            lambda pair: boundary_f(*pair, 2, 3),
+            lambda pair: boundary_iou_counts(*pair, 2, 3),
+        ):
+            with pytest.raises(ValueError, match=r"label map|label ids"):
+                call(pair)
+    for one in (lambda: label_boundaries(ids), lambda: boundary_region(ids, 2)):
+        with pytest.raises(ValueError, match=r"label map|label ids"):
+            one()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.int64, np.uint64])
+def test_all_types_of_integers_count_the_same(rng, dtype):
+    pred, truth = (rng.integers(0, 2, (9, 11)).astype(np.uint8) for _ in range(2))
+    expected = confusion(pred, truth, 2)
+    assert np.array_equal(confusion(pred.astype(dtype), truth.astype(dtype), 2), expected)
+
+
+@pytest.mark.parametrize("classes", [0, -1, 256, 10**9, 2.0, "2", None])
+def test_numbers_of_classes_that_do_not_fit(classes):
+    ids = np.zeros((4, 5), np.uint8)
+    for call in (confusion, lambda *a: boundary_f(*a, 3), lambda *a: boundary_iou_counts(*a, 3)):
+        with pytest.raises(ValueError, match="expected a whole number, 1 to 255"):
+            call(ids, ids, classes)
+
+
+def test_255_classes(rng):
+    ids = rng.integers(0, 255, (9, 11)).astype(np.uint8)
+    ids[0, 0] = 254
+    assert np.diagonal(confusion(ids, ids, 255)).sum() == 99
+    counts = boundary_iou_counts(ids, ids, 255, 2)
+    assert np.array_equal(counts[:, 0], counts[:, 1])
+    assert counts[254, 0] > 0
+    assert boundary_f(ids, ids, 255, 3)[0].tolist() == [1] * 255
+
+
+@pytest.mark.parametrize("bound", [0, -1, -0.5, np.nan, np.inf, -np.inf])
+def test_bounds_that_make_no_sense(bound):
+    ids = np.zeros((4, 5), np.uint8)
+    for call in (boundary_f, boundary_iou_counts):
+        with pytest.raises(ValueError, match="a tolerance of"):
+            call(ids, ids, 2, bound)
+    with pytest.raises(ValueError, match="a tolerance of"):
+        region_width(bound, (4, 5))
+    with pytest.raises(ValueError, match="no tolerance"):
+        boundary_counts(ids, ids, 2, [])
+    with pytest.raises(ValueError, match="a distance of 0 pixels"):
+        boundary_region(ids, 0)
+
+
+def test_bounds_beyond_the_image_reach_all_of_it(rng):
+    """And take no more memory than the image's diagonal does."""
+    pred, truth = random_maps(rng)
+    whole = boundary_counts(pred, truth, 4, [40.0])  # of 24x31 pixels: all
+    assert np.array_equal(boundary_counts(pred, truth, 4, [1e9]), whole)
+    far = boundary_iou_counts(pred, truth, 4, 1e9)
+    assert np.array_equal(far, boundary_iou_counts(pred, truth, 4, 16))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        np.zeros((4, 6), int),  # a label map
+        np.zeros(4, int),
+        np.zeros((3, 2), int),
+        np.zeros((0, 0), int),
+        np.full((2, 2), -1),
+        np.full((2, 2), np.nan),
+        np.full((2, 2), "a"),
+    ],
+)
+def test_what_is_no_confusion_matrix(counts):
+    for score in (class_iou, mean_iou, class_accuracy, pixel_accuracy, frequency_weighted_iou):
+        with pytest.raises(ValueError, match="confusion"):
+            score(counts)
+
+
+def test_counts_of_boundaries_have_four_columns():
+    with pytest.raises(ValueError, match=r"expected counts \(\.\.\., 4\)"):
+        boundary_f_measure(np.zeros((3, 5)))

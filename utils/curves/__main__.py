@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.args import Parser
-from data.errors import run
+from data.errors import InputError, run
+from data.files import require_file
 from utils.training.curves import plot_curves
 
 
@@ -34,8 +35,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Draw, and say where."""
-    log = args.run / "log.jsonl" if args.run.is_dir() else args.run
+    log = require_file(args.run / "log.jsonl" if args.run.is_dir() else args.run, "log of a run")
     out = args.out or log.with_name("curves.png")
+    if out.suffix.lower() != ".png":  # nor does it replace a checkpoint
+        raise InputError(f"--out {out}: expected a name that ends in .png")
+    if out.exists():
+        require_file(out, "PNG file to write")
+        if out.samefile(log):
+            raise InputError(f"--out {out}: is the log itself; name another file")
     plot_curves(log, out)
     print(f"curves: {out}")
 

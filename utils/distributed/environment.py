@@ -33,7 +33,7 @@ def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
         "SLURM_JOB_NODELIST", "localhost"
     )
     numbers = (environment.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
-    job, step = (int(number) if number.isdigit() else 0 for number in numbers)
+    job, step = (int(number) if _is_number(number) else 0 for number in numbers)
     return {
         "RANK": environment.get("SLURM_PROCID", ""),
         "WORLD_SIZE": tasks,
@@ -60,10 +60,14 @@ def ranks_of(environment: Mapping[str, str]) -> Ranks:
         return Ranks()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     found = [environment.get(name, "0") for name in names]
-    if not all(value.isdigit() for value in found) or not int(found[0]) < int(found[1]):
+    if not all(map(_is_number, found)) or not int(found[0]) < int(found[1]):
         given = ", ".join(f"{name}={value}" for name, value in zip(names, found, strict=True))
         raise InputError(
             f"found {given} in the environment; expected numbers with RANK below WORLD_SIZE; "
             "unset them to run alone"
         )
     return Ranks(*map(int, found))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 12

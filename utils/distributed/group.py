@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from data.errors import InputError
+from data.process import end_with_parent
 from utils.distributed.environment import Ranks, ranks_of, slurm_environment
 
 T = TypeVar("T")
@@ -47,6 +48,10 @@ def process_group(device: str, *, timeout: timedelta = TIMEOUT) -> Iterator[Rank
     if ranks.world == 1:
         yield ranks
         return
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun's agent ends its ranks, unless it is killed itself: then nobody would. (Slurm's
+        # daemon looks after the processes of srun.)
+        end_with_parent()
     _join(ranks, device, timeout)
     try:
         yield ranks

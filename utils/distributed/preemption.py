@@ -3,12 +3,16 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from data.process import end_with_parent
+
 # Exit status of a run that is to be started again: EX_TEMPFAIL of sysexits.h.
 REQUEUE = 75
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# Windows has no SIGUSR1.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Preempted(Exception):
@@ -16,10 +20,15 @@ class Preempted(Exception):
 
 
 class StopRequest:
-    """True once SIGTERM or SIGUSR1 has come; within `with`, they no longer end the process."""
+    """True once SIGTERM or SIGUSR1 has come; within `with`, they no longer end the process.
+
+    But SIGTERM does until `hold_sigterm` is called: before a run has anything to save, waiting for
+    its first step (on a large data set, minutes) would only take it past the scheduler's patience.
+    """
 
     def __init__(self) -> None:
         self.name = ""
+        self.holds_sigterm = False
         self._previous: dict[signal.Signals, Any] = {}  # the handlers to put back
 
     def __bool__(self) -> bool:
@@ -35,15 +44,27 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def hold_sigterm(self) -> None:
+        """From now on the run ends after a step, with its checkpoint written."""
+        self.holds_sigterm = True
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        before = self._previous.get(signal.Signals(number))
+        if number == signal.SIGTERM and not self.holds_sigterm and callable(before):
+            before(number, frame)
         self.name = signal.Signals(number).name
 
 
-def leave_process_group() -> None:
-    """Put a worker process into a process group of its own.
+def start_worker(parent: int | None = None) -> None:
+    """In each worker process: it ends with its parent, and leaves the parent's process group.
+
+    parent: see `end_with_parent`.
 
     Schedulers and terminals signal a whole group, and the main process still needs its workers
     then. (If workers ignored the signals instead, one could outlive the main process, which ends
-    its workers by SIGTERM.)
+    its workers by SIGTERM.) Windows has no such groups.
     """
-    os.setpgid(0, 0)
+    end_with_parent(parent)
+    if hasattr(os, "setpgid"):
+        with suppress(PermissionError):  # it leads a session of its own
+            os.setpgid(0, 0)

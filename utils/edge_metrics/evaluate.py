@@ -21,6 +21,8 @@ def match(pred: np.ndarray, gt: np.ndarray, max_dist: float) -> tuple[int, int]:
     most, whose distance d satisfies d^2 <= (max_dist * diagonal)^2, diagonal = sqrt(H^2 + W^2).
     """
     _require_same_size(pred, gt)
+    pred = _as_edges(pred, "pred")
+    gt = _as_edges(gt, "gt")
     height, width = gt.shape
     grid, runs = matching_geometry((height, width), max_dist)
     sides = Side.of(grid.pack(pred)), Side.of(grid.pack(gt))
@@ -62,6 +64,7 @@ def evaluate_image(
     """
     if interior is not None and (gt.ndim == 3 or not thin):
         raise ValueError("interior is defined for thinned predictions and one annotator only")
+    gt = _as_edges(gt, "gt")
     if gt.ndim == 3:
         levels = _crop(_levels(prob, gt.shape[1:], thresholds), margin)
         cropped = np.stack([_crop(each, margin) for each in gt])
@@ -69,6 +72,7 @@ def evaluate_image(
     levels = _crop(_levels(prob, gt.shape, thresholds), margin)
     if interior is not None:
         _require_same_size(interior, gt)
+        interior = _as_edges(interior, "interior")
         interior = _crop(interior, margin)
     return Sweep(levels, len(thresholds), max_dist).count(_crop(gt, margin), thin, interior)
 
@@ -87,6 +91,8 @@ def evaluate_both(
     The pixels of `prob` are read and sorted only once. Arguments as of `evaluate_image`.
     """
     _require_same_size(gt_thin, gt_raw)
+    gt_thin = _as_edges(gt_thin, "gt_thin")
+    gt_raw = _as_edges(gt_raw, "gt_raw")
     levels = _crop(_levels(prob, gt_thin.shape, thresholds), margin)
     sweep = Sweep(levels, len(thresholds), max_dist)
     return sweep.count(_crop(gt_thin, margin), True), sweep.count(_crop(gt_raw, margin), False)
@@ -100,7 +106,12 @@ def _levels(prob: np.ndarray, shape: tuple[int, ...], thresholds: np.ndarray) ->
             f"the prediction is {_size(prob.shape)}, the ground truth {_size(shape)}; "
             "resize the prediction first"
         )
-    if thresholds.ndim != 1 or not 0 < thresholds.size < 2**16 or (np.diff(thresholds) < 0).any():
+    ascending = (
+        thresholds.ndim == 1
+        and np.isfinite(thresholds).all()
+        and ((np.diff(thresholds) >= 0).all())
+    )
+    if not ascending or not 0 < thresholds.size < 2**16:
         raise InputError(
             f"thresholds must be a list of 1 to 65535 ascending numbers, got {thresholds}"
         )
@@ -119,9 +130,32 @@ def _levels(prob: np.ndarray, shape: tuple[int, ...], thresholds: np.ndarray) ->
 def _crop(array: np.ndarray, margin: int) -> np.ndarray:
     """Crop `margin` pixels off on all four sides of (H, W)."""
     height, width = array.shape
+    if not isinstance(margin, int | np.integer):
+        raise InputError(f"a margin of {margin!r}; expected a whole number of pixels")
     if margin < 0 or 2 * margin >= min(height, width):
         raise InputError(f"a margin of {margin} px leaves nothing of a map of {_size(array.shape)}")
     return np.ascontiguousarray(array[margin : height - margin, margin : width - margin])
+
+
+def _as_edges(mask: np.ndarray, name: str) -> np.ndarray:
+    """A mask as bool; InputError for anything but bool, or 0 and one other integer such as 255."""
+    if mask.ndim not in (2, 3) or not mask.size:
+        raise InputError(
+            f"{name} is {mask.dtype} {mask.shape}; expected a map (H, W), or (A, H, W) of A "
+            "annotators"
+        )
+    if mask.dtype == bool:
+        return mask
+    is_mask = mask.dtype.kind in "iu"
+    if is_mask:
+        high, low = mask.max(), mask.min()
+        is_mask = low >= 0 and bool(((mask == 0) | (mask == high)).all())
+    if not is_mask:
+        raise InputError(
+            f"{name} holds {mask.dtype} numbers, not edges or none; expected bool, or 0 and one "
+            "other integer"
+        )
+    return mask != 0
 
 
 def _require_same_size(first: np.ndarray, second: np.ndarray) -> None:

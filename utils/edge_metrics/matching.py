@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.thinning import WORD, Grid, compiled
+from data.compiled import compiled
+from data.thinning import WORD, Grid
 
 # Both maps are bits packed by `data.thinning.Grid`, padded by the radius. The graph is never built:
 # the neighbours of a pixel are a few words of the other map. From each unmatched pixel (root) a

@@ -70,6 +70,7 @@ def summarize(
     thresholds = np.asarray(thresholds, np.float64)
     if counts.ndim != 3 or counts.shape[1:] != (len(thresholds), 4):
         raise ValueError(f"expected counts (images, {len(thresholds)}, 4), got {counts.shape}")
+    _check(counts, thresholds)
     pooled = counts.sum(axis=0)
     recall, precision = _rates(pooled)
     curve = np.stack([thresholds, recall, precision, f_measure(recall, precision)], axis=1)
@@ -87,6 +88,17 @@ def summarize(
         has_truth=has_truth,
         has_prediction=bool(pooled[:, PREDICTED].any()),
     )
+
+
+def _check(counts: np.ndarray, thresholds: np.ndarray) -> None:
+    """ValueError for counts and thresholds of which no figure would mean anything."""
+    if not np.isfinite(thresholds).all() or (np.diff(thresholds) < 0).any():
+        raise ValueError(f"thresholds must be ascending numbers, got {thresholds}")
+    if counts.dtype.kind not in "iuf" or (counts.size and not counts.min() >= 0):
+        raise ValueError("counts must be numbers of pixels, 0 or more")
+    matched = counts[..., [MATCHED_TRUE, MATCHED_PREDICTED]]
+    if (matched > counts[..., [TRUE, PREDICTED]]).any():
+        raise ValueError("counts hold more matched pixels than pixels; see `evaluate_image`")
 
 
 def f_measure(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data import DATASETS
-from data.args import Parser, positive, size
+from data.args import Parser, number, size, whole, workers
 from data.errors import InputError
+from data.image_io import IGNORE
 from utils.evaluation.edges.protocols import PROTOCOLS, EdgeProtocol, find_protocol
 from utils.evaluation.segmentation.scores import PIXEL_BOUNDS, PUBLISHED_BOUNDS
 from utils.inference.args import add_network_flags
 
 TASKS = ("edge", "seg")
+MAX_CLASSES = 10_000
+MAX_THRESHOLDS = 9_999
+MAX_BOUND = 10_000  # pixels
 
 
 def score_parser(description: str | None) -> argparse.ArgumentParser:
@@ -59,7 +63,7 @@ def _add_ground_truth_flags(parser: argparse.ArgumentParser) -> None:
     text = "true edges or label maps as files, in place of a data set's labels"
     group.add_argument("--labels", type=Path, metavar="DIR", help=text)
     text = "number of classes of the files, where neither they nor --dataset say it"
-    group.add_argument("--num-classes", type=positive, metavar="K", help=text)
+    group.add_argument("--num-classes", type=whole(1, MAX_CLASSES), metavar="K", help=text)
     group.add_argument(
         "--allow-missing",
         action=argparse.BooleanOptionalAction,
@@ -73,13 +77,14 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     boolean = argparse.BooleanOptionalAction
     title = "protocol (edge task); a flag overrides the protocol's own value"
     group = parser.add_argument_group(title)
+    fraction = number(0, 1, above=True, below=True)
     group.add_argument("--protocol", choices=PROTOCOLS, default="dff", help="default: dff")
     text = "matching tolerance, of the image's diagonal"
-    group.add_argument("--max-dist", type=float, metavar="FRACTION", help=text)
+    group.add_argument("--max-dist", type=fraction, metavar="FRACTION", help=text)
     text = "number of thresholds (all protocols: 99)"
-    group.add_argument("--thresholds", type=positive, metavar="N", help=text)
+    group.add_argument("--thresholds", type=whole(1, MAX_THRESHOLDS), metavar="N", help=text)
     text = "size of the ground truth made from a data set's labels, relative to them"
-    group.add_argument("--eval-scale", type=float, metavar="S", help=text)
+    group.add_argument("--eval-scale", type=number(0, 1, above=True), metavar="S", help=text)
     text = "pixels cropped off along the image's border"
     group.add_argument("--margin", type=size, metavar="PX", help=text)
     text = "score thinned predictions against thin ground truth"
@@ -99,14 +104,15 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
 def _add_seg_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("scores (seg task)")
     bounds = [*PIXEL_BOUNDS, *PUBLISHED_BOUNDS]
-    shown = " ".join(f"{bound:g}" for bound in bounds)
+    shown = " ".join(f"{each:g}" for each in bounds)
+    bound = number(0, MAX_BOUND, above=True)
     text = (
         "tolerances of boundary F: pixels from 1 on, fractions of the diagonal below "
         f"(default: {shown})"
     )
-    group.add_argument("--bounds", type=float, nargs="+", default=bounds, help=text)
+    group.add_argument("--bounds", type=bound, nargs="+", default=bounds, help=text)
     text = "width of boundary IoU's regions, in the same units (default 0.005)"
-    group.add_argument("--boundary-iou", type=float, default=0.005, metavar="BOUND", help=text)
+    group.add_argument("--boundary-iou", type=bound, default=0.005, metavar="BOUND", help=text)
     text = "the files hold Cityscapes' label ids (default: those that end in _labelIds do)"
     group.add_argument("--label-ids", action=argparse.BooleanOptionalAction, help=text)
     text = (
@@ -120,12 +126,12 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run")
     text = "default: beside the checkpoint or the predictions"
     group.add_argument("--out", type=Path, metavar="DIR", help=text)
-    workers = default_workers()
+    usual = default_workers()
     text = (
-        f"processes of each rank that count (default: one per core, here {workers}); "
+        f"processes of each rank that count (default: one per core, here {usual}); "
         "0: the main process counts"
     )
-    group.add_argument("--workers", type=size, default=workers, metavar="N", help=text)
+    group.add_argument("--workers", type=workers, default=usual, metavar="N", help=text)
     text = "write report.html (default)"
     group.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help=text)
     text = "number of best and of worst images in the report (default 3)"
@@ -150,11 +156,30 @@ def parse_score_args(
         parser.error(f"--checkpoint with --labels needs the images: {data}")
     if args.submit and not args.checkpoint:
         parser.error("--submit needs a network: --checkpoint FILE")
+    if args.predictions and args.data_root and not args.dataset:
+        parser.error(
+            "--data-root needs --dataset NAME, which says how the folder is laid out; without it "
+            "the files alone are scored"
+        )
+    _require_no_idle_flags(parser, args)
     args.split = args.split or ("test" if args.submit else "val")
     if args.out is None:
         source = args.checkpoint.with_suffix("") if args.checkpoint else args.predictions
+        if source.name in ("", ".."):  # "." and the like have no name of their own
+            source = source.resolve()
         args.out = source.parent / f"{source.name}-scores"
     return args
+
+
+def _require_no_idle_flags(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse numbers that something else decides already."""
+    if args.labels and args.eval_scale is not None:
+        parser.error(
+            "--eval-scale is for the ground truth that a data set makes; --labels are scored at "
+            "the size of their files"
+        )
+    if args.num_classes and args.task == "seg" and args.num_classes > IGNORE:
+        parser.error(f"--num-classes {args.num_classes}: label maps hold at most {IGNORE} classes")
 
 
 def default_workers() -> int:

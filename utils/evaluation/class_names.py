@@ -3,23 +3,25 @@
 import numpy as np
 
 from data import dataset_class
+from data.base import Dataset
 from data.visualize import default_class_names, distinct_colors
 from utils.checkpoint import ModelInfo
 
 
 def class_names(
-    info: ModelInfo | None, dataset: str, num_classes: int
+    info: ModelInfo | None, name: str, num_classes: int, dataset: Dataset | None = None
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """(names, palette uint8 (K, 3)) as the checkpoint, else the data set says, else numbers.
 
     Args:
         info: What the checkpoint says of itself; None where files are scored.
-        dataset: Name of the data set; empty if none was given.
+        name: Of the data set; empty if none was given.
         num_classes: K, used where neither of the two says it.
+        dataset: The data set itself, if it is open: its files may say what its classes are.
     """
     if info is not None:
         return info.classes, info.palette
-    if dataset:
-        described = dataset_class(dataset)
+    if name:
+        described = dataset or dataset_class(name)
         return tuple(described.classes), np.asarray(described.palette, np.uint8)
     return default_class_names(num_classes), distinct_colors(num_classes)

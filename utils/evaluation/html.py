@@ -61,7 +61,8 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[str]) -> No
 <main>{"".join(sections)}</main><script>{script}</script></body></html>
 """
     with write_aside(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+        # Names of files that are no UTF-8 become escapes.
+        aside.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def section(title: str, *parts: str) -> str:

@@ -1,11 +1,14 @@
 """What both tasks settle before they score: the data set and its classes beside the network's."""
 
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from data import build_dataset, dataset_class, parse_options
 from data.base import Dataset
 from data.errors import InputError
+from utils.distributed.environment import Ranks
 from utils.inference.predictor import Predictor
 
 
@@ -16,12 +19,22 @@ def open_dataset(
     return build_dataset(name, root or f"datasets/{name}", split, **parse_options(options))
 
 
-def declared_classes(dataset: str, num_classes: int | None) -> int | None:
+def declared_classes(
+    name: str, num_classes: int | None, dataset: Dataset | None = None
+) -> int | None:
     """The number of classes of the ground truth as the command says it: None if it does not.
 
-    dataset: its name, or "". num_classes: where there is no data set.
+    Args:
+        name: Of the data set, or "".
+        num_classes: What --num-classes says; InputError if the data set has another number.
+        dataset: The data set itself, if it is open: its files may say what its classes are.
     """
-    return len(dataset_class(dataset).classes) if dataset else num_classes
+    if not name:
+        return num_classes
+    found = dataset.num_classes if dataset else len(dataset_class(name).classes)
+    if num_classes not in (None, found):
+        raise InputError(f"--num-classes is {num_classes}, but {name} has {found} classes")
+    return found
 
 
 def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:
@@ -32,3 +45,32 @@ def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Datase
             f"{checkpoint} has {found} classes, {dataset.name} has {dataset.num_classes}; "
             "choose the --dataset that it was trained on"
         )
+
+
+def note_turned(dataset: Dataset, ranks: Ranks) -> None:
+    """A note on the main rank, if a network is to run over images that EXIF data ask to turn."""
+    if ranks.is_main and (turned := dataset.turned_images()):
+        print(
+            f"note: {turned} of {len(dataset)} images have an EXIF orientation; their pixels are "
+            "taken as stored, as labels are drawn on those",
+            file=sys.stderr,
+        )
+
+
+def require_writable(folder: Path, flag: str) -> Path:
+    """The folder, or the lowest one above it that exists, if files can be made there.
+
+    InputError, which names the flag, if not. It is tried with a file that has no name, so nothing
+    is left behind, and nothing is made before the work is done.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError as error:
+        reason = f"{place}: {error.strerror}"
+        if not place.is_dir():
+            reason = f"{place} is no folder"
+        raise InputError(f"{flag} {folder}: cannot be written ({reason}); give another") from error

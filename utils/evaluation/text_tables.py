@@ -20,6 +20,13 @@ def number_or_null(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def readable(value: object) -> object:
+    """A value for JSON: text that is no UTF-8, such as some files' names, with escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
 def align_columns(rows: Sequence[Sequence[str]], *, foot: bool = False) -> str:
     """Lay a table out for the terminal.
 
@@ -48,4 +55,4 @@ def write_csv_rows(path: Path, rows: Iterable[Iterable[object]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     with write_aside(path) as aside:
-        aside.write_text(text.getvalue(), encoding="utf-8")
+        aside.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")

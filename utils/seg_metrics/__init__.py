@@ -16,6 +16,7 @@ from utils.seg_metrics.boundary import (
     boundary_iou_counts,
     boundary_region,
     label_boundaries,
+    region_width,
     tolerance_pixels,
 )
 from utils.seg_metrics.iou import (
@@ -47,5 +48,6 @@ __all__ = [
     "mean_iou",
     "mean_of_numbers",
     "pixel_accuracy",
+    "region_width",
     "tolerance_pixels",
 ]

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numba import njit
 
+from data.compiled import compiled
 from data.image_io import IGNORE
-from utils.seg_metrics.iou import confusion
-from utils.seg_metrics.maps import as_pair
+from utils.seg_metrics.iou import count_pairs
+from utils.seg_metrics.maps import as_ids, as_pair, require_classes
 
 # Boundary F. A pixel is on the boundary of class k if it differs in "is k" from its right, lower or
 # lower right neighbour. A boundary pixel is matched if the other map has a boundary pixel of the
@@ -26,7 +26,8 @@ from utils.seg_metrics.maps import as_pair
 # - the score of a class is the mean of F over images.
 #
 # Boundary IoU. The IoU of the pixels of each class that are within `distance` of its contour or of
-# the image's border (chessboard distance, as in the authors' code), counted over the data set.
+# the image's border (chessboard distance, as in the authors' code), counted over the data set. The
+# authors round the distance to the nearest pixel, where boundary F rounds its tolerance up.
 
 # Fractions of the diagonal; 2, 5, 9 and 12 px at 2048x1024.
 PUBLISHED_BOUNDS = (0.0005, 0.001875, 0.00375, 0.005)
@@ -39,12 +40,26 @@ def tolerance_pixels(bound: float, size: tuple[int, int]) -> float:
 
     bound: below 1 a fraction of the diagonal, rounded up to whole pixels; from 1 on pixels.
     """
-    if not bound > 0:
+    _require_bound(bound)
+    return bound if bound >= 1 else math.ceil(bound * math.hypot(*size))
+
+
+def region_width(bound: float, size: tuple[int, int]) -> int:
+    """How far boundary IoU's regions reach inwards in an image of `size` (H, W), in pixels.
+
+    bound: below 1 a fraction of the diagonal, rounded to the nearest pixel as the authors do, but
+    at least 1; from 1 on pixels.
+    """
+    _require_bound(bound)
+    return math.floor(bound) if bound >= 1 else max(1, round(bound * math.hypot(*size)))
+
+
+def _require_bound(bound: float) -> None:
+    if not 0 < bound < math.inf:  # NaN fails both
         raise ValueError(
             f"a tolerance of {bound}; expected a fraction of the diagonal above 0, "
             "or pixels from 1 on"
         )
-    return bound if bound >= 1 else math.ceil(bound * math.hypot(*size))
 
 
 def boundary_f(
@@ -69,7 +84,10 @@ def boundary_f_measure(counts: np.ndarray) -> np.ndarray:
 
     1 where both boundaries are empty, 0 where one is.
     """
-    counts = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    counts = np.asarray(counts, np.float64)
+    if counts.ndim < 1 or counts.shape[-1] != 4:
+        raise ValueError(f"expected counts (..., 4) of `boundary_counts`, found {counts.shape}")
+    counts = np.moveaxis(counts, -1, 0)
     matched_true, true, matched_predicted, predicted = counts
     recall = matched_true / np.maximum(true, 1)
     precision = matched_predicted / np.maximum(predicted, 1)
@@ -94,9 +112,14 @@ def boundary_counts(
     # All classes and bounds in one pass: a pixel's boundaries are the bits of one integer, and from
     # each boundary pixel the other map is searched outwards until every bit is found or the largest
     # tolerance is reached.
+    require_classes(num_classes)
     pred, label = as_pair(pred, label)
     height, width = label.shape
-    radii = [tolerance_pixels(bound, (height, width)) for bound in bounds]
+    # No two pixels are more than the diagonal apart.
+    reach = math.ceil(math.hypot(height, width))
+    radii = [min(reach, tolerance_pixels(bound, (height, width))) for bound in bounds]
+    if not radii:
+        raise ValueError("no tolerance; expected at least one")
     distinct = sorted(set(radii))
     pad = math.floor(distinct[-1])
     offsets, levels = _disk(distinct, width + 2 * pad)
@@ -130,18 +153,19 @@ def boundary_iou_counts(
         pred: Predicted label map (H, W).
         label: True label map (H, W).
         num_classes: K.
-        bound: How far a region reaches inwards from the contour, see `tolerance_pixels`.
+        bound: How far a region reaches inwards from the contour, see `region_width`.
     """
+    require_classes(num_classes)
     pred, label = as_pair(pred, label)
     height, width = label.shape
-    distance = math.floor(tolerance_pixels(bound, (height, width)))
+    distance = region_width(bound, (height, width))
     ignored = label >= num_classes
     regions = [
         boundary_region(np.where(ignored, np.uint8(IGNORE), ids), distance) for ids in (pred, label)
     ]
     # "Outside of all regions" becomes class K, so that the confusion matrix counts all pixels.
     pred, label = (np.minimum(ids, num_classes) for ids in regions)
-    counts = confusion(pred, label, num_classes + 1)
+    counts = count_pairs(pred, label, num_classes + 1)[:, :-1]
     hits = np.diagonal(counts)
     return np.stack([hits, counts.sum(axis=0) + counts.sum(axis=1) - hits], axis=1)[:num_classes]
 
@@ -151,6 +175,11 @@ def boundary_region(ids: np.ndarray, distance: int) -> np.ndarray:
 
     Near: another id, or the outside of the image, lies within `distance` pixels (chessboard).
     """
+    ids = as_ids(ids)
+    if distance < 1:
+        raise ValueError(f"a distance of {distance} pixels; expected 1 or more")
+    if 2 * distance >= min(ids.shape):  # the border is near everywhere
+        return ids
     square = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
     # All ids within the distance are equal where the largest of them is the smallest.
     inside = cv2.dilate(ids, square) == cv2.erode(ids, square)
@@ -162,6 +191,7 @@ def boundary_region(ids: np.ndarray, distance: int) -> np.ndarray:
 
 def label_boundaries(ids: np.ndarray) -> np.ndarray:
     """bool (H, W): the pixels on a boundary of any class, by boundary F's rule."""
+    ids = as_ids(ids)
     edge = np.zeros(ids.shape, bool)
     edge[:, :-1] |= ids[:, :-1] != ids[:, 1:]
     edge[:-1] |= ids[:-1] != ids[1:]
@@ -184,7 +214,7 @@ def _disk(radii: Sequence[float], row: int) -> tuple[np.ndarray, np.ndarray]:
     return (dy * row + dx).ravel()[order].astype(np.int64), levels.astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mark_boundaries(
     pred: np.ndarray,
     label: np.ndarray,
@@ -212,7 +242,7 @@ def _mark_boundaries(
                     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_matched(
     bits: np.ndarray,
     others: np.ndarray,

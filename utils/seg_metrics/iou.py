@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 
-from utils.seg_metrics.maps import as_pair
+from data.compiled import compiled
+from utils.seg_metrics.maps import as_pair, require_classes, require_matrix
 
 
 def confusion(
@@ -20,11 +20,11 @@ def confusion(
         void: Count predictions of no class (K and above) in a last column: (K, K + 1).
 
     Raises:
-        ValueError: Without `void`, a prediction of no class where the ground truth has one.
+        ValueError: Without `void`, a prediction of no class where the ground truth has one. Maps of
+            two sizes, of no integers, or with ids outside 0..255; K outside 1..255.
     """
-    pred, label = as_pair(pred, label)
-    counts = np.zeros((num_classes, num_classes + 1), np.int64)
-    _count_pairs(pred.ravel(), label.ravel(), counts)
+    require_classes(num_classes)
+    counts = count_pairs(*as_pair(pred, label), num_classes)
     if void:
         return counts
     if lost := counts[:, -1].sum():
@@ -34,12 +34,20 @@ def confusion(
     return counts[:, :-1].copy()
 
 
+def count_pairs(pred: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
+    """`confusion` with void, without its checks: maps uint8 (H, W), any number of classes."""
+    counts = np.zeros((classes, classes + 1), np.int64)
+    _count_pairs(pred.ravel(), label.ravel(), counts)
+    return counts
+
+
 def class_iou(counts: np.ndarray) -> np.ndarray:
     """IoU of each class, float64 (K,), from a confusion matrix (K, K) or (K, K + 1).
 
     True positives / (true positives + false positives + false negatives); nan for a class that is
     neither true nor predicted anywhere.
     """
+    counts = require_matrix(counts)
     classes = len(counts)
     hits = np.diagonal(counts)
     union = counts.sum(axis=1) + counts[:, :classes].sum(axis=0) - hits
@@ -53,11 +61,13 @@ def mean_iou(counts: np.ndarray) -> float:
 
 def class_accuracy(counts: np.ndarray) -> np.ndarray:
     """The share of each class's true pixels that are right, float64 (K,); nan without any."""
+    counts = require_matrix(counts)
     return _ratio(np.diagonal(counts), counts.sum(axis=1))
 
 
 def pixel_accuracy(counts: np.ndarray) -> float:
     """The share of all labelled pixels that are right; nan if there are none."""
+    counts = require_matrix(counts)
     return float(_ratio(np.trace(counts), counts.sum()))
 
 
@@ -66,6 +76,7 @@ def frequency_weighted_iou(counts: np.ndarray) -> float:
 
     Long et al., "Fully convolutional networks for semantic segmentation", CVPR 2015.
     """
+    counts = require_matrix(counts)
     true = counts.sum(axis=1)
     return float(_ratio((true * np.nan_to_num(class_iou(counts))).sum(), true.sum()))
 
@@ -81,7 +92,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_pairs(pred: np.ndarray, label: np.ndarray, counts: np.ndarray) -> None:
     classes = counts.shape[0]
     for i in range(label.size):

@@ -1,10 +1,12 @@
 """The flags of `train.py`."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 from data import DATASETS
-from data.args import Parser, amount, positive, share, size
+from data.args import Parser, data_option, number, seed, share, size, text, whole, workers
+from data.image_io import IGNORE
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
 from utils.training.objective import LOSS_NAMES, default_loss, losses_of
@@ -31,6 +33,18 @@ SEG_GROUP = "segmentation nets"
 TrainArgs = argparse.Namespace
 
 BOOLEAN = argparse.BooleanOptionalAction
+
+# Types of numbers. Their bounds are far above what any run was made with; they keep out what no
+# memory, no timer and no float can take.
+MOST_EPOCHS = 10**6
+MOST_IMAGES = 10**6  # of a batch
+MOST_MINUTES = 525_600  # a year; gloo counts nanoseconds in 64 bits
+epoch_count = whole(1, MOST_EPOCHS)
+image_count = whole(1, MOST_IMAGES)
+class_id = whole(0, IGNORE - 1)
+weight = number(0, 1e6)
+factor = number(0, 100, above=True)
+exponent = number(0, 100)
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -60,26 +74,38 @@ def train_parser() -> argparse.ArgumentParser:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", choices=DATASETS, default="scenes")
-    data.add_argument("--data-root", help="folder of the data set (default: datasets/<dataset>)")
+    data.add_argument(
+        "--data-root", type=text, help="folder of the data set (default: datasets/<dataset>)"
+    )
     data.add_argument(
         "--data-option",
+        type=data_option,
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
         help="of the data set, e.g. cv=1",
     )
-    data.add_argument("--train-split", default="train")
-    data.add_argument("--val-split", default="val")
+    data.add_argument("--train-split", type=text, default="train")
+    data.add_argument("--val-split", type=text, default="val")
     data.add_argument(
-        "--base-size", type=size, default=0, help="long side before the random scale; 0: as on disk"
+        "--base-size",
+        type=whole(0, 16384),
+        default=0,
+        help="long side before the random scale; 0: as on disk",
     )
     data.add_argument(
-        "--crop-size", type=positive, default=640, help="side of the training crop in pixels"
+        "--crop-size",
+        type=whole(32, 16384),
+        default=640,
+        help="side of the training crop in pixels",
     )
-    data.add_argument("--scale", type=float, nargs=2, default=[0.75, 2.0], metavar=("LOW", "HIGH"))
+    data.add_argument("--scale", type=factor, nargs=2, default=[0.75, 2.0], metavar=("LOW", "HIGH"))
     data.add_argument("--mirror", action=BOOLEAN, default=True, help="flip half of the crops")
     data.add_argument(
-        "--color-aug", type=share, default=0.0, help="amount of the colour jitter, 0 to 0.5"
+        "--color-aug",
+        type=number(0, 0.5),  # 0.5 allows every hue
+        default=0.0,
+        help="amount of the colour jitter, 0 to 0.5",
     )
     data.add_argument(
         "--gblur", action=BOOLEAN, default=False, help="Gaussian blur of random width"
@@ -91,10 +117,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", choices=MODELS, default="dff")
     model.add_argument("--backbone", choices=ALL_BACKBONES, default="resnet101")
     model.add_argument(
-        "--pretrained", default="imagenet", help="weights of the backbone: none, imagenet or a file"
+        "--pretrained",
+        type=text,
+        default="imagenet",
+        help="weights of the backbone: none, imagenet or a file",
     )
     model.add_argument(
-        "--init-from", help="start from this checkpoint; a decoupled net also from its base net's"
+        "--init-from",
+        type=text,
+        help="start from this checkpoint; a decoupled net also from its base net's",
     )
     model.add_argument(
         "--reset-classifier", action=BOOLEAN, default=False, help="leave its classifier out"
@@ -127,43 +158,47 @@ def _add_optimisation(parser: argparse.ArgumentParser) -> None:
         help="default: the published one of the net; edge nets have reweighted, decoupled nets "
         "body-edge, the others ohem and the rest",
     )
-    optimisation.add_argument("--epochs", type=positive, default=200)
+    optimisation.add_argument("--epochs", type=epoch_count, default=200)
     optimisation.add_argument(
-        "--batch-size", type=positive, default=8, help="images over all ranks"
+        "--batch-size", type=image_count, default=8, help="images over all ranks"
     )
     optimisation.add_argument(
-        "--lr", type=float, default=0.08, help="ten times as much for an edge net's heads"
+        "--lr",
+        type=number(0, 1e30, above=True),  # finite in float32 after every factor
+        default=0.08,
+        help="ten times as much for an edge net's heads",
     )
-    optimisation.add_argument("--momentum", type=float, default=0.9)
-    optimisation.add_argument("--weight-decay", type=float, default=1e-4)
+    optimisation.add_argument("--momentum", type=number(0, 1, below=True), default=0.9)
+    optimisation.add_argument("--weight-decay", type=share, default=1e-4)
     optimisation.add_argument(
         "--accumulate",
-        type=positive,
+        type=image_count,
         default=1,
         metavar="PARTS",
         help="parts of a rank's batch that go through the net in turn: less memory",
     )
     optimisation.add_argument(
         "--clip-grad",
-        type=amount,
+        type=weight,
         default=0.0,
         metavar="NORM",
         help="bound of the gradients' norm; 0: none",
     )
     optimisation.add_argument(
         "--ema",
-        type=share,
+        type=number(0, 1, below=True),  # 1 would keep the first weights
         default=0.0,
         metavar="DECAY",
         help="validate and keep an exponential moving average of the weights; 0: none",
     )
-    optimisation.add_argument("--seed", type=int, default=0)
+    optimisation.add_argument("--seed", type=seed, default=0)
 
 
 def _add_edge(parser: argparse.ArgumentParser) -> None:
     edge = parser.add_argument_group(EDGE_GROUP)
     edge.add_argument(
         "--edge-labels",
+        type=text,
         metavar="DIR",
         help="train on the files of a label script (default: from labels)",
     )
@@ -173,15 +208,15 @@ def _add_edge(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="edges between instances of one class count",
     )
-    edge.add_argument("--side5-weight", type=float, default=1.0)
-    edge.add_argument("--fuse-weight", type=float, default=1.0)
+    edge.add_argument("--side5-weight", type=weight, default=1.0)
+    edge.add_argument("--fuse-weight", type=weight, default=1.0)
 
 
 def _add_seg(parser: argparse.ArgumentParser) -> None:
     seg = parser.add_argument_group(SEG_GROUP)
     seg.add_argument(
         "--images-per-loss",
-        type=size,
+        type=whole(0, MOST_IMAGES),
         default=1,
         help="as on each GPU of the published runs; 0: all of a rank",
     )
@@ -191,15 +226,25 @@ def _add_seg(parser: argparse.ArgumentParser) -> None:
         ("edge", "edge"),
         ("att", "edge attention"),
     ):
-        seg.add_argument(f"--{name}-weight", type=float, default=1.0, help=f"of the term: {what}")
+        seg.add_argument(f"--{name}-weight", type=weight, default=1.0, help=f"of the term: {what}")
     seg.add_argument(
-        "--border", type=size, default=1, help="pixels within which labels are relaxed"
+        "--border",
+        type=whole(0, 1024),
+        default=1,
+        help="pixels within which labels are relaxed",
     )
     seg.add_argument(
-        "--strict-bdr-cls", type=size, nargs="*", default=[], help="classes that are not relaxed"
+        "--strict-bdr-cls",
+        type=class_id,
+        nargs="*",
+        default=[],
+        help="classes that are not relaxed",
     )
     seg.add_argument(
-        "--rlx-off-epoch", type=int, default=-1, help="no relaxation after this epoch; -1: never"
+        "--rlx-off-epoch",
+        type=whole(-1, MOST_EPOCHS),
+        default=-1,
+        help="no relaxation after this epoch; -1: never",
     )
     _add_class_uniform(seg)
     _add_seg_schedule(seg)
@@ -219,37 +264,53 @@ def _add_class_uniform(seg: argparse._ArgumentGroup) -> None:
         help="share of crops centred on classes, 0 to 1",
     )
     seg.add_argument(
-        "--class-uniform-tile", type=positive, default=1024, help="side of its tiles in pixels"
+        "--class-uniform-tile",
+        type=whole(1, 65536),
+        default=1024,
+        help="side of its tiles in pixels",
     )
     seg.add_argument(
         "--coarse-boost-classes",
-        type=size,
+        type=class_id,
         nargs="*",
         default=[],
         help="centred on in coarse labels too",
     )
-    seg.add_argument("--coarse-split", default="train_extra", help="the split that has them")
     seg.add_argument(
-        "--max-cu-epoch", type=size, default=150, help="the last epoch that uses coarse labels"
+        "--coarse-split", type=text, default="train_extra", help="the split that has them"
+    )
+    seg.add_argument(
+        "--max-cu-epoch",
+        type=whole(0, MOST_EPOCHS),
+        default=150,
+        help="the last epoch that uses coarse labels",
     )
 
 
 def _add_seg_schedule(seg: argparse._ArgumentGroup) -> None:
     seg.add_argument("--lr-schedule", choices=["poly", "scl-poly"], default="poly")
-    seg.add_argument("--poly-exp", type=float, default=1.0)
+    seg.add_argument("--poly-exp", type=exponent, default=1.0)
     seg.add_argument(
-        "--rescale", type=float, default=1.0, help="scl-poly: share of --lr after --rlx-off-epoch"
+        "--rescale",
+        type=factor,
+        default=1.0,
+        help="scl-poly: share of --lr after --rlx-off-epoch",
     )
     seg.add_argument(
-        "--repoly", type=float, default=1.5, help="scl-poly: exponent after --rlx-off-epoch"
+        "--repoly",
+        type=exponent,
+        default=1.5,
+        help="scl-poly: exponent after --rlx-off-epoch",
     )
 
 
 def _add_validation(parser: argparse.ArgumentParser) -> None:
     validation = parser.add_argument_group("validation")
-    validation.add_argument("--val-every", type=size, default=1, metavar="EPOCHS", help="0: never")
     validation.add_argument(
-        "--val-thresholds", type=positive, default=9, help="for an edge net's MF"
+        "--val-every", type=whole(0, MOST_EPOCHS), default=1, metavar="EPOCHS", help="0: never"
+    )
+    validation.add_argument(
+        "--val-thresholds", type=whole(1, 1000), default=9, help="for an edge net's MF"
     )
     validation.add_argument(
         "--val-samples",
@@ -262,18 +323,27 @@ def _add_validation(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("run")
-    run.add_argument("--checkname", default="default", help="name of the run")
+    run.add_argument("--checkname", type=text, default="default", help="name of the run")
     run.add_argument(
         "--run-dir",
+        type=text,
         help="folder of the run (default: runs/<dataset>/<model>-<backbone>/<checkname>)",
     )
     run.add_argument(
         "--resume",
+        type=text,
         nargs="?",
         const="last",
         default="auto",
         metavar="PATH",
         help="resume from this checkpoint (default: the run's newest intact one, if there is any)",
+    )
+    run.add_argument(
+        "--resume-with",
+        nargs="+",
+        default=[],
+        metavar="FLAG",
+        help="names of flags that may differ from the checkpoint's, such as: lr epochs",
     )
     run.add_argument(
         "--no-resume",
@@ -284,14 +354,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--save-every",
-        type=positive,
+        type=epoch_count,
         default=1,
         metavar="EPOCHS",
         help="between writes of last.pth",
     )
     run.add_argument(
         "--save-every-minutes",
-        type=amount,
+        type=number(0, MOST_MINUTES),
         default=15.0,
         metavar="M",
         help="also within epochs; 0: never",
@@ -303,7 +373,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    machine.add_argument("--workers", type=size, default=4, help="loader processes on each rank")
+    machine.add_argument("--workers", type=workers, default=4, help="loader processes on each rank")
     machine.add_argument(
         "--amp",
         choices=KINDS,
@@ -338,7 +408,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     )
     machine.add_argument(
         "--timeout-minutes",
-        type=amount,
+        type=number(0, MOST_MINUTES, above=True),
         default=10.0,
         metavar="M",
         help="after which a rank that does not answer is lost",
@@ -348,20 +418,59 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
     """The flags; those not given have the recipe's default, else the task's, else the parser's."""
     parser = train_parser()
-    early, _ = _early_parser().parse_known_args(argv)
+    early, _ = _early_parser(parser.prog).parse_known_args(argv)
     recipe = RECIPES.get(early.recipe, {})
+    typo = early.recipe is not None and early.recipe not in RECIPES  # reported below
+    if early.data_root and not early.dataset and "dataset" not in recipe and not typo:
+        # Else the drawn data set would be looked for, or drawn, in a folder of something else.
+        parser.error(
+            f"--data-root {early.data_root} needs --dataset, or a --recipe that names the data "
+            f"set; expected one of {', '.join(DATASETS)}"
+        )
     # A model that does not exist has no task; `parser` reports it below.
     task = task_of(early.model or str(recipe.get("model", parser.get_default("model"))))
     parser.set_defaults(**TASK_DEFAULTS.get(task or "", {}) | recipe)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(_with_bare_names(argv, parser))
     args.data_root = args.data_root or f"datasets/{args.dataset}"
-    args.run_dir = (
-        args.run_dir or f"runs/{args.dataset}/{args.model}-{args.backbone}/{args.checkname}"
-    )
+    args.run_dir = args.run_dir or default_run_dir(vars(args))
     args.loss = args.loss or default_loss(args.model)
+    args.resume_with = sorted({_flag_name(name, parser) for name in args.resume_with})
     if fault := _first_fault(args, parser):
         parser.error(fault)
     return args
+
+
+def default_run_dir(flags: Mapping[str, object]) -> str:
+    """The folder of a run without --run-dir."""
+    return "runs/{dataset}/{model}-{backbone}/{checkname}".format_map(flags)
+
+
+def _flag_name(text: str, parser: argparse.ArgumentParser) -> str:
+    """lr, --lr, no-mirror, or batch-size -> the name in the namespace, of --resume-with."""
+    flag = f"--{text.removeprefix('--').replace('_', '-')}"
+    found = [action for action in parser._actions if flag in action.option_strings]
+    if not found or found[0].dest == "help":
+        parser.error(f"--resume-with {text}: is no flag; expected names such as lr or epochs")
+    return found[0].dest
+
+
+def _with_bare_names(argv: Sequence[str] | None, parser: argparse.ArgumentParser) -> list[str]:
+    """Take the dashes off flags that follow --resume-with without a value: they are its names."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    valued = {
+        option
+        for action in parser._actions
+        if action.nargs is None or (isinstance(action.nargs, int) and action.nargs > 0)
+        for option in action.option_strings
+    }
+    place = words.index("--resume-with") + 1 if "--resume-with" in words else len(words)
+    while place < len(words):
+        ends = place + 1 == len(words) or words[place + 1].startswith("--")
+        if words[place].startswith("--") and not (words[place] in valued and ends):
+            break
+        words[place] = words[place].removeprefix("--")
+        place += 1
+    return words
 
 
 def task_of(model: str) -> str | None:
@@ -371,16 +480,8 @@ def task_of(model: str) -> str | None:
 
 def _first_fault(args: TrainArgs, parser: argparse.ArgumentParser) -> str | None:
     """What is wrong with flags that are right one by one."""
-    if not 0 < args.scale[0] <= args.scale[1]:
-        return f"--scale {args.scale[0]} {args.scale[1]}: expected 0 < LOW <= HIGH"
-    if args.crop_size < 32:
-        return f"--crop-size {args.crop_size}: the networks take 32 pixels and more"
-    if args.ema == 1:
-        return "--ema 1 would keep the first weights; expected a decay below 1, such as 0.999"
-    if not args.timeout_minutes:
-        return "--timeout-minutes 0: expected minutes above 0"
-    if args.color_aug > 0.5:
-        return f"--color-aug {args.color_aug}: expected at most 0.5, which allows every hue"
+    if args.scale[0] > args.scale[1]:
+        return f"--scale {args.scale[0]} {args.scale[1]}: expected LOW <= HIGH"
     if args.backbone not in MODELS[args.model][2]:
         return f"--backbone {args.backbone}: {args.model} has {', '.join(MODELS[args.model][2])}"
     if args.lr_schedule == "scl-poly" and not 0 <= args.rlx_off_epoch < args.epochs:
@@ -402,9 +503,9 @@ def _first_fault(args: TrainArgs, parser: argparse.ArgumentParser) -> str | None
     return f"{given[0].option_strings[0]} is for {other}; {args.model} is none" if given else None
 
 
-def _early_parser() -> argparse.ArgumentParser:
-    """Of the flags that decide about the defaults of the others."""
-    parser = Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--recipe")
-    parser.add_argument("--model")
+def _early_parser(prog: str) -> argparse.ArgumentParser:
+    """Of the flags that decide about the defaults of the others, or about each other."""
+    parser = Parser(prog=prog, add_help=False)
+    for flag in ("--recipe", "--model", "--dataset", "--data-root"):
+        parser.add_argument(flag)
     return parser

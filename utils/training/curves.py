@@ -6,10 +6,11 @@ python -m utils.curves runs/camvid/deeplabv3plus-resnet18/base/log.jsonl --out b
 
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, one_line
 from data.files import write_aside
 from utils.training.logger import read_log
 
+LARGEST = 1e150  # matplotlib computes with squares of what it draws
 COLORS = ("#1f5fa8", "#d1622b")
 # Title, and label, kind and key of each curve.
 PLOTS = (
@@ -28,8 +29,13 @@ def plot_curves(log: Path, out: Path) -> None:
     InputError if there is nothing to draw.
     """
     # Importing matplotlib takes as long as all other imports of train.py together.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(
+            f"curves need the package matplotlib: pip install matplotlib ({one_line(error)})"
+        ) from error
 
     entries = read_log(log)
     drawn = [
@@ -66,12 +72,17 @@ def plot_curves(log: Path, out: Path) -> None:
 
 
 def _series(entries: list[dict], kind: str, key: str) -> tuple[list[float], list[float]]:
-    """(epochs, values) of the entries of one kind that have a number under `key`."""
+    """(epochs, values) of the entries of one kind that have a number to draw under `key`."""
     found = [
         (entry["epoch"], entry[key])
         for entry in entries
-        if entry.get("kind") == kind
-        and "epoch" in entry
-        and isinstance(entry.get(key), int | float)
+        if entry.get("kind") == kind and _can_be_drawn(entry.get("epoch"), entry.get(key))
     ]
     return [epoch for epoch, _ in found], [value for _, value in found]
+
+
+def _can_be_drawn(*values: object) -> bool:
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+        for value in values
+    )

@@ -15,9 +15,12 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from data.errors import InputError
+from data.errors import InputError, one_line
 from data.samples.sampler import BatchSampler
-from utils.distributed.preemption import leave_process_group
+from utils.distributed.preemption import start_worker
+
+# On Windows os.kill ends a process at once whatever the signal is called.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class KeyedItems(Protocol):
@@ -62,8 +65,8 @@ class TrackedItems(TorchDataset):
         """
         for process in self.notes[:, 0].tolist():
             if process > 0:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(OSError):  # it has ended
+                    os.kill(process, KILL)
 
     def last_read(self, processes: set[int]) -> list[str]:
         """The images that these workers were given last."""
@@ -106,9 +109,9 @@ def make_loader(
 
 
 def init_worker(_worker: int) -> None:
-    """In each worker process: OpenCV without threads, no signals of the main process's group."""
+    """In each worker process: OpenCV without threads, see `start_worker` for the rest."""
     cv2.setNumThreads(0)
-    leave_process_group()
+    start_worker()
 
 
 class TimedBatches:
@@ -141,8 +144,10 @@ def named_deaths(loader: DataLoader) -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
-        if "DataLoader worker" not in text:
-            raise
+        if "MemoryError in DataLoader worker" in text:  # NumPy's own, which PyTorch cannot raise
+            raise MemoryError(f"a loader process: {one_line(error)}") from error
+        if "DataLoader worker (pid" not in text:
+            raise  # an error of ours, raised in a worker
         processes = {
             int(number)
             for group in re.findall(r"\(pid\S* ([\d, ]+)", text)

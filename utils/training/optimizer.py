@@ -85,12 +85,19 @@ def edge_optimizer(
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
-    """`load_state_dict`, with momenta in their parameters' memory layout.
+    """`load_state_dict`, with this optimizer's own settings, and momenta in their parameters'
+    memory layout.
 
-    PyTorch's fused SGD on CPUs takes for granted that they are. Where they are not (a checkpoint of
-    a run without `channels_last`), it updates the wrong elements and raises no error.
+    PyTorch takes the settings from the state: those of the command that wrote it. And its fused SGD
+    on CPUs takes for granted that the layouts agree. Where they do not (a checkpoint of a run
+    without `channels_last`), it updates the wrong elements and raises no error.
     """
-    optimizer.load_state_dict(state)
+    own = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    groups = [
+        settings | {"params": group["params"]}
+        for settings, group in zip(own, state["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import resource
 import subprocess
 import sys
 from datetime import datetime
@@ -65,7 +64,7 @@ def device_name(ranks: Ranks, device: str) -> str:
 def peak_memory(device: str) -> float:
     """GiB: on a GPU what tensors took since `reset_peak_memory`, else the process's largest size.
 
-    The latter cannot be reset.
+    The latter cannot be reset, and is 0 on Windows, where Python cannot ask for it.
     """
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
@@ -74,6 +73,10 @@ def peak_memory(device: str) -> float:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
     except (OSError, StopIteration):
+        try:
+            import resource
+        except ImportError:
+            return 0.0
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 

@@ -1,35 +1,32 @@
 """Where a started run resumes: its checkpoint is found, checked and read once, and handed on.
 
-Also here: whether the command is the one that wrote the checkpoint. Putting the state back into
-net and optimizer is the trainer's (`Trainer.restore`).
+Whether the command is the one that wrote the checkpoint is asked by
+`utils.training.saving.command`. Putting the state back into net and optimizer is the trainer's
+(`Trainer.restore`).
 """
 
 import contextlib
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.files import require_file
 from utils.checkpoint import CheckpointError, read_checkpoint
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
-from utils.training.objective import default_loss, losses_of
+from utils.training.logger import validation_of
 from utils.training.run_dir import (
     LAST,
     PREVIOUS,
-    archive_run_dir,
     lock_run_dir,
     remove_partial_files,
+    require_own_folder,
 )
-
-# Flags in which a resumed command may differ: where the run is, what it writes and how often, and
-# how the same numbers are computed. Of what is computed, only --accumulate (the batches of batch
-# normalization) and the flags of rounding (--device, --compile, --fast, --tf32, --deterministic)
-# change anything.
-FREE_ON_RESUME = {
-    *("resume", "run_dir", "data_root", "recipe", "workers", "device", "accumulate"),
-    *("save_every", "save_every_minutes", "profile", "wandb", "tensorboard", "timeout_minutes"),
-    *("compile", "fast", "tf32", "deterministic"),
-}
+from utils.training.saving.disk import require_writable
+from utils.training.saving.divergence import SET_ASIDE, forget_divergence, read_divergence
+from utils.training.saving.fields import require_run_state
+from utils.training.saving.finite import first_not_finite
+from utils.training.validation import SCORES
 
 
 @dataclass(frozen=True)
@@ -58,21 +55,45 @@ def open_run_dir(
     """
     found: RunCheckpoint | None = None
 
-    def prepare() -> Path | None:
+    def prepare() -> tuple[Path, dict | None] | None:
         nonlocal found
-        if resume is None and any((folder / name).exists() for name in (LAST, PREVIOUS)):
-            archived = archive_run_dir(folder)
+        require_own_folder(folder)
+        archived = closing.enter_context(lock_run_dir(folder, archive=resume is None))
+        if archived is not None:
             print(f"--no-resume: the run that was in {folder} is now in {archived}")
-        folder.mkdir(parents=True, exist_ok=True)
-        closing.enter_context(lock_run_dir(folder))
+        require_writable(folder)
         remove_partial_files(folder)
         found = _find(folder, resume)
-        return None if found is None else found.path
+        return None if found is None else (found.path, _validation(folder, found))
 
-    path = from_main(prepare, ranks)
-    if path is None or found is not None:
-        return found
-    return RunCheckpoint(path, read_checkpoint(path))
+    answer = from_main(prepare, ranks)
+    if answer is None:
+        return None
+    path, validation = answer
+    if found is None:
+        found = RunCheckpoint(path, read_checkpoint(path))
+    return found if validation is None else replace(found, state=_validated(found, validation))
+
+
+def _validation(folder: Path, checkpoint: RunCheckpoint) -> dict | None:
+    """The line of the validation that followed a checkpoint of all steps of an epoch, if any.
+
+    The checkpoint is written before the validation, so that nothing is lost if that fails.
+    """
+    state = checkpoint.state
+    complete = 0 < state.get("steps", 0) == state["step"]
+    if not complete or checkpoint.path.parent != folder:
+        return None
+    return validation_of(folder / "log.jsonl", state["epoch"])
+
+
+def _validated(checkpoint: RunCheckpoint, validation: dict) -> dict:
+    """The checkpoint's state at the beginning of the next epoch."""
+    state = checkpoint.state
+    scores = [validation.get(name) for name in SCORES]
+    best = [score for score in scores if isinstance(score, int | float)]
+    begin = {"epoch": state["epoch"] + 1, "step": 0, "sums": {}, "seconds": 0.0, "waited": 0.0}
+    return state | begin | {"best": max([state["best"], *best])}
 
 
 def _find(folder: Path, resume: str | None) -> RunCheckpoint | None:
@@ -91,18 +112,22 @@ def _find(folder: Path, resume: str | None) -> RunCheckpoint | None:
 def newest_intact(folder: Path) -> RunCheckpoint | None:
     """The newest checkpoint of a run that passes the integrity check; None if there is none at all.
 
-    A damaged one is reported and renamed to `<name>.corrupt`. CheckpointError if all are damaged.
+    A damaged one is reported and renamed to `<name>.corrupt`. One right after which the run has
+    diverged is renamed to last.pth.diverged if there is one before it. CheckpointError if all are
+    damaged.
     """
     paths = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     for path in paths:
         try:
-            return read_run_checkpoint(path)
+            found = read_run_checkpoint(path)
         except CheckpointError as error:
             path.replace(path.with_name(f"{path.name}.corrupt"))
             print(
                 f"{error}; kept as {path.name}.corrupt, going back to the checkpoint before it",
                 flush=True,
             )
+        else:
+            return _before_divergence(folder, found)
     if paths:
         raise CheckpointError(
             f"{folder}: none of its checkpoints is intact; start again with --no-resume"
@@ -110,11 +135,50 @@ def newest_intact(folder: Path) -> RunCheckpoint | None:
     return None
 
 
+def _before_divergence(folder: Path, newest: RunCheckpoint) -> RunCheckpoint:
+    """previous.pth if the loss was not finite right after `newest`, which then is last.pth."""
+    note = read_divergence(folder)
+    if note is None or not note.is_of(newest.state) or newest.path.name != LAST:
+        return newest
+    try:
+        previous = read_run_checkpoint(folder / PREVIOUS)
+    except (CheckpointError, FileNotFoundError):
+        print(f"the loss was not finite right after {LAST}; no checkpoint is before it", flush=True)
+        return newest
+    newest.path.replace(folder / SET_ASIDE)
+    forget_divergence(folder)
+    print(
+        f"the loss was not finite right after {LAST}; going back to {PREVIOUS} "
+        f"({LAST} is kept as {SET_ASIDE})",
+        flush=True,
+    )
+    return previous
+
+
+def go_back(
+    folder: Path, checkpoint: RunCheckpoint, reason: Exception, ranks: Ranks
+) -> RunCheckpoint:
+    """previous.pth in place of a last.pth that does not fit the net; else `reason` is raised."""
+
+    def find() -> Path:
+        if checkpoint.path != folder / LAST or not (folder / PREVIOUS).exists():
+            raise CheckpointError(f"{checkpoint.path}: {reason}") from reason
+        checkpoint.path.replace(folder / f"{LAST}.corrupt")
+        print(
+            f"{checkpoint.path}: {reason}; kept as {LAST}.corrupt, "
+            "going back to the checkpoint before it",
+            flush=True,
+        )
+        return folder / PREVIOUS
+
+    return read_run_checkpoint(from_main(find, ranks))
+
+
 def read_run_checkpoint(path: Path) -> RunCheckpoint:
     """Check a run's checkpoint and read it; CheckpointError says in one line what is wrong."""
+    require_file(path, "weight file")
     try:
-        if path.is_file():  # else `read_checkpoint` says so
-            _check_integrity(path)
+        _check_integrity(path)
         state = read_checkpoint(path)
     except (CheckpointError, zipfile.BadZipFile, EOFError) as error:
         text = str(error)
@@ -123,6 +187,10 @@ def read_run_checkpoint(path: Path) -> RunCheckpoint:
         raise CheckpointError(
             f"{path} holds weights only; resume from last.pth, or start from it with --init-from"
         )
+    require_run_state(state, path)
+    name = first_not_finite(state)
+    if name is not None:
+        raise CheckpointError(f"{path}: {name} is not finite: the run had diverged")
     return RunCheckpoint(path, state)
 
 
@@ -132,34 +200,3 @@ def _check_integrity(path: Path) -> None:
         damaged = archive.testzip()
     if damaged is not None:
         raise CheckpointError(f"{path}: {damaged} does not have its checksum")
-
-
-def require_same_command(checkpoint: RunCheckpoint, ours: dict[str, object]) -> None:
-    """CheckpointError that lists the flags in which a checkpoint's command differs from this one.
-
-    ours: the flags of this command. Flags of FREE_ON_RESUME are not compared, nor is a flag that
-    one of the two versions of the code does not have: it then means its default.
-    """
-    theirs = current_flags(checkpoint.state["args"])
-    different = [
-        f"--{name.replace('_', '-')} was {theirs[name]}, is {ours[name]}"
-        for name in sorted(theirs.keys() & ours.keys())
-        if name not in FREE_ON_RESUME and theirs[name] != ours[name]
-    ]
-    if different:
-        raise CheckpointError(
-            f"{checkpoint.path} is of another command: {'; '.join(different)}; "
-            "give the same flags, choose another --checkname, or start again with --no-resume"
-        )
-
-
-def current_flags(flags: dict[str, object]) -> dict[str, object]:
-    """The flags of a checkpoint as this version of the code writes them.
-
-    `--loss` was once of segmentation base nets alone: edge nets and decoupled ones ignored it and
-    recorded its default, "ohem".
-    """
-    model = str(flags["model"])
-    if flags.get("loss") not in losses_of(model):
-        return flags | {"loss": default_loss(model)}
-    return flags

@@ -5,7 +5,6 @@ whatever kills the process. `utils.training.resume` reads them.
 """
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -14,14 +13,22 @@ from pathlib import Path
 from data.errors import InputError
 from utils.checkpoint import save_checkpoint
 
+try:
+    import fcntl
+except ImportError:  # Windows, where folders cannot be locked
+    fcntl = None
+
 LAST = "last.pth"
 PREVIOUS = "previous.pth"
 
 
-def save_last(folder: Path, state: dict) -> None:
-    """Write last.pth, and keep the one that it replaces as previous.pth."""
+def save_last(folder: Path, state: dict, *, rotate: bool = True) -> None:
+    """Write last.pth, and keep the one that it replaces as previous.pth.
+
+    rotate: False for the weights that last.pth has already: previous.pth then stays what it is.
+    """
     last = folder / LAST
-    if last.exists():
+    if rotate and last.exists():
         link = folder / f".{PREVIOUS}.{os.getpid()}.part"
         try:
             os.link(last, link)
@@ -33,6 +40,24 @@ def save_last(folder: Path, state: dict) -> None:
             # rename() does nothing where both names are of the same file, and leaves both.
             link.unlink(missing_ok=True)
     save_checkpoint(last, state)
+
+
+def require_own_folder(folder: Path) -> None:
+    """InputError for the folder that the user is in, and for those above it, such as /.
+
+    A run's folder may be renamed (--no-resume), and holds files of fixed names.
+    """
+    here, wanted = Path.cwd(), folder.resolve()
+    if wanted == here or wanted in here.parents or wanted == Path(wanted.anchor):
+        raise InputError(
+            f"--run-dir {folder}: is the folder that you are in, or one above it; "
+            "name a folder of the run's own"
+        )
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether there are files of a run in it."""
+    return any(folder.glob("*.pth*")) or (folder / "log.jsonl").exists()
 
 
 def archive_run_dir(folder: Path) -> Path:
@@ -51,29 +76,67 @@ def remove_partial_files(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock_run_dir(folder: Path, *, patience: float = 15.0) -> Iterator[None]:
+def lock_run_dir(
+    folder: Path, *, archive: bool = False, patience: float = 15.0
+) -> Iterator[Path | None]:
     """Lock the folder for this process: two runs would overwrite each other's checkpoints.
 
-    The kernel drops the lock when the process ends, however it ends. File systems without locks
-    are trusted. InputError if another process still has the lock after `patience` seconds, which
-    allow for a killed run's workers: they hold the inherited lock until they end.
+    Makes the folder. The kernel drops the lock when the process ends, however it ends. File systems
+    and systems without locks are trusted. InputError if another process still has the lock after
+    `patience` seconds, which allow for a killed run's workers: they hold the inherited lock until
+    they end.
+
+    archive: once it is locked, rename the folder if a run is in it, and yield its new path; then
+    lock one of the old name. Without a lock nothing is renamed.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    handle = _locked(folder, patience)
+    archived = None
     try:
-        deadline = time.monotonic() + patience
-        while not _lock(handle):
+        if archive and holds_run(folder):
+            archived = archive_run_dir(folder)
+            # The first lock went with the renamed folder, and is held until there is another.
+            first, handle = handle, _locked(folder, patience)
+            _close(first)
+        yield archived
+    finally:
+        _close(handle)
+
+
+def _locked(folder: Path, patience: float) -> int | None:
+    """A handle that holds the lock; None where there are no locks."""
+    deadline = time.monotonic() + patience
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            return None
+        handle = os.open(folder, os.O_RDONLY)
+        free = _lock(handle)
+        if free and _same_folder(handle, folder):
+            return handle
+        os.close(handle)
+        if not free:  # else somebody renamed the folder meanwhile
             if time.monotonic() > deadline:
                 raise InputError(
                     f"{folder}: another process trains in it; "
-                    "end that one, or choose another --checkname"
+                    "end that one, or choose another --checkname (or --run-dir)"
                 )
             time.sleep(0.2)
-        yield
-    finally:
+
+
+def _close(handle: int | None) -> None:
+    if handle is not None:
         os.close(handle)
 
 
+def _same_folder(handle: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _lock(handle: int) -> bool:
+    assert fcntl is not None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,6 +3,7 @@
 Everything that reads the flags one by one is here and in `train.py`; the rest takes values.
 """
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from torch import nn
 
 from data import build_dataset, parse_options
 from data.base import Dataset
-from data.errors import InputError
+from data.errors import InputError, one_line
 from data.samples.class_uniform import ClassUniform, ClassUniformSampler, class_index, pick_classes
 from data.samples.edge import EdgeLabels, EdgeTraining
 from data.samples.sampler import BatchSampler
@@ -42,6 +43,7 @@ WEIGHT_FLAGS = {
     "edge": "edge_weight",
     "edge_attention": "att_weight",
 }
+VALIDATED = "to validate on; see --val-split and --val-every 0"
 
 
 class OptimizerBuilder(Protocol):
@@ -71,7 +73,10 @@ class TrainSetup:
 def build_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     """Everything but the net; InputError where the flags do not fit the data or each other."""
     build = edge_setup if MODELS[args.model][1] == "edge" else seg_setup
-    return build(args, train_set, ranks)
+    setup = build(args, train_set, ranks)
+    if ranks.is_main:
+        note_faults_of_test_split(args)
+    return setup
 
 
 def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
@@ -85,10 +90,14 @@ def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     )
     images_per_pass(args, sampler)
     objective = build_objective(args, train_set, per_iteration(args.lr, args.epochs))
+    if not args.edge_labels:
+        require_labels(train_set, "to make edges of; see --edge-labels")
     validation = None
     if args.val_every:
+        val_set = split_of(args, args.val_split)
+        require_labels(val_set, VALIDATED)
         validation = EdgeValidation(
-            labels(split_of(args, args.val_split)),
+            labels(val_set),
             objective,
             base_size=args.base_size,
             thresholds=args.val_thresholds,
@@ -107,21 +116,17 @@ def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
 
 def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     """Of a segmentation net, base or decoupled."""
+    require_classes("--strict-bdr-cls", args.strict_bdr_cls, train_set)
+    require_classes("--coarse-boost-classes", args.coarse_boost_classes, train_set)
     coarse_set = split_of(args, args.coarse_split) if args.coarse_boost_classes else None
+    for dataset in filter(None, (train_set, coarse_set)):
+        require_labels(dataset, "to train on")
+    validation = seg_validation(args)
     sampler = seg_sampler(args, train_set, coarse_set, ranks)
-    require_batch(args, images_per_pass(args, sampler), ranks)
     objective = build_objective(
         args, train_set, seg_schedule(args), images_per_loss=args.images_per_loss
     )
     relaxation = Relaxation(args.border, tuple(args.strict_bdr_cls), args.rlx_off_epoch)
-    validation = None
-    if args.val_every:
-        validation = SegValidation(
-            split_of(args, args.val_split),
-            base_size=args.base_size,
-            samples=args.val_samples,
-            workers=args.workers,
-        )
     return TrainSetup(
         items=SegTraining(
             train_set,
@@ -138,6 +143,17 @@ def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     )
 
 
+def seg_validation(args: TrainArgs) -> SegValidation | None:
+    """On whole images of the validation split."""
+    if not args.val_every:
+        return None
+    val_set = split_of(args, args.val_split)
+    require_labels(val_set, VALIDATED)
+    return SegValidation(
+        val_set, base_size=args.base_size, samples=args.val_samples, workers=args.workers
+    )
+
+
 def build_objective(
     args: TrainArgs, train_set: Dataset, schedule: Schedule, *, images_per_loss: int = 0
 ) -> Objective:
@@ -150,6 +166,25 @@ def build_objective(
         images_per_loss=images_per_loss,
         quirks=args.quirks,
     )
+
+
+def require_classes(flag: str, classes: list[int], dataset: Dataset) -> None:
+    """InputError unless the data set has all of the classes that a flag names."""
+    for number in classes:
+        if number >= dataset.num_classes:
+            raise InputError(
+                f"{flag} {number}: {dataset.name} has the classes 0 to {dataset.num_classes - 1}"
+            )
+
+
+def require_labels(dataset: Dataset, purpose: str) -> None:
+    """InputError if a sample has no label map, before anything is trained."""
+    lacking = [record.name for record in dataset.records if record.label is None]
+    if lacking:
+        raise InputError(
+            f"{dataset.name} {dataset.split}: {lacking[0]} has no label map {purpose} "
+            f"({len(lacking)} of {len(dataset)} samples have none)"
+        )
 
 
 def images_per_pass(args: TrainArgs, sampler: BatchSampler) -> int:
@@ -194,11 +229,14 @@ def seg_sampler(
 ) -> BatchSampler:
     """Plain shuffled epochs with --class-uniform-pct 0, else class-uniform ones.
 
-    The main rank makes the index of classes for all.
+    The main rank makes the index of classes for all, which takes minutes on a large data set:
+    after the checks.
     """
     common = {"seed": args.seed, "rank": ranks.rank, "world": ranks.world}
+    plain = BatchSampler(len(train_set), args.batch_size, **common)
+    require_batch(args, images_per_pass(args, plain), ranks)
     if not args.class_uniform_pct:
-        return BatchSampler(len(train_set), args.batch_size, **common)
+        return plain
     tile, boost = args.class_uniform_tile, None
     index = from_main(lambda: class_index(train_set, tile, workers=args.workers), ranks)
     if coarse_set is not None:
@@ -216,6 +254,16 @@ def split_of(args: TrainArgs, split: str) -> Dataset:
     if MODELS[args.model][1] == "seg":
         dataset.records = [replace(record, instance=None) for record in dataset.records]
     return dataset
+
+
+def note_faults_of_test_split(args: TrainArgs) -> None:
+    """Say before the training what would stop `test.py` after it, in a list of the test split."""
+    if not (Path(args.data_root) / "test.txt").is_file():
+        return
+    try:
+        split_of(args, "test")
+    except (InputError, OSError) as error:
+        print(f"note: test.py will refuse the split test: {one_line(error)}", file=sys.stderr)
 
 
 def files_of(dataset: Dataset) -> list[Path | None]:

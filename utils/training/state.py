@@ -26,6 +26,7 @@ class Settings:
             best.pth; 0: none.
         profile: write a trace of a few steps.
         args: the flags, to be kept in checkpoints.
+        changed: they are not all those of the checkpoint that the run resumes from.
     """
 
     epochs: int
@@ -43,11 +44,12 @@ class Settings:
     ema: float = 0.0
     profile: bool = False
     args: dict = field(default_factory=dict)
+    changed: bool = False
 
 
 @dataclass
 class Progress:
-    """Where a run is: `step` steps of `epoch` are done.
+    """Where a run is: `step` of the `steps` steps of `epoch` are done.
 
     With all steps done, the epoch's validation is not. best: the highest score so far. sums,
     seconds, waited: of the epoch's steps so far, for its line in the log.
@@ -55,6 +57,7 @@ class Progress:
 
     epoch: int = 0
     step: int = 0
+    steps: int = 0
     best: float = -math.inf
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -62,8 +65,20 @@ class Progress:
 
     @classmethod
     def of(cls, state: dict) -> "Progress":
-        """What a checkpoint says; older ones, of whole epochs, lack some of it."""
+        """What a checkpoint says; older ones lack some of it."""
         return cls(**{f.name: state[f.name] for f in fields(cls) if f.name in state})
+
+    @property
+    def total(self) -> int:
+        """The steps of the whole run that are done."""
+        return self.epoch * self.steps + self.step
+
+    @property
+    def place(self) -> str:
+        """The last step that is done, counted from 1."""
+        before = self.epoch > 0 and self.step == 0
+        epoch, step = (self.epoch - 1, self.steps) if before else (self.epoch, self.step)
+        return f"step {step} of epoch {epoch + 1}"
 
     def next_epoch(self) -> None:
         """Go to the beginning of the next epoch."""

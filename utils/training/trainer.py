@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NoReturn
 
 import numpy as np
@@ -23,9 +23,13 @@ from tqdm import tqdm
 from data.errors import InputError
 from data.samples.sampler import BatchSampler
 from data.samples.transforms import normalize
-from utils.checkpoint import ModelInfo, save_checkpoint
+from utils.checkpoint import CheckpointError, ModelInfo, save_checkpoint
 from utils.distributed.environment import Ranks
-from utils.distributed.group import any_rank, device_index, mean_over_ranks
+from utils.distributed.group import (
+    any_rank,
+    device_index,
+    mean_over_ranks,
+)
 from utils.distributed.preemption import Preempted, StopRequest
 from utils.training.async_scalars import AsyncScalars, Reading
 from utils.training.backends import without_benchmark
@@ -35,14 +39,13 @@ from utils.training.logger import Logger
 from utils.training.objective import Objective
 from utils.training.optimizer import load_state, set_lr
 from utils.training.precision import Precision
+from utils.training.progress_lines import ProgressLines
 from utils.training.records import peak_memory, reset_peak_memory
-from utils.training.run_dir import save_last
+from utils.training.saving.fit import require_optimizer_state, require_sums, require_tensors
+from utils.training.saving.writer import CheckpointWriter
 from utils.training.state import Progress, Settings
 from utils.training.trace import Trace
-from utils.training.validation import Validation, ValidationScores
-
-# What the scores in the log are called on the terminal.
-SCORES = {"mf": "MF", "miou": "mIoU"}
+from utils.training.validation import SCORES, Validation, ValidationScores
 
 
 class Trainer:
@@ -94,9 +97,13 @@ class Trainer:
         self.ema = AveragedModel(model, multi_avg_fn=average) if settings.ema else None
         self.parallel = self._parallel()
         self.net = torch.compile(self.parallel) if settings.compile else self.parallel
-        self.progress = Progress()
+        self.progress = Progress(steps=len(loader))
         self.scalars = AsyncScalars()
-        self.saved = time.monotonic()
+        self.fault = ""  # what is said of a loss that was not finite
+        self.fault_at = 0  # the steps that were done when it was computed
+        self.writer = CheckpointWriter(
+            settings.folder, ranks, lr=settings.args.get("lr"), changed=settings.changed
+        )
 
     def run(self) -> None:
         """Train from where `progress` is to the end.
@@ -108,25 +115,48 @@ class Trainer:
 
     def _run(self) -> None:
         progress, settings = self.progress, self.settings
-        self.saved = time.monotonic()
+        self.writer.written = time.monotonic()
         while progress.epoch < settings.epochs:
             self._train_epoch()
-            last = progress.epoch + 1 == settings.epochs
+            done = progress.epoch + 1
+            last = done == settings.epochs
             every = settings.val_every
-            if self.validation and every and ((progress.epoch + 1) % every == 0 or last):
-                self._validate(self.validation)
-            progress.next_epoch()
-            if progress.epoch % settings.save_every == 0 or last:
-                self._save()
+            validation = self.validation if every and (done % every == 0 or last) else None
+            if validation is None:
+                progress.next_epoch()
+            # Before the validation, which may fail. Its score is in the log then, where the next
+            # start finds it.
+            if done % settings.save_every == 0 or last:
+                self.save()
+            elif validation is not None:
+                self.writer.require_finite(progress, self._state)
+            if validation is not None:
+                self._validate(validation)
+                progress.next_epoch()
 
-    def restore(self, state: dict) -> None:
-        """Continue from the contents of a run's checkpoint, which `utils.training.resume` read."""
+    def restore(self, state: dict, *, from_last: bool = False) -> None:
+        """Continue from the contents of a run's checkpoint, which `utils.training.resume` read.
+
+        from_last: it is this folder's last.pth. CheckpointError, with nothing changed, for a
+        checkpoint that does not fit the net, the optimizer or the objective.
+        """
+        progress, steps = Progress.of(state), self.progress.steps
+        require_tensors(state["weights"], self.model.state_dict(), "weights")
+        require_optimizer_state(state["optimizer"], self.optimizer)
+        if self.ema is not None:
+            require_tensors(state.get("average", {}), self.ema.state_dict(), "average")
+        if progress.step > steps:
+            raise CheckpointError(f"step {progress.step} of an epoch of {steps} steps")
+        require_sums(progress.sums, progress.step, self.objective.loss.terms)
+
         self.model.load_state_dict(state["weights"])
         load_state(self.optimizer, state["optimizer"])
-        self.precision.scaler.load_state_dict(state.get("scaler", {}))
+        if state.get("scaler"):  # none if the run was without one until now
+            self.precision.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.load_state_dict(state["average"])
-        self.progress = Progress.of(state)
+        self.progress = replace(progress, steps=steps)
+        self.writer.resume(self.progress, from_last=from_last)
         self.logger.keep_until(self.progress.epoch)
 
     def _parallel(self) -> nn.Module:
@@ -146,16 +176,33 @@ class Trainer:
             freeze_batch_norm(self.parallel)
         reset_peak_memory(settings.device)
         traced = settings.profile and self.ranks.is_main
+        lines = self._progress_lines()
         with Trace(settings.folder, enabled=traced) as trace:
-            for batch, lr in self._batches(len(self.loader)):
+            for batch, lr in self._batches(progress.steps):
                 set_lr(self.optimizer, lr)
-                where = f"epoch {progress.epoch}, iteration {progress.step}, learning rate {lr:.3g}"
-                self._step(batch, where)
+                self._step(batch, lr)
                 progress.step += 1
                 trace.step()
+                lines.step(progress.step, self._mean_loss(progress.step - 1))
                 self._save_or_stop()
-        self._add_to_sums(self.scalars.flush())
-        self._log_epoch(len(self.loader))
+        self._collect_losses()
+        self._log_epoch(progress.steps)
+
+    def _progress_lines(self) -> ProgressLines:
+        progress, settings = self.progress, self.settings
+        return ProgressLines(
+            progress.epoch,
+            settings.epochs,
+            steps=progress.steps,
+            done=progress.step,
+            batch_size=settings.batch_size,
+            enabled=self.ranks.is_main,
+        )
+
+    def _mean_loss(self, steps: int) -> float:
+        """Of the steps of this epoch whose terms have been read, on this rank."""
+        sums = self.progress.sums.items()
+        return self.objective.total({name: value / max(steps, 1) for name, value in sums})
 
     def _log_epoch(self, steps: int) -> None:
         progress = self.progress
@@ -200,7 +247,7 @@ class Trainer:
             progress.seconds = earlier[0] + time.perf_counter() - begun
             progress.waited = earlier[1] + batches.waited
 
-    def _step(self, batch: dict, where: str) -> None:
+    def _step(self, batch: dict, lr: float) -> None:
         """One optimizer step over this rank's share of the batch."""
         names = ", ".join(batch.pop("name"))
         batch = {
@@ -221,7 +268,7 @@ class Trainer:
         self.precision.step(self.optimizer, self.model)
         if self.ema is not None:
             self.ema.update_parameters(self.model)
-        note = f"{where}, rank {self.ranks.rank}, samples {names}"
+        note = f"learning rate {lr:.3g}, rank {self.ranks.rank}, samples {names}"
         self._add_to_sums(self.scalars.put(torch.stack(values).mean(dim=0), note))
 
     def _seed(self, part: int) -> None:
@@ -237,32 +284,40 @@ class Trainer:
         return self.parallel.no_sync()
 
     def _add_to_sums(self, reading: Reading | None) -> None:
-        """Add a step's terms to the epoch's; InputError if one of them is not finite."""
+        """Add a step's terms to the epoch's, or keep what is to be said of one not finite."""
         if reading is None:
             return
-        terms = dict(zip(self.progress.sums, reading.values, strict=True))
-        if not all(map(math.isfinite, reading.values)):
-            raise InputError(
-                f"the loss is {self.objective.total(terms)} at {reading.note}; "
-                "the last checkpoint is kept; try a lower --lr"
-            )
+        progress = self.progress
+        terms = dict(zip(progress.sums, reading.values, strict=True))
         for name, value in terms.items():
-            self.progress.sums[name] += value
+            progress.sums[name] += value
+        if not self.fault and not all(map(math.isfinite, reading.values)):
+            # Terms are read one step later: while the next step is made, or once it is counted.
+            self.fault_at = progress.total - 1
+            self.fault = (
+                f"the loss is {self.objective.total(terms)} in step {progress.step} of "
+                f"epoch {progress.epoch + 1}, {reading.note}"
+            )
+
+    def _collect_losses(self) -> None:
+        """Read the last step's terms; InputError on all ranks if one was not finite on any."""
+        self._add_to_sums(self.scalars.flush())
+        if any(any_rank([bool(self.fault)], self.ranks)):
+            self.writer.end_diverged(self.fault, self.fault_at)
 
     def _save_or_stop(self) -> None:
         """Write a checkpoint if it is time to, and end if a signal has come; all ranks agree."""
-        minutes = self.settings.save_minutes
-        due = self.ranks.is_main and minutes > 0 and time.monotonic() - self.saved > 60 * minutes
-        stop, save = any_rank((bool(self.stop), due), self.ranks)
+        due = self.ranks.is_main and self.writer.is_due(self.settings.save_minutes)
+        stop, save, fault = any_rank((bool(self.stop), due, bool(self.fault)), self.ranks)
+        if fault:
+            self.writer.end_diverged(self.fault, self.fault_at)
         if stop:
             self._end_early()
         if save:
-            self._save()
+            self.save()
 
     def _end_early(self) -> NoReturn:
-        self._save()
-        # Launchers end all ranks when one leaves: nobody does before the main rank has written.
-        any_rank([False], self.ranks)
+        self.save()  # launchers end all ranks when one leaves: all wait until it is written
         progress = self.progress
         raise Preempted(
             f"{self.stop.name or 'a signal to another rank'}: checkpoint written after step "
@@ -279,6 +334,12 @@ class Trainer:
             )
         if scores is None:
             self._end_early()
+        if not math.isfinite(scores.loss):
+            fault = f"the validation loss is {scores.loss} after epoch {progress.epoch + 1}"
+            self.writer.end_diverged(fault, progress.total)
+        # The log says that the validation is done: best.pth is written before.
+        if self.ranks.is_main and scores.value > progress.best:
+            save_checkpoint(self.settings.folder / "best.pth", self._weights(model))
         self.logger.write(
             "val",
             epoch=progress.epoch,
@@ -287,29 +348,37 @@ class Trainer:
             seconds=round(time.perf_counter() - started, 2),
         )
         if self.ranks.is_main:
-            self._keep_best(model, scores)
-        progress.best = max(progress.best, scores.value)
-
-    def _keep_best(self, model: nn.Module, scores: ValidationScores) -> None:
-        folder, progress = self.settings.folder, self.progress
-        plot_curves(folder / "log.jsonl", folder / "curves.png")
-        tqdm.write(
-            f"epoch {progress.epoch}: validation loss {scores.loss:.4f}, "
-            f"{SCORES[scores.name]} {100 * scores.value:.2f}"
-        )
+            self._report(scores)
         if scores.value > progress.best:
-            save_checkpoint(folder / "best.pth", self._weights(model))
+            progress.best = scores.value
 
-    def _save(self) -> None:
+    def _report(self, scores: ValidationScores) -> None:
+        """Print the scores and draw the curves."""
+        folder, name = self.settings.folder, SCORES[scores.name]
+        value = f"{name} {100 * scores.value:.2f}"
+        if math.isnan(scores.value):
+            kept = "stays as it is" if (folder / "best.pth").exists() else "is not written"
+            value = (
+                f"no {name}: no class occurs in the ground truth of the validation images, so "
+                f"there is nothing to score and best.pth {kept}; see --val-split, --val-samples"
+            )
+        tqdm.write(f"epoch {self.progress.epoch + 1}: validation loss {scores.loss:.4f}, {value}")
+        try:
+            plot_curves(folder / "log.jsonl", folder / "curves.png")
+        except InputError as error:
+            tqdm.write(f"curves.png is not drawn: {error}")
+
+    def save(self, *, again: bool = False) -> None:
         """Write last.pth. Its sums are means over the ranks, so that any number of them can
-        resume."""
-        self._add_to_sums(self.scalars.flush())
+        resume.
+
+        again: write it even if it is of this place, with the flags of this command.
+        """
+        self._collect_losses()
         self.progress.sums = {
             name: mean_over_ranks(value, self.ranks) for name, value in self.progress.sums.items()
         }
-        if self.ranks.is_main:
-            save_last(self.settings.folder, self._state())
-        self.saved = time.monotonic()
+        self.writer.write(self.progress, self._state, again=again)
 
     def _weights(self, model: nn.Module) -> dict:
         return {"model": self.info.to_plain(), "weights": model.state_dict()}

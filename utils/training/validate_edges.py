@@ -5,6 +5,7 @@ processes count the matches of an image while the network computes the next ones
 wait for them.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -19,7 +20,7 @@ from data.samples.edge import EdgeLabels, unpack_edges
 from data.samples.transforms import normalize, resize_long_side
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.distributed.preemption import StopRequest, leave_process_group
+from utils.distributed.preemption import StopRequest, start_worker
 from utils.edge_metrics import default_thresholds, summarize
 from utils.evaluation.edges.ground_truth import DatasetGroundTruth, ImageGroundTruth
 from utils.evaluation.edges.image_counts import count_edge_image
@@ -115,7 +116,9 @@ class EdgeValidation:
             targets = {"edges": target, "valid": torch.ones_like(target[:, :1])}
             terms = self.objective.terms(outputs, targets)
             loss = self.objective.total({name: float(term) for name, term in terms.items()})
-            scores = resize_scores(outputs["fuse"].float().sigmoid(), sample.image.shape[:2])
+            # NaN, of a run that has diverged, which the loss tells, would warn when it is cast.
+            scores = outputs["fuse"].float().sigmoid().nan_to_num()
+            scores = resize_scores(scores, sample.image.shape[:2])
             counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
             yield loss, counts
 
@@ -133,7 +136,9 @@ class EdgeValidation:
     def _pool(self) -> ProcessPoolExecutor:
         # Not loky's reusable executor: joblib.Parallel takes that one for its own, and fails on one
         # set up by others. The processes stay between validations, but end when idle.
-        return ProcessPoolExecutor(self.workers, timeout=600, initializer=leave_process_group)
+        return ProcessPoolExecutor(
+            self.workers, timeout=600, initializer=start_worker, initargs=(os.getpid(),)
+        )
 
     def _count(self, scores: np.ndarray, truth: ImageGroundTruth) -> Future:
         if self.workers:

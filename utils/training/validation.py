@@ -8,11 +8,14 @@ from torch import nn
 from utils.distributed.environment import Ranks
 from utils.distributed.preemption import StopRequest
 
+# The scores that `best.pth` follows, as they stand in the log -> as they are called elsewhere.
+SCORES = {"mf": "MF", "miou": "mIoU"}
+
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """loss: the mean over images. name: of the score that `best.pth` follows, as it stands in the
-    log. value: that score."""
+    """loss: the mean over images. name: of the score that `best.pth` follows, a key of SCORES.
+    value: that score; NaN if no class occurs in the ground truth."""
 
     loss: float
     name: str

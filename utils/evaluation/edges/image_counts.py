@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.edges import class_edges
 from data.imresize import resize_bicubic
 from utils.edge_metrics import default_thresholds, evaluate_both, evaluate_image
 from utils.evaluation.edges.protocols import EdgeProtocol
@@ -19,13 +20,17 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 class ImageGroundTruth:
     """The ground truth of one image.
 
-    edges: mode -> uint32 (h, w), bit k = edge of class k; or (A, h, w) for A annotators. label:
-    uint8 (h, w), the class of each pixel, other values for none; or None where the files do not
-    contain it.
+    edges: mode -> groups of classes (`data.edges.bits`), each uint32 (h, w), or (A, h, w) for A
+    annotators. label: (h, w), the class of each pixel, other values for none; or None where the
+    files do not contain it.
     """
 
-    edges: dict[str, np.ndarray]
+    edges: dict[str, list[np.ndarray]]
     label: np.ndarray | None
+
+    def __post_init__(self) -> None:
+        if any(isinstance(groups, np.ndarray) for groups in self.edges.values()):
+            raise ValueError("edges are lists of groups; see `data.edges.to_groups`")
 
 
 def count_edge_image(
@@ -51,9 +56,7 @@ def _count_class(
     k: int, score: np.ndarray, ground_truth: ImageGroundTruth, protocol: EdgeProtocol
 ) -> np.ndarray:
     """int64 (M, T, 4)."""
-    edges = [
-        ground_truth.edges[mode] >> np.uint32(k) & np.uint32(1) != 0 for mode in protocol.modes
-    ]
+    edges = [class_edges(ground_truth.edges[mode], k) for mode in protocol.modes]
     inside = None if ground_truth.label is None else ground_truth.label == k
     if protocol.skip_absent and not (edges[0] if inside is None else inside).any():
         return np.zeros((len(edges), protocol.thresholds, 4), np.int64)
@@ -83,7 +86,7 @@ def _count_class(
 def _fit(score: np.ndarray, edge: np.ndarray) -> np.ndarray:
     """The scores at the size of the edge map (h, w) or maps (A, h, w)."""
     size = edge.shape[-2:]
-    return score if score.shape == size else resize_bicubic(as_probability(score), size)
+    return score if score.shape == size else resize_bicubic(score, size, as_probability)
 
 
 def as_probability(score: np.ndarray) -> np.ndarray:

@@ -6,13 +6,13 @@ Wraps a counter and works as it does; what is counted, and how, is none of its b
 import contextlib
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data.files import write_aside
+from data.files import require_file, write_aside
+from utils.edge_metrics import MATCHED_PREDICTED, MATCHED_TRUE, PREDICTED, TRUE
 from utils.evaluation.edges.counter import ImageCounter
 
 # Goes up when the counting changes, so that partial results of older code are not used.
@@ -40,11 +40,13 @@ class ResumableCounter:
 
     def saved(self, index: int) -> np.ndarray | None:
         """The counts that an earlier run left, if the image's files have not changed since."""
+        path = self._path(index)
         try:
-            with np.load(self._path(index), allow_pickle=False) as saved:
-                return saved["counts"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            with np.load(require_file(path), allow_pickle=False) as saved:
+                counts = saved["counts"]
+        except Exception:  # a damaged file raises anything, and is as good as none
             return None
+        return counts if self._are_counts(counts) else None
 
     def forget(self) -> None:
         """Remove the partial results: the whole is written."""
@@ -52,6 +54,15 @@ class ResumableCounter:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # there is none, or somebody keeps other files in it
             self.folder.rmdir()
+
+    def _are_counts(self, counts: np.ndarray) -> bool:
+        protocol = self.counter.protocol
+        classes = self.counter.ground_truth.num_classes
+        shape = (len(protocol.modes), classes, protocol.thresholds, 4)
+        if counts.shape != shape or counts.dtype != np.int64 or counts.min() < 0:
+            return False
+        matched = counts[..., [MATCHED_TRUE, MATCHED_PREDICTED]]
+        return bool((matched <= counts[..., [TRUE, PREDICTED]]).all())
 
     def _path(self, index: int) -> Path:
         """The file of an image's counts.

@@ -2,28 +2,31 @@
 
 Below one folder, for an image NAME (subfolders are allowed where the names have them):
 
-    class_001/NAME.png ... published: a grey PNG per class, from 1 on; 8 bits are score * 255, 16
-    bits score * 65536 NAME.npz or NAME.npy one array (K, H, W) or (H, W, K): float in 0..1, bool,
-    or uint8 or uint16 as in the PNGs NAME.png, RGB our 24-bit edge image (`data.edges.encode_png`):
-    every edge has score 1 NAME.png, grey of a data set with one class, such as BSDS500; 8 or 16
-    bits as above
+    class_001/NAME.png ...  published: a grey PNG per class, from 1 on; 8 bits are score * 255, 16
+                            bits score * 65536
+    NAME.npz or NAME.npy    one array (K, H, W) or (H, W, K): float in 0..1, bool, or uint8 or
+                            uint16 as in the PNGs
+    NAME.png, RGB           our 24-bit edge image (`data.edges.encode_png`), with more classes in
+                            NAME_24.png, ...: every edge has score 1
+    NAME.png, grey          of a data set with one class, such as BSDS500; bits as above
 """
 
-import contextlib
-import zipfile
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from data.edges import decode_png
+from data.edge_files import edge_size, first_groups, group_paths, read_edge_groups
+from data.edges import class_edges
 from data.errors import InputError
-from data.image_io import read_image, read_index
+from data.files import first_few
+from data.image_io import Header, read_header, read_index
 from data.names import keyed_files
+from utils.evaluation.edges.prediction_arrays import read_array, read_array_header
 
-PNG_GREY = 0  # the colour type in a PNG's header
+MAX_CLASS_DIGITS = 6  # of a class folder's number
 
 
 class PredictionFolder:
@@ -38,8 +41,9 @@ class PredictionFolder:
         if (self.root / "prob").is_dir():  # the --out of a predict.py --save-prob
             self.root = self.root / "prob"
         self.class_folders = _class_folders(self.root)
-        self.layout, self.files = _find_layout(self.root, self.class_folders)
-        found = self._count_classes()
+        self.class_files = [keyed_files(folder, ".png") for folder in self.class_folders]
+        self.layout, self.files = self._find_layout()
+        found = self._count_classes(num_classes)
         if num_classes is None and found is None:
             raise InputError(
                 f"{self.root}: 24-bit edge images do not say how many classes they hold; "
@@ -48,9 +52,11 @@ class PredictionFolder:
         if None not in (num_classes, found) and num_classes != found:
             raise InputError(
                 f"{self.root} has predictions of {found} classes ({self.layout}), "
-                f"the ground truth has {num_classes}"
+                f"the ground truth has {num_classes}{self._advice()}"
             )
         self.num_classes = num_classes or found or 0
+        if self.layout == "edge images":
+            self.files = first_groups(self.files, self.num_classes)
 
     @property
     def names(self) -> list[str]:
@@ -60,7 +66,12 @@ class PredictionFolder:
     def paths(self, key: str) -> list[Path]:
         """The files of one prediction: one, or one per class; those that are missing too."""
         if self.layout == "class folders":
-            return [folder / f"{key}.png" for folder in self.class_folders]
+            return [
+                files.get(key, folder / f"{key}.png")
+                for folder, files in zip(self.class_folders, self.class_files, strict=True)
+            ]
+        if self.layout == "edge images":
+            return group_paths(self.files[key], self.num_classes)
         return [self.files[key]]
 
     def missing(self, key: str) -> list[Path]:
@@ -68,31 +79,64 @@ class PredictionFolder:
         return [path for path in self.paths(key) if not path.is_file()]
 
     def sizes(self, key: str) -> set[tuple[int, int]]:
-        """The sizes (h, w) of a prediction's files, from their headers."""
+        """The sizes (h, w) of a prediction's files; InputError if their headers are no scores'."""
         if self.layout == "arrays":
-            first, second, third = _array_shape(self.files[key])
-            return {(second, third) if first == self.num_classes else (first, second)}
-        return {_png_header(path)[0] for path in self.paths(key)}
+            return {read_array_header(self.files[key]).size(self.num_classes)}
+        if self.layout == "edge images":
+            return {edge_size(self.files[key], self.num_classes)}
+        return {_score_header(path).size for path in self.paths(key)}
 
     def read(self, key: str) -> Iterator[np.ndarray]:
         """Yield the scores (h, w) of each class: uint8 or uint16 as in the PNG, or float32."""
         if self.layout == "arrays":
-            yield from _read_array(self.files[key], self.num_classes)
+            yield from read_array(self.files[key], self.num_classes)
         elif self.layout == "edge images":
-            bits = decode_png(read_image(self.files[key]))
+            groups = read_edge_groups(self.files[key], self.num_classes)
             for k in range(self.num_classes):
-                yield (bits >> np.uint32(k) & np.uint32(1)).astype(np.float32)
+                yield class_edges(groups, k).astype(np.float32)
         else:
             for path in self.paths(key):
-                yield read_index(path)
+                yield _read_scores(path)
 
-    def _count_classes(self) -> int | None:
+    def are_binary(self, keys: Iterable[str]) -> bool:
+        """Whether these predictions' files can hold nothing but edge or no edge."""
+        if self.layout == "arrays":
+            return all(read_array_header(self.files[key]).dtype.kind == "b" for key in keys)
+        return self.layout == "edge images"
+
+    def _find_layout(self) -> tuple[str, dict[str, Path]]:
+        """(name of the layout, a file of each prediction by name); see the head of this module."""
+        if self.class_folders:
+            files = {key: path for each in self.class_files for key, path in each.items()}
+            layout = "class folders"
+        elif files := keyed_files(self.root, ".npz", ".npy"):
+            layout = "arrays"
+        else:
+            files = keyed_files(self.root, ".png")
+            layout = _image_layout(list(files.values()))
+        if not files:
+            raise InputError(
+                f"{self.root}: found no predictions; expected class_001/NAME.png …, NAME.npz, "
+                "NAME.npy or NAME.png"
+            )
+        return layout, files
+
+    def _count_classes(self, expected: int | None) -> int | None:
         if self.layout == "class folders":
             return len(self.class_folders)
         if self.layout == "arrays":
-            shape = _array_shape(next(iter(self.files.values())))
-            return shape[-1] if shape[-1] < shape[0] else shape[0]
+            header = read_array_header(next(iter(self.files.values())))
+            ends = (header.shape[0], header.shape[-1])
+            return expected if expected in ends else header.likely_classes()
         return None if self.layout == "edge images" else 1
+
+    def _advice(self) -> str:
+        if self.layout != "grey images":
+            return ""
+        return (
+            "; expected a folder per class, class_001/NAME.png …; label maps are scored with "
+            "--task seg"
+        )
 
 
 @dataclass(frozen=True)
@@ -112,104 +156,56 @@ class PredictionFiles:
 
 
 def _class_folders(root: Path) -> list[Path]:
-    numbered = {
-        int(path.name[6:]): path
-        for path in root.glob("class_*")
-        if path.name[6:].isdigit() and path.is_dir()
-    }
-    absent = [number for number in range(1, max(numbered, default=0) + 1) if number not in numbered]
-    if absent or 0 in numbered:
+    """The folders class_1, class_2, ... in their order; leading zeros do not matter."""
+    numbered: dict[int, Path] = {}
+    for path in sorted(root.glob("class_*")):
+        text = path.name.removeprefix("class_")
+        if not path.is_dir() or not text.isnumeric():
+            continue
+        if not re.fullmatch(rf"[0-9]{{1,{MAX_CLASS_DIGITS}}}", text):
+            raise InputError(f"{path}: is no number of a class; expected class_1, class_2, …")
+        if int(text) in numbered:
+            raise InputError(f"both {numbered[int(text)]} and {path} are class {int(text)}")
+        numbered[int(text)] = path
+    numbers = sorted(numbered)
+    if numbers != list(range(1, len(numbers) + 1)):
         raise InputError(
-            f"{root}: found class folders {sorted(numbered)}; expected 1, 2, 3, … without a gap"
+            f"{root}: found class folders {first_few(numbers, 10)}; expected 1, 2, 3, … without a "
+            "gap"
         )
-    return [numbered[number] for number in sorted(numbered)]
+    return [numbered[number] for number in numbers]
 
 
-def _find_layout(root: Path, class_folders: list[Path]) -> tuple[str, dict[str, Path]]:
-    """(name of the layout, a file of each prediction by name); see the head of this module."""
-    if class_folders:
-        keyed = [keyed_files(folder, ".png") for folder in class_folders]
-        layout, files = "class folders", {key: path for each in keyed for key, path in each.items()}
-    elif arrays := keyed_files(root, ".npz", ".npy"):
-        layout, files = "arrays", arrays
-    else:
-        files = keyed_files(root, ".png")
-        is_grey = bool(files) and _png_header(next(iter(files.values())))[1] == PNG_GREY
-        layout = "grey images" if is_grey else "edge images"
-    if not files:
-        raise InputError(
-            f"{root}: found no predictions; expected class_001/NAME.png …, NAME.npz, NAME.npy "
-            "or NAME.png"
-        )
-    return layout, files
-
-
-def _png_header(path: Path) -> tuple[tuple[int, int], int]:
-    """((height, width), colour type) of a PNG without decoding it."""
-    with path.open("rb") as file:
-        header = file.read(26)
-    if len(header) < 26 or header[:8] != b"\x89PNG\r\n\x1a\n":
-        raise InputError(f"{path}: the file is empty, cut off or no PNG; replace it")
-    width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
-    return (height, width), header[25]
-
-
-def _array_shape(path: Path) -> tuple[int, int, int]:
-    """The shape of the array in an .npy or .npz file, from its header, without reading the rest."""
-    with _opened(path) as array_file:
-        version = np.lib.format.read_magic(array_file)
-        read_header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape = read_header(array_file)[0]
-    if len(shape) != 3:
-        raise InputError(
-            f"{path}: found an array of shape {shape}; expected (classes, height, width)"
-        )
-    first, second, third = shape
-    return first, second, third
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The stream of the one array in an .npy or .npz file; a broken file is an InputError."""
-    try:
-        if path.suffix == ".npy":
-            with path.open("rb") as stream:
-                yield stream
+def _image_layout(paths: list[Path]) -> str:
+    """InputError if some are grey and some are not: they are not of one kind."""
+    grey: Path | None = None
+    color: Path | None = None
+    for path in paths:
+        if read_header(path).channels == 1:
+            grey = grey or path
         else:
-            with zipfile.ZipFile(path) as archive:
-                members = [name for name in archive.namelist() if name.endswith(".npy")]
-                if len(members) != 1:
-                    raise InputError(
-                        f"{path}: found {len(members)} arrays; expected one, "
-                        "(classes, height, width)"
-                    )
-                with archive.open(members[0]) as stream:
-                    yield stream
-    except InputError:
-        raise
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: the file cannot be read ({error}); replace it") from error
+            color = color or path
+        if grey and color:
+            raise InputError(
+                f"{grey} is grey, {color} is in colour; expected predictions of one kind: grey "
+                "scores of one class, or 24-bit edge images"
+            )
+    return "grey images" if grey else "edge images"
 
 
-def _read_array(path: Path, num_classes: int) -> Iterator[np.ndarray]:
-    with _opened(path) as stream:
-        scores = np.lib.format.read_array(stream, allow_pickle=False)
-    if scores.shape[0] != num_classes:
-        scores = np.moveaxis(scores, -1, 0)
-    if len(scores) != num_classes:
-        raise InputError(
-            f"{path}: found an array of shape {scores.shape}; expected {num_classes} classes"
-        )
-    for score in scores:
-        if score.dtype not in (np.uint8, np.uint16):
-            score = score.astype(np.float32)
-            if not (score.min() >= 0 and score.max() <= 1):  # NaN fails both
-                raise InputError(
-                    f"{path}: scores from {score.min():g} to {score.max():g}; "
-                    "expected probabilities, 0..1"
-                )
-        yield np.ascontiguousarray(score)
+def _score_header(path: Path) -> Header:
+    """The header of a grey PNG of scores; InputError for other images."""
+    header = read_header(path)
+    if header.kind != "PNG":
+        raise InputError(f"{path}: is a {header.kind}; expected a grey PNG of scores")
+    if header.channels != 1 or header.palette:
+        found = "a palette" if header.palette else f"{header.channels} channels"
+        raise InputError(f"{path}: has {found}; expected a grey PNG of scores")
+    return header
+
+
+def _read_scores(path: Path) -> np.ndarray:
+    """uint8 or uint16 (h, w); grey of 1, 2 and 4 bits is spread over 0..255."""
+    bits = _score_header(path).bits
+    stored = read_index(path)
+    return stored * np.uint8(255 // (2**bits - 1)) if bits < 8 else stored

@@ -18,12 +18,14 @@ class EdgeProtocol:
     Args:
         name: Of the published protocol that it starts from.
         max_dist: How far a match may lie, as a fraction of the image's diagonal.
-        scale: Size of the ground truth that a data set makes, relative to its labels.
+        scale: Size of the ground truth that a data set makes, relative to its labels; None: it
+            is read from files, as they are.
         margin: Pixels cropped off on all four sides.
         thresholds: Number of thresholds, evenly spaced inside (0, 1).
         thin: Score thinned predictions against ground truth one pixel wide.
         raw: Score predictions as they are against thick ground truth.
-        instance: The borders between two instances of one class are edges too.
+        instance: The borders between two instances of one class are edges too; None: the files
+            of the ground truth leave no choice.
         skip_absent: An image without a class says nothing about that class; else its false
             positives count.
         kill_internal: Predicted pixels inside the class's region, out of reach of any true edge,
@@ -34,12 +36,12 @@ class EdgeProtocol:
 
     name: str
     max_dist: float
-    scale: float = 1.0
+    scale: float | None = 1.0
     margin: int = 0
     thresholds: int = 99
     thin: bool = True
     raw: bool = True
-    instance: bool = True
+    instance: bool | None = True
     skip_absent: bool = False
     kill_internal: bool = False
     ap: str = "first"
@@ -49,19 +51,24 @@ class EdgeProtocol:
         """The chosen ones of MODES, in their order."""
         return tuple(mode for mode in MODES if getattr(self, mode))
 
-    def knobs(self) -> dict[str, str | float | int | bool]:
-        """Every knob by name, in plain types."""
+    def knobs(self) -> dict[str, str | float | int | bool | None]:
+        """Every knob by name, in plain types; None for those that have no effect."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def describe(self) -> str:
-        """The knobs in one line, as printed beside every table of scores."""
+    def describe(self, size: str = "") -> str:
+        """The knobs in one line, as printed beside every table of scores.
+
+        size: of the ground truth's files, to be printed where they decide it.
+        """
+        as_files = "truth as in the files" + (f" ({size})" if size else "")
         shown = [
             f"max-dist {self.max_dist:g}",
             f"{self.thresholds} thresholds",
-            f"scale {self.scale:g}",
+            as_files if self.scale is None else f"scale {self.scale:g}",
             f"margin {self.margin} px",
         ]
-        shown.append("instance-sensitive" if self.instance else "class edges only")
+        if self.instance is not None:
+            shown.append("instance-sensitive" if self.instance else "class edges only")
         shown += ["images without the class skipped"] if self.skip_absent else []
         shown += ["false positives inside objects not counted"] if self.kill_internal else []
         return f"protocol {self.name}: " + ", ".join([*shown, f"AP of the {self.ap} equal recall"])
@@ -117,7 +124,7 @@ def _check(protocol: EdgeProtocol) -> None:
             f"--max-dist is {protocol.max_dist:g}; expected a fraction of the diagonal between "
             "0 and 1"
         )
-    if not 0 < protocol.scale <= 1:
+    if protocol.scale is not None and not 0 < protocol.scale <= 1:
         raise InputError(
             f"--eval-scale is {protocol.scale:g}; expected a factor above 0, at most 1"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data.edges import class_edges, present_classes
 from data.imresize import resize_bicubic
 from data.visualize import draw_edges
 from utils.evaluation.edges.examples import EdgeExample
@@ -30,6 +31,8 @@ from utils.evaluation.text_tables import percent
 ODS_COLUMN = HEADER.index("ODS")
 # Probability at which `draw_edges` begins to draw; each class's best threshold is mapped to it.
 VISIBLE = 0.5
+# Pixels of all classes together that are drawn at once: 256 MB as floats.
+MOST_DRAWN = 1 << 26
 MEANS = {"mean MF (ODS)": "ods", "mean MF (OIS)": "ois", "mean AP": "ap"}
 
 
@@ -61,7 +64,7 @@ def write_edge_report(
     def draw(row: int, f: float) -> str:
         return _example_row(load_example(row), f, ranked, palette)
 
-    knobs = protocol.knobs()
+    knobs = {name: value for name, value in protocol.knobs().items() if value is not None}
     sections = [
         source_section(origin, {"protocol": knobs.pop("name"), **knobs}),
         *(_mode_section(mode, palette) for mode in scores),
@@ -114,31 +117,51 @@ def iso_f_lines() -> str:
 def _example_row(example: EdgeExample, f: float, mode: ModeScores, palette: np.ndarray) -> str:
     """Image, ground truth and prediction beside each other, at the ground truth's size."""
     ground_truth = visible_ground_truth(example.ground_truth)
-    height, width = ground_truth.shape
-    scores = [
-        visible_score(score, (height, width), each.summary.ods.threshold)
-        for score, each in zip(example.scores, mode.classes, strict=True)
-    ]
+    height, width = ground_truth[0].shape
     image = example.image
     if image is not None:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    size = (height, width)
     drawn = [
         ("image", image),
-        ("ground truth", draw_edges(ground_truth, palette)),
-        ("prediction at the best thresholds", draw_edges(np.stack(scores), palette)),
+        ("ground truth", _draw_true(ground_truth, palette)),
+        ("prediction at the best thresholds", _draw_scores(example.scores, mode, size, palette)),
     ]
     return image_row(f"{example.name}: F {100 * f:.1f}", drawn)
 
 
-def visible_ground_truth(edges: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Bits (h, w) to draw: the thick edges if there are any, else the thin ones, three pixels wide.
+def _draw_true(groups: Sequence[np.ndarray], palette: np.ndarray) -> np.ndarray:
+    classes = present_classes(groups) or [0]
+    return draw_edges(np.stack([class_edges(groups, k) for k in classes]), palette[classes])
 
-    edges: mode -> bits (h, w), or (A, h, w) of annotators, whose edges are joined.
+
+def _draw_scores(
+    scores: Sequence[np.ndarray], mode: ModeScores, size: tuple[int, int], palette: np.ndarray
+) -> np.ndarray:
+    """The scores of the classes that are visible somewhere, with many classes at a smaller size."""
+    shrink = min(1.0, (MOST_DRAWN / (len(scores) * size[0] * size[1])) ** 0.5)
+    drawn_size = max(1, int(size[0] * shrink)), max(1, int(size[1] * shrink))
+    shown = {}
+    for k, (score, each) in enumerate(zip(scores, mode.classes, strict=True)):
+        visible = visible_score(score, drawn_size, each.summary.ods.threshold)
+        if visible.any() or k == 0:
+            shown[k] = visible
+    return draw_edges(np.stack(list(shown.values())), palette[list(shown)])
+
+
+def visible_ground_truth(edges: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Groups of bits (h, w) to draw: the thick edges, else the thin ones, three pixels wide.
+
+    edges: mode -> groups of bits (h, w), or (A, h, w) of annotators, whose edges are joined.
     """
-    bits = edges["raw"] if "raw" in edges else edges["thin"]
+    groups = edges["raw"] if "raw" in edges else edges["thin"]
+    return [_visible_bits(bits, widen="raw" not in edges) for bits in groups]
+
+
+def _visible_bits(bits: np.ndarray, *, widen: bool) -> np.ndarray:
     if bits.ndim == 3:
         bits = np.bitwise_or.reduce(bits)
-    if "raw" not in edges:
+    if widen:
         padded = np.pad(bits, 1)
         h, w = bits.shape
         shifted = [padded[y : y + h, x : x + w] for y in range(3) for x in range(3)]
@@ -150,6 +173,6 @@ def visible_score(score: np.ndarray, size: tuple[int, int], threshold: float) ->
     """float32 (h, w) at `size`, stretched so that `threshold` becomes VISIBLE; nan: zeros."""
     if not np.isfinite(threshold):
         return np.zeros(size, np.float32)
-    prob = resize_bicubic(as_probability(score), size).clip(0, 1)
+    prob = resize_bicubic(score, size, as_probability).clip(0, 1)
     stretched = VISIBLE + (1 - VISIBLE) * (prob - threshold) / max(1e-6, 1 - threshold)
     return np.where(prob >= threshold, stretched, 0).astype(np.float32)

@@ -3,10 +3,12 @@
 `metrics.json`:
 
     task        "edge"
-    protocol    every knob of `protocols.EdgeProtocol` by name; `modes` lists what was scored
+    protocol    every knob of `protocols.EdgeProtocol` by name, null for those without effect;
+                `modes` lists what was scored
     source      what was scored against what: checkpoint or predictions, dataset, split or labels,
                 the number of images
     scores      {"thin": {...}, "raw": {...}}, for each mode
+        note            where predictions are binary: they have no average precision, null
         mean            {ods, ois, ap: over the classes that occur in the ground truth,
                          classes: how many those are}
         published_mean  {ods, ois, ap: over all classes, 0 for those that do not occur}
@@ -23,6 +25,7 @@ computed).
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +39,7 @@ from utils.evaluation.edges.scores import ModeScores
 from utils.evaluation.edges.tables import write_edge_csv
 from utils.evaluation.edges.workers import count_each
 from utils.evaluation.progress import progress
+from utils.evaluation.text_tables import readable
 
 
 def count_edge_images(
@@ -63,9 +67,10 @@ def count_edge_images(
     remaining = [i for i in mine if i not in counts]
     if counts and ranks.is_main:
         print(f"resuming: {len(counts)} images were counted by an interrupted run")
-    results = count_each(counter, remaining, workers, predict)
-    shown = progress(results, total=len(mine), initial=len(counts), show=ranks.is_main)
-    counts |= dict(shown)
+    # Closed here however it ends, so that no process outlives this function.
+    with closing(count_each(counter, remaining, workers, predict)) as results:
+        shown = progress(results, total=len(mine), initial=len(counts), show=ranks.is_main)
+        counts |= dict(shown)
     everyone = {i: c for part in gather_objects(counts, ranks) for i, c in part.items()}
     return np.stack([everyone[i] for i in indices])
 
@@ -77,7 +82,7 @@ def metrics_document(
     return {
         "task": "edge",
         "protocol": {**protocol.knobs(), "modes": list(protocol.modes)},
-        "source": source,
+        "source": {name: readable(value) for name, value in source.items()},
         "scores": {each.mode: each.to_plain() for each in scores},
     }
 

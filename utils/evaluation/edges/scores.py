@@ -3,8 +3,9 @@
 The layout of `metrics.json` is described at the top of `utils/evaluation/edges/run.py`.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from utils.evaluation.text_tables import number_or_null
 
 NO_TRUTH = "no ground truth"
 NO_PREDICTION = "no prediction"
+BINARY = "predictions are binary"
 FIGURES: dict[str, Callable[[Summary], float]] = {
     "ods": lambda summary: summary.ods.f,
     "ois": lambda summary: summary.ois.f,
@@ -66,10 +68,15 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class ModeScores:
-    """All classes in one mode ("thin" or "raw")."""
+    """All classes in one mode ("thin" or "raw").
+
+    binary: a prediction is the same at all thresholds, so that there is no curve, and no area
+    under one: `ap` and `ap_sbd` are nan.
+    """
 
     mode: str
     classes: tuple[ClassScore, ...]
+    binary: bool = False
 
     def mean(self, figure: str) -> float:
         """Mean of one of FIGURES over the classes that occur in the ground truth; nan if none."""
@@ -86,7 +93,10 @@ class ModeScores:
     def to_plain(self) -> dict[str, object]:
         """The part of `metrics.json` for this mode."""
         mean: dict[str, object] = {figure: number_or_null(self.mean(figure)) for figure in FIGURES}
-        return {
+        note: dict[str, object] = {}
+        if self.binary:
+            note["note"] = f"{BINARY}: the average precision needs scores"
+        return note | {
             "mean": mean | {"classes": sum(each.counted for each in self.classes)},
             "published_mean": {
                 figure: number_or_null(self.published_mean(figure)) for figure in FIGURES
@@ -96,18 +106,44 @@ class ModeScores:
 
 
 def score_modes(
-    counts: np.ndarray, classes: Sequence[str], protocol: EdgeProtocol
+    counts: np.ndarray,
+    classes: Sequence[str],
+    protocol: EdgeProtocol,
+    *,
+    binary: bool = False,
 ) -> list[ModeScores]:
-    """Score each mode of the protocol. counts: int64 (images, M, K, T, 4); classes: K names."""
+    """Score each mode of the protocol.
+
+    Args:
+        counts: int64 (images, M, K, T, 4).
+        classes: K names.
+        protocol: How it was counted.
+        binary: The predictions are known to be edge or no edge. Where the same pixels are predicted
+            at all thresholds, that is seen in the counts, too.
+    """
     thresholds = default_thresholds(protocol.thresholds)
+    binary = binary or _same_at_all_thresholds(counts)
     modes = []
     for m, mode in enumerate(protocol.modes):
         scored = [
             _score_class(name, counts[:, m, k], thresholds, protocol.ap)
             for k, name in enumerate(classes)
         ]
-        modes.append(ModeScores(mode, tuple(scored)))
+        if binary:
+            scored = [_without_ap(each) for each in scored]
+        modes.append(ModeScores(mode, tuple(scored), binary))
     return modes
+
+
+def _same_at_all_thresholds(counts: np.ndarray) -> bool:
+    """Whether something is predicted, and the same at each of several thresholds."""
+    predicted = counts[..., PREDICTED]
+    several = predicted.shape[-1] > 1
+    return several and bool(predicted.any() and (predicted == predicted[..., :1]).all())
+
+
+def _without_ap(each: ClassScore) -> ClassScore:
+    return replace(each, summary=replace(each.summary, ap=math.nan, ap_sbd=math.nan))
 
 
 def _score_class(name: str, counts: np.ndarray, thresholds: np.ndarray, ap: str) -> ClassScore:

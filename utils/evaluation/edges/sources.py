@@ -1,7 +1,7 @@
 """Where the scores of each image come from: a network that is run here, or files."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import numpy as np
 from data.base import Dataset
 from data.errors import InputError
 from data.files import file_sha256
+from data.image_io import image_size
 from data.names import match_names
-from utils.evaluation.edges.ground_truth import EdgeGroundTruth
+from utils.evaluation.edges.ground_truth import EdgeGroundTruth, sizes_in_words
+from utils.evaluation.edges.ground_truth_files import same_aspect
 from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
 from utils.inference.predictor import Predictor
 from utils.inference.scores import quantize
@@ -30,10 +32,12 @@ class NetworkSource:
         checkpoint: the file of the predictor's network, which `origin` names.
         predictor: the network and how images go through it.
         dataset: the images.
-        truth: the ground truth; InputError unless each of its images is in the data set.
+        truth: the ground truth; InputError unless each of its images is in the data set, and has
+            the ground truth's aspect ratio.
     """
 
     files = None
+    binary = False
 
     def __init__(
         self, checkpoint: Path, predictor: Predictor, dataset: Dataset, truth: EdgeGroundTruth
@@ -41,6 +45,7 @@ class NetworkSource:
         self.predictor = predictor
         self.dataset = dataset
         self.images = match_images(truth, dataset)
+        require_image_sizes(truth, dataset, self.images)
         lacking = [name for i, name in enumerate(truth.names) if i not in self.images]
         if lacking:
             raise InputError(
@@ -70,6 +75,7 @@ class FileSource:
     """Scores from files; the constructor checks all names and headers, before the long part starts.
 
     predictions, truth: matched by name, see `match_files`. is_main: print what is missing or extra.
+    binary: the files can hold nothing but edge or no edge.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class FileSource:
             report=_to_stderr if is_main else _nowhere,
         )
         self.files = PredictionFiles(predictions, keys)
+        self.binary = predictions.are_binary(keys.values())
         self.indices = sorted(keys)
         self.origin: dict[str, object] = {
             "predictions": str(predictions.root),
@@ -114,6 +121,25 @@ def match_images(truth: EdgeGroundTruth, dataset: Dataset) -> dict[int, int]:
         i: where[found]
         for i, found in _indexed(match_names(truth.names, where), truth.names).items()
     }
+
+
+def require_image_sizes(
+    truth: EdgeGroundTruth, dataset: Dataset, images: Mapping[int, int]
+) -> None:
+    """InputError unless images and ground truth have one aspect ratio, to within a pixel.
+
+    Ground truth from files may be of any scale. images: as `match_images` returns them.
+    """
+    for index, place in images.items():
+        path = dataset.records[place].image
+        if path is None:
+            continue
+        size, true_size = image_size(path), truth.size(index)
+        if not same_aspect(size, true_size):
+            raise InputError(
+                f"{truth.paths(index)[0]}: the ground truth is {sizes_in_words([true_size])}, "
+                f"but its image {path} is {sizes_in_words([size])}"
+            )
 
 
 def _indexed(matches: dict[str, str], names: Sequence[str]) -> dict[int, str]:
@@ -157,11 +183,11 @@ def match_files(
 def _mis_sized(
     truth: EdgeGroundTruth, index: int, predictions: PredictionFolder, key: str
 ) -> list[str]:
-    height, width = truth.size(index)
+    true_size = truth.size(index)
     return [
-        f"{key}: {w}x{h}, the truth is {width}x{height}"
-        for h, w in sorted(predictions.sizes(key))
-        if abs(h * width - w * height) > max(h, w, height, width)
+        f"{key}: {sizes_in_words([size])}, the truth is {sizes_in_words([true_size])}"
+        for size in sorted(predictions.sizes(key))
+        if not same_aspect(size, true_size)
     ]
 
 

@@ -1,10 +1,11 @@
 """The scores of semantic edges as a table for the terminal and the report, and as CSV."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from utils.evaluation.edges.protocols import EdgeProtocol
-from utils.evaluation.edges.scores import FIGURES, ClassScore, ModeScores
+from utils.evaluation.edges.scores import BINARY, FIGURES, ClassScore, ModeScores
 from utils.evaluation.text_tables import align_columns, percent, write_csv_rows
 
 HEADER = ("class", "ODS", "threshold", "recall", "precision", "OIS", "AP", "images", "note")
@@ -20,7 +21,8 @@ def edge_table_rows(scores: ModeScores) -> list[tuple[str, ...]]:
     rows = [_class_row(each) for each in scores.classes]
     counted = sum(each.counted for each in scores.classes)
     ods, ois, ap = (percent(scores.mean(figure)) for figure in FIGURES)
-    return [*rows, ("mean", ods, "", "", "", ois, ap, "", f"of {counted} classes")]
+    note = f"of {counted} classes" + (f"; {BINARY}" if scores.binary else "")
+    return [*rows, ("mean", ods, "", "", "", ois, ap, "", note)]
 
 
 def _class_row(each: ClassScore) -> tuple[str, ...]:
@@ -49,7 +51,8 @@ def format_table(scores: ModeScores) -> str:
 def write_edge_csv(folder: Path, scores: Sequence[ModeScores], protocol: EdgeProtocol) -> None:
     """Write `scores.csv` and `curves.csv`: a row per mode and class, and one per threshold of each.
 
-    All in fractions, with all digits; empty for a class without ground truth.
+    All in fractions, with all digits; empty where there is none, as of a class without ground
+    truth.
     """
     rows: list[list[object]] = []
     points: list[list[object]] = []
@@ -60,7 +63,7 @@ def write_edge_csv(folder: Path, scores: Sequence[ModeScores], protocol: EdgePro
                 *(ods.f, ods.threshold, ods.recall, ods.precision),
                 *(summary.ois.f, summary.ap, summary.ap_sbd),
             )
-            shown = [repr(float(v)) if each.counted else "" for v in figures]
+            shown = [repr(float(v)) if math.isfinite(v) else "" for v in figures]
             rest = (each.images, each.true_pixels, each.status, protocol.describe())
             rows.append([mode.mode, each.name, *shown, *rest])
             for point in summary.curve:

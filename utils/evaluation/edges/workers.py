@@ -3,7 +3,10 @@
 The workers import this module, so it imports no torch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +14,10 @@ from joblib.externals.loky import ProcessPoolExecutor, wait
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from data.errors import InputError
+from data.process import end_with_parent
 from utils.evaluation.edges.partial import ResumableCounter
+
+HANDOVER_SECONDS = 5.0
 
 # The counter of a worker process, which gets it when it starts, so that it is not sent again with
 # each image.
@@ -23,7 +29,7 @@ def count_each(
     indices: Sequence[int],
     workers: int,
     predict: Callable[[int], np.ndarray] | None,
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Generator[tuple[int, np.ndarray]]:
     """Yield (index, counts) of each image, in the order in which they are finished.
 
     At most two images per worker wait, so memory stays bounded.
@@ -42,21 +48,32 @@ def count_each(
         for index in indices:
             yield index, counter.count(index, None if predict is None else predict(index))
         return
-    with _pool(counter, min(workers, max(1, len(indices)))) as pool:
-        waiting = set()
+    waiting: set[Future[tuple[int, np.ndarray]]] = set()
+    with _pool(counter, min(workers, max(1, len(indices))), waiting) as pool:
         for index in indices:
             if len(waiting) >= 2 * workers:
-                done, waiting = wait(waiting, return_when="FIRST_COMPLETED")
-                yield from (future.result() for future in done)
+                yield from _finished(waiting)
             scores = None if predict is None else predict(index)
             waiting.add(pool.submit(_count_in_worker, index, scores))
         while waiting:
-            done, waiting = wait(waiting, return_when="FIRST_COMPLETED")
-            yield from (future.result() for future in done)
+            yield from _finished(waiting)
+
+
+def _finished(
+    waiting: set[Future[tuple[int, np.ndarray]]],
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Wait for the first results, take them out of `waiting` and yield them."""
+    done, _ = wait(waiting, return_when="FIRST_COMPLETED")
+    waiting -= done
+    for future in done:
+        yield future.result()
 
 
 @contextmanager
-def _pool(counter: ResumableCounter, workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(
+    counter: ResumableCounter, workers: int, waiting: set[Future[tuple[int, np.ndarray]]]
+) -> Iterator[ProcessPoolExecutor]:
+    """A pool that ends with the block, whatever is still `waiting`."""
     # loky starts fresh processes (a fork after torch has started its threads can hang), and it does
     # not import the calling script, so that workers do without torch.
     pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(counter,))
@@ -67,10 +84,25 @@ def _pool(counter: ResumableCounter, workers: int) -> Iterator[ProcessPoolExecut
             "a worker process died, most likely for lack of memory; run again with fewer --workers"
         ) from error
     finally:
+        _wait_for_handover(waiting)
         pool.shutdown(kill_workers=True)
 
 
+def _wait_for_handover(waiting: set[Future[tuple[int, np.ndarray]]]) -> None:
+    """Wait until loky has handed all work over to its processes, which takes milliseconds.
+
+    Shut down before that, its thread ends with a KeyError on stderr: it looks for work that the
+    shutdown has removed.
+    """
+    end = time.monotonic() + HANDOVER_SECONDS
+    while time.monotonic() < end and not all(f.running() or f.done() for f in waiting):
+        time.sleep(0.001)
+
+
 def _start_worker(counter: ResumableCounter) -> None:
+    end_with_parent()
+    # Ctrl-C goes to all processes of a terminal; the main one ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker_counter[:] = [counter]
 
 

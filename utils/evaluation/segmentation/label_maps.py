@@ -2,11 +2,12 @@
 
 A PNG holds one id per pixel, grey of 8 bits or with a palette: train ids (classes 0.., 255 for
 none), or Cityscapes' label ids where its name ends in `_labelIds` or the caller says so. Where a
-folder holds files with that ending, the others (instances, colours) are passed by.
+folder holds files with that ending, the other files of the same images (instances, colours) are
+passed by. Which prediction belongs to which ground truth is in `pairing`.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -16,16 +17,16 @@ import numpy as np
 from data.base import Dataset
 from data.cityscapes import TRAIN_LABELS, to_train_ids
 from data.errors import InputError
-from data.files import file_sha256
-from data.image_io import check_ids, read_index
-from data.names import ENDINGS, keyed_files, match_names
+from data.files import file_sha256, first_few
+from data.image_io import check_ids, image_size, index_header, read_index, require_same_size
+from data.names import ENDINGS, base_name, keyed_files
 from utils.inference.predictor import Predictor
+from utils.seg_metrics.maps import MAX_CLASSES
 
 LABEL_IDS = "_labelIds"
 # Taken alone where they lie beside other PNGs of the same images, such as instances and colours.
 PREFERRED = (LABEL_IDS, "_labelTrainIds")
-SHOWN = 5
-CITYSCAPES_NAME = re.compile(r"[\w-]+_\d{6}_\d{6}")  # <city>_<sequence>_<frame>
+COMPANION = re.compile(r"_((label|instance)\w*|color|disparity)$")
 
 
 class LabelMaps(Protocol):
@@ -43,6 +44,17 @@ class LabelMaps(Protocol):
 
     def load(self, name: str) -> np.ndarray:
         """The label map of an image: uint8 (H, W), train ids."""
+        ...
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """(H, W) as the headers state it, None where they cannot; InputError if they rule it out.
+
+        Nothing is decoded.
+        """
+        ...
+
+    def where(self, name: str) -> str:
+        """What a message calls the label map of an image: its file."""
         ...
 
 
@@ -65,9 +77,23 @@ class DatasetLabels:
         }
 
     def load(self, name: str) -> np.ndarray:
-        label, _ = self.dataset.read_ground_truth(self.records[name])
+        label, _ = self.dataset.ground_truth(self.records[name])
         assert label is not None, "the constructor has looked: every record has a label map"
         return label
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        record = self.records[name]
+        label = record.label_path()
+        # SBD's labels are .mat files, which have no such header.
+        found = index_header(label).size if label.suffix.lower() == ".png" else None
+        if record.image is None:
+            return found
+        size = image_size(record.image)
+        require_same_size(found or size, size, "label", label, record.image)
+        return size
+
+    def where(self, name: str) -> str:
+        return str(self.records[name].label)
 
 
 class FolderLabels:
@@ -75,7 +101,7 @@ class FolderLabels:
 
     Args:
         root: the folder, or for predictions the one that predict.py wrote to.
-        num_classes: ids from there on, but for 255, are an InputError.
+        num_classes: at most 255; ids from there on, but for 255, are an InputError.
         what: "labels" or "predictions", for messages and `origin`.
         label_ids: the files hold Cityscapes' label ids; None: those whose names say so do.
     """
@@ -89,7 +115,7 @@ class FolderLabels:
         # The folder that predict.py wrote to has the label maps in a folder of its own.
         if what == "predictions" and (root / "labels").is_dir():
             root = root / "labels"
-        self.files = _preferred(keyed_files(root, ".png"))
+        self.files = _preferred(keyed_files(root, ".png"), root)
         if not self.files:
             raise InputError(f"{root}: found no {what}; expected label maps NAME.png")
         if label_ids and num_classes != len(TRAIN_LABELS):
@@ -114,6 +140,12 @@ class FolderLabels:
                 f"{error}; if these are Cityscapes' label ids, add --label-ids"
             ) from error
 
+    def size(self, name: str) -> tuple[int, int]:
+        return index_header(self.files[name]).size
+
+    def where(self, name: str) -> str:
+        return str(self.files[name])
+
 
 class NetworkLabels:
     """What a network makes of the images of a data set. checkpoint: its file, for `origin`."""
@@ -132,57 +164,42 @@ class NetworkLabels:
     def load(self, name: str) -> np.ndarray:
         return self.predictor(self.dataset.read_image(self.records[name]))
 
+    def size(self, name: str) -> tuple[int, int] | None:
+        image = self.records[name].image
+        return None if image is None else image_size(image)
 
-def match_maps(
-    truth: LabelMaps, predictions: LabelMaps, *, allow_missing: bool, report: Callable[[str], None]
-) -> dict[str, str]:
-    """Name in the ground truth -> name of its prediction.
+    def where(self, name: str) -> str:
+        return str(self.records[name].image)
 
-    Missing predictions are an InputError, or left out if `allow_missing`; extra ones are reported.
-    """
-    matches = match_names(truth.names, predictions.names)
-    matches |= _match_beginnings(
-        [name for name in truth.names if name not in matches], predictions.names
-    )
-    lacking = [name for name in truth.names if name not in matches]
-    extra = sorted(set(predictions.names) - set(matches.values()))
-    for names, what in (
-        (lacking, "images have no prediction"),
-        (extra, "predictions have no truth (not scored)"),
-    ):
-        if names:
-            more = ", …" if len(names) > SHOWN else ""
-            report(f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}")
-    if not matches or (lacking and not allow_missing):
+
+def require_few_classes(num_classes: int) -> None:
+    """InputError if label maps cannot hold that many classes."""
+    if num_classes > MAX_CLASSES:
         raise InputError(
-            f"{len(lacking)} of {len(truth.names)} images have no prediction, such as "
-            f"{lacking[0]}; complete them, or score the rest with --allow-missing"
+            f"{num_classes} classes do not fit into label maps of 8 bits, in which 255 is no "
+            f"class; expected at most {MAX_CLASSES}"
         )
-    return matches
 
 
-def _match_beginnings(wanted: Sequence[str], available: Sequence[str]) -> dict[str, str]:
-    """Matches by the rule of Cityscapes' server: the one file whose name begins with the image's.
+def _preferred(files: dict[str, Path], root: Path) -> dict[str, Path]:
+    """The files with the first of the endings PREFERRED that occurs; all, if none does.
 
-    The image's name is <city>_<sequence>_<frame>; other names match nothing.
+    InputError if a file of another image is left out.
     """
-    matches = {}
-    for name in wanted:
-        own = ENDINGS.sub("", name.rsplit("/", 1)[-1])
-        if not CITYSCAPES_NAME.fullmatch(own):
-            continue
-        found = [each for each in available if each.rsplit("/", 1)[-1].startswith(f"{own}_")]
-        if len(found) > 1:
-            raise InputError(
-                f"both {found[0]} and {found[1]} could be the file of {name}; remove one"
-            )
-        if found:
-            matches[name] = found[0]
-    return matches
-
-
-def _preferred(files: dict[str, Path]) -> dict[str, Path]:
     for ending in PREFERRED:
-        if chosen := {key: path for key, path in files.items() if key.endswith(ending)}:
-            return chosen
+        chosen = {key: path for key, path in files.items() if key.endswith(ending)}
+        if not chosen:
+            continue
+        images = {_image_of(key) for key in chosen}
+        if others := [path for key, path in files.items() if _image_of(key) not in images]:
+            raise InputError(
+                f"{root}: {len(chosen)} PNGs end in {ending}, and {len(others)} of other images "
+                f"do not, such as {first_few(others)}; give a folder with one kind"
+            )
+        return chosen
     return files
+
+
+def _image_of(key: str) -> str:
+    """The name of the image that a PNG of Cityscapes or its like belongs to."""
+    return ENDINGS.sub("", COMPANION.sub("", base_name(key)))

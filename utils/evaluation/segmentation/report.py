@@ -21,7 +21,12 @@ from utils.evaluation.html import (
 from utils.evaluation.report_parts import example_sections, source_section
 from utils.evaluation.segmentation.examples import SegExample
 from utils.evaluation.segmentation.scores import SegScores
-from utils.evaluation.segmentation.tables import bound_rows, seg_table_rows
+from utils.evaluation.segmentation.tables import (
+    NOTHING_SCORED,
+    bound_rows,
+    region_name,
+    seg_table_rows,
+)
 from utils.evaluation.text_tables import percent
 from utils.seg_metrics import frequency_weighted_iou, label_boundaries, mean_of_numbers
 
@@ -59,7 +64,7 @@ def write_seg_report(
 
     knobs = {
         "tolerances of boundary F": _bounds_text(scores),
-        "width of boundary IoU": f"{scores.protocol.region:g}",
+        "width of boundary IoU": region_name(scores),
     }
     sections = [
         source_section(source, knobs),
@@ -69,6 +74,8 @@ def write_seg_report(
         *example_sections(quality, images, draw),
     ]
     lead = f"mIoU {percent(scores.miou)} over {len(scores.protocol.classes)} classes"
+    if scores.nothing_scored:
+        lead = NOTHING_SCORED
     write_page(folder / "report.html", "Semantic segmentation", lead, sections)
 
 

@@ -9,6 +9,7 @@
     scores
         miou, pixel_accuracy, mean_accuracy, frequency_weighted_iou
         boundary_iou    mean over the classes that occur
+        boundary_iou_pixels  [narrowest, widest region over the images]
         boundary_f      [{bound, pixels [lowest, highest over the images],
                           published_mean: over all classes and images, 1 where neither map has a
                               boundary of the class,
@@ -25,10 +26,12 @@ All figures are fractions, not percent; null where there is nothing to score. Be
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from data.errors import InputError
@@ -37,6 +40,7 @@ from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
 from utils.evaluation.progress import progress
 from utils.evaluation.segmentation.label_maps import LabelMaps, NetworkLabels
+from utils.evaluation.segmentation.pairing import size_problem
 from utils.evaluation.segmentation.scores import (
     ImageCounts,
     SegProtocol,
@@ -70,7 +74,8 @@ def count_label_maps(
     mine = list(matches)[ranks.rank :: ranks.world]
 
     def count(name: str, predict: Callable[[], np.ndarray]) -> ImageCounts:
-        return count_checked(predict(), ground_truth.load(name), protocol, name)
+        files = predictions.where(matches[name]), ground_truth.where(name)
+        return count_checked(predict(), ground_truth.load(name), protocol, files)
 
     def jobs() -> Iterator[Callable[[], ImageCounts]]:
         for name in mine:
@@ -80,8 +85,10 @@ def count_label_maps(
             else:
                 yield lambda name=name: count(name, lambda: predictions.load(matches[name]))
 
-    results = progress(_run(jobs(), workers), total=len(mine), show=ranks.is_main)
-    counted = dict(zip(mine, results, strict=True))
+    # Closed at once whatever ends this, so that threads do not go on through the jobs that wait.
+    with closing(_run(jobs(), workers)) as counts:
+        results = progress(counts, total=len(mine), show=ranks.is_main)
+        counted = dict(zip(mine, results, strict=True))
     everyone = {
         name: counts for part in gather_objects(counted, ranks) for name, counts in part.items()
     }
@@ -89,19 +96,32 @@ def count_label_maps(
 
 
 def count_checked(
-    pred: np.ndarray, label: np.ndarray, protocol: SegProtocol, name: str
+    pred: np.ndarray, label: np.ndarray, protocol: SegProtocol, files: tuple[str, str]
 ) -> ImageCounts:
-    """`count_label_map`; an InputError that names the image if the sizes differ."""
+    """`count_label_map`, with errors that name the files: of the prediction and the ground truth.
+
+    InputError if the sizes differ; MemoryError if there is too little memory for them.
+    """
     if pred.shape != label.shape:
-        raise InputError(
-            f"{name}: the prediction is {pred.shape[1]}x{pred.shape[0]}, the ground truth "
-            f"{label.shape[1]}x{label.shape[0]}; label maps must have the size of the ground truth"
-        )
-    return count_label_map(pred, label, protocol)
+        raise InputError(size_problem(files, pred.shape, label.shape))
+    height, width = label.shape
+    try:
+        return count_label_map(pred, label, protocol)
+    except MemoryError as error:
+        raise MemoryError(f"{files[0]}: {width}x{height} pixels") from error
+    except cv2.error as error:
+        if error.code != cv2.Error.StsNoMem:
+            raise
+        raise MemoryError(f"{files[0]}: {width}x{height} pixels") from error
 
 
-def _run(jobs: Iterable[Callable[[], ImageCounts]], workers: int) -> Iterator[ImageCounts]:
-    """Results in order. At most two jobs per worker wait, so memory stays bounded."""
+def _run(
+    jobs: Iterable[Callable[[], ImageCounts]], workers: int
+) -> Generator[ImageCounts, None, None]:
+    """Results in order. At most two jobs per worker wait, so memory stays bounded.
+
+    InputError if the system starts no more threads.
+    """
     if not workers:
         yield from (job() for job in jobs)
         return
@@ -111,11 +131,20 @@ def _run(jobs: Iterable[Callable[[], ImageCounts]], workers: int) -> Iterator[Im
         for job in jobs:
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
-            waiting.append(pool.submit(job))
+            waiting.append(_submit(pool, job))
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ThreadPoolExecutor, job: Callable[[], ImageCounts]) -> Future[ImageCounts]:
+    try:
+        return pool.submit(job)
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise InputError(f"{error}: run again with fewer --workers") from error
 
 
 def write_seg_results(folder: Path, scores: SegScores, source: Mapping[str, object]) -> None:

@@ -20,12 +20,15 @@ from utils.seg_metrics import (
     mean_iou,
     mean_of_numbers,
     pixel_accuracy,
+    region_width,
     tolerance_pixels,
 )
 
 PIXEL_BOUNDS = (3.0, 5.0, 9.0, 12.0)
 NO_TRUTH = "no ground truth"
-HIGHEST_BOUND = 200  # pixels; beyond, a tolerance is most likely a slip
+# Beyond these a tolerance is most likely a slip, and matching would take hours.
+HIGHEST_BOUND = 200  # pixels
+HIGHEST_FRACTION = 0.1  # of the diagonal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class SegProtocol:
 
     Tolerances below 1 are fractions of the image's diagonal, others pixels. bounds: tolerances of
     boundary F. region: width of boundary IoU's regions; the default is that of the authors for
-    Cityscapes, 0.5 % of the diagonal: 12 px at 2048x1024.
+    Cityscapes, 0.5 % of the diagonal: 11 px at 2048x1024 (see `region_width`).
     """
 
     classes: tuple[str, ...]
@@ -44,10 +47,10 @@ class SegProtocol:
     def __post_init__(self) -> None:
         named = [("--boundary-iou", self.region), *(("--bounds", bound) for bound in self.bounds)]
         for flag, bound in named:
-            if not 0 < bound <= HIGHEST_BOUND:
+            if not (0 < bound <= HIGHEST_FRACTION or 1 <= bound <= HIGHEST_BOUND):
                 raise InputError(
-                    f"{flag} {bound:g}: expected a fraction of the diagonal (above 0), "
-                    f"or 1 to {HIGHEST_BOUND} pixels"
+                    f"{flag} {bound:g}: expected a fraction of the diagonal (above 0, at most "
+                    f"{HIGHEST_FRACTION:g}), or 1 to {HIGHEST_BOUND} pixels"
                 )
 
     @property
@@ -92,7 +95,7 @@ class SegScores:
     class's mean F over all images, as published (1 where an image has no boundary of the class).
     f_present: the same over the images in which the class has a true boundary. images: int64 (K,),
     the number of images that have the class. pixels: (lowest, highest) tolerance in pixels of each
-    bound.
+    bound. region_pixels: (narrowest, widest) region of boundary IoU.
     """
 
     protocol: SegProtocol
@@ -104,6 +107,12 @@ class SegScores:
     f_present: np.ndarray
     images: np.ndarray
     pixels: tuple[tuple[float, float], ...]
+    region_pixels: tuple[int, int]
+
+    @property
+    def nothing_scored(self) -> bool:
+        """Whether no pixel of the ground truth has a class, so that nothing has a score."""
+        return not self.confusion.any()
 
     @property
     def miou(self) -> float:
@@ -134,6 +143,7 @@ class SegScores:
             "mean_accuracy": number_or_null(mean_of_numbers(self.accuracy)),
             "frequency_weighted_iou": number_or_null(frequency_weighted_iou(self.confusion)),
             "boundary_iou": number_or_null(mean_of_numbers(self.boundary_iou)),
+            "boundary_iou_pixels": list(self.region_pixels),
             "boundary_f": bounds,
             "classes": [self._plain_class(k, name) for k, name in enumerate(self.protocol.classes)],
             "confusion": self.confusion.tolist(),
@@ -166,16 +176,20 @@ def score_images(counts: Sequence[ImageCounts], protocol: SegProtocol) -> SegSco
     present = boundary[..., TRUE] > 0
     found = present.sum(axis=0)
     pixels = [[tolerance_pixels(bound, each.size) for each in counts] for bound in protocol.bounds]
+    widths = [region_width(protocol.region, each.size) for each in counts]
+    # F as published is 1 for a class that is nowhere. Where all classes are, it says nothing.
+    mean_f = f.mean(axis=0) if total.any() else np.full(f.shape[1:], np.nan)
     return SegScores(
         protocol=protocol,
         confusion=total,
         iou=class_iou(total),
         accuracy=class_accuracy(total),
         boundary_iou=np.where(region[:, 1] > 0, region[:, 0] / np.maximum(region[:, 1], 1), np.nan),
-        f=f.mean(axis=0),
+        f=mean_f,
         f_present=np.where(found > 0, (f * present).sum(axis=0) / np.maximum(found, 1), np.nan),
         images=confusions.any(axis=2).sum(axis=0),
         pixels=tuple((float(min(each)), float(max(each))) for each in pixels),
+        region_pixels=(min(widths), max(widths)),
     )
 
 

@@ -6,8 +6,9 @@ folder; as large as the image; each pixel a label id (not a train id). We name t
 <city>_<sequence>_<frame>.png.
 """
 
+import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,18 @@ from tqdm import tqdm
 from data.base import Dataset
 from data.cityscapes import TRAIN_LABELS, Cityscapes
 from data.errors import InputError
-from data.files import write_aside
+from data.files import first_few, write_aside
 from data.image_io import image_size, read_index, write_png
 from utils.distributed.environment import Ranks
-from utils.distributed.group import gather_objects
+from utils.distributed.group import from_main, gather_objects
+from utils.evaluation.inputs import require_writable
 from utils.evaluation.segmentation.label_maps import LabelMaps
+from utils.evaluation.segmentation.pairing import CITYSCAPES_NAME
 
 TEST_IMAGES = 1525  # in Cityscapes' test split
 LISTED = 5  # problems named in an error, and ids named in a problem
+# Label maps of streets take 1/80 to 1/40 byte a pixel as PNG, and the zip holds them again.
+PIXELS_PER_BYTE = 40
 
 
 def label_id_table() -> np.ndarray:
@@ -37,14 +42,22 @@ def label_id_table() -> np.ndarray:
 def require_submittable(dataset: Dataset, folder: Path) -> None:
     """Raise InputError unless `dataset` can be submitted and no files would be overwritten.
 
-    It must have Cityscapes' classes, and all images if it is Cityscapes' test split.
+    It must have Cityscapes' classes and names, and all images if it is Cityscapes' test split.
     """
+    if folder.name in ("", ".."):  # the zip could have no name
+        raise InputError(f"--submit {folder}: expected a new folder, with a name of its own")
     if not isinstance(dataset, Cityscapes):
         raise InputError(f"--submit is for Cityscapes' server; the data set is {dataset.name}")
     if dataset.name == "cityscapes" and dataset.split == "test" and len(dataset) != TEST_IMAGES:
         raise InputError(
             f"{dataset.root} has {len(dataset)} test images, the server expects {TEST_IMAGES}; "
             "unzip leftImg8bit_trainvaltest.zip again"
+        )
+    strange = [r.name for r in dataset.records if not CITYSCAPES_NAME.fullmatch(r.name)]
+    if strange:
+        raise InputError(
+            f"{dataset.root}: {len(strange)} images are not named <city>_<sequence>_<frame> as the "
+            f"server expects, such as {first_few(map(ascii, strange))}; rename or remove them"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--submit {folder}: is not empty; give another folder")
@@ -61,19 +74,43 @@ def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ran
         folder: Gets a PNG for each image; the zip is written beside it. Must be empty or absent.
         ranks: Each rank predicts its share of the images.
     """
-    require_submittable(dataset, folder)
-    # Nobody writes before all have looked: a rank's first file would look like an old submission to
-    # a slower rank.
-    gather_objects(None, ranks)
+    # The main rank alone looks, before any rank writes: a rank's first file would look like an old
+    # submission to a slower one.
+    sizes = from_main(lambda: prepare_submission(dataset, folder), ranks)
     mine = predictions.names[ranks.rank :: ranks.world]
     for name in tqdm(mine, unit="image", disable=not ranks.is_main):
         write_label_ids(folder, name, predictions.load(name))
     gather_objects(None, ranks)
     if ranks.is_main:
-        images = {record.name: record.image for record in dataset.records}
-        check_submission(folder, {name: image_size(path) for name, path in images.items() if path})
+        check_submission(folder, sizes)
         zip_submission(folder, predictions.names)
     return zip_path(folder)
+
+
+def prepare_submission(dataset: Dataset, folder: Path) -> dict[str, tuple[int, int]]:
+    """Size (H, W) of each image by name, once all that can be known before predicting is in order.
+
+    InputError, or OSError, for what would end the submission: see `require_submittable`; images
+    whose headers cannot be read; a folder that cannot be written to, or has too little space.
+    """
+    require_submittable(dataset, folder)
+    images = {record.name: record.image for record in dataset.records}
+    sizes = {name: image_size(path) for name, path in images.items() if path}
+    place = require_writable(folder, "--submit")
+    require_writable(zip_path(folder), "--submit")
+    require_space(place, sizes)
+    return sizes
+
+
+def require_space(place: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """InputError if the disk that `place` lies on has too little space for PNGs and zip."""
+    needed = 2 * sum(height * width for height, width in sizes.values()) // PIXELS_PER_BYTE
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise InputError(
+            f"{place}: {free / 1e6:.0f} MB are free, the submission takes about "
+            f"{needed / 1e6:.0f} MB; give --submit a folder on another disk"
+        )
 
 
 def zip_path(folder: Path) -> Path:

@@ -8,9 +8,14 @@ from utils.evaluation.segmentation.scores import NO_TRUTH, SegScores
 from utils.evaluation.text_tables import align_columns, percent, write_csv_rows
 from utils.seg_metrics import frequency_weighted_iou, mean_of_numbers
 
+NOTHING_SCORED = "nothing to score: no pixel of the ground truth has one of the classes"
+
 
 def bound_name(bound: float, pixels: tuple[float, float]) -> str:
-    """ "3 px", or "0.00375 (9 px)", or "0.00375 (3-9 px)" where images differ in size."""
+    """ "3 px", or "0.00375 (9 px)", or "0.00375 (3-9 px)" where images differ in size.
+
+    Of a tolerance of boundary F, and of the width of boundary IoU.
+    """
     return f"{bound:g} px" if bound >= 1 else f"{bound:g} ({pixel_range(pixels)} px)"
 
 
@@ -58,13 +63,20 @@ def bound_rows(scores: SegScores) -> list[tuple[str, str, str, str]]:
 
 
 def format_scores(scores: SegScores) -> str:
-    """Both tables and the summary for the terminal."""
+    """Both tables and the summary for the terminal; a note where nothing was scored."""
     summary = (
         f"mIoU {percent(scores.miou)}   pixel accuracy {percent(scores.pixel_accuracy)}   "
         f"frequency-weighted IoU {percent(frequency_weighted_iou(scores.confusion))}"
     )
+    summary += f"\nboundary IoU: within {region_name(scores)} of the contours"
     tables = align_columns(seg_table_rows(scores), foot=True), align_columns(bound_rows(scores))
-    return "\n\n".join([*tables, summary])
+    notes = [f"note: {NOTHING_SCORED}"] if scores.nothing_scored else []
+    return "\n\n".join([*tables, summary, *notes])
+
+
+def region_name(scores: SegScores) -> str:
+    """The width of boundary IoU's regions, as `bound_name`."""
+    return bound_name(scores.protocol.region, scores.region_pixels)
 
 
 def write_seg_csv(folder: Path, scores: SegScores) -> None:

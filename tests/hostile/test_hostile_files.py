@@ -1,0 +1,102 @@
+"""Every door with every hostile file of the sorts that it reads: a table of both, multiplied.
+
+A case is a line in `helpers.hostile`, a door one declaration in `helpers.doors`. What a door
+does otherwise than the table says stands in `OTHERWISE`, with the reason.
+"""
+
+from pathlib import Path
+
+import pytest
+from helpers import hostile as sorts
+from helpers import hostile_checkpoints as checkpoints
+from helpers.bench import Bench, assert_refused
+from helpers.doors import DOORS, Door, outputs
+from helpers.hostile import Case
+
+SORTS: dict[str, tuple[Case, ...]] = {
+    "image": sorts.PREDICT_IMAGE,
+    "data image": sorts.DATA_IMAGE,
+    "lone image": sorts.IMAGE,
+    "label": sorts.LABEL,
+    "instance": sorts.INSTANCE,
+    "edges": sorts.EDGES,
+    "edges of 11": sorts.EDGES,
+    "scores": sorts.SCORES,
+    "array": sorts.ARRAY,
+    "npz": sorts.NPZ,
+    "list": sorts.LIST,
+    "columns": sorts.COLUMNS,
+    "names": sorts.NAMES,
+    "id map": sorts.ID_MAP,
+    "log": sorts.LOG,
+    "checkpoint": checkpoints.CHECKPOINT_FILE,
+    "model": checkpoints.CHECKPOINT_MODEL,
+    # `load` has them whole; these doors call it.
+    "checkpoint sample": checkpoints.CHECKPOINT_FILE[::4],
+    "model sample": checkpoints.CHECKPOINT_MODEL[::7],
+}
+# Of the inputs that are fine, those that slow doors are tried with.
+FEW = (
+    *("behind a link", "with a palette", "RGBA", "JPEG", "EXIF orientation 6", "2 bits"),
+    *("bytes after the end", "_orig_mod.module.", "float64", "the old format", "byte-order mark"),
+)
+OTHERWISE: dict[tuple[str, str, str], Case | None] = {}
+
+
+# What is not there when a folder is searched; see test_hostile_names.py.
+NO_FILE = ("missing", "folder", "named pipe", "broken link", "link loop")
+
+
+def left_out(door: Door, sort: str, case: Case) -> bool:
+    if sort in door.searched and case.name in NO_FILE:
+        return True
+    return door.slow and case.ok and case.name not in FEW
+
+
+def cases() -> list:
+    found = []
+    for door in DOORS:
+        for sort, file in door.files:
+            for case in SORTS.get(sort, ()):
+                case = OTHERWISE.get((door.name, sort, case.name), case)
+                if case is not None and not left_out(door, sort, case):
+                    name = f"{door.name}-{Path(file).name}-{case.name}"
+                    found.append(pytest.param(door, sort, file, case, id=name))
+    return found
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
+def test_good_input_gives_the_same_result_twice(door: Door, bench: Bench) -> None:
+    first = bench.good(door)
+    again = bench.call(door, bench.work(door))
+    assert again.status == 0
+    assert again.seen == first.seen
+    assert first.seen
+
+
+@pytest.mark.parametrize(("door", "sort", "file", "case"), cases())
+def test_a_hostile_file(door: Door, sort: str, file: str, case: Case, bench: Bench) -> None:
+    good = bench.good(door)
+    expected = bench.good(door, file, case.twin, case.name).seen if case.twin else good.seen
+    work = bench.work(door)
+    case.damage(work / file)
+    ended = bench.call(door, work)
+    if case.ok:
+        assert ended.status == 0, ended.err
+        assert ended.seen == expected
+        return
+    assert_refused(ended, Path(file).name, Path(file).stem, says=case.says)
+    if sort in door.goes_on:
+        assert_others_done(bench.before[door.name], outputs(work), Path(file).stem)
+
+
+def assert_others_done(good: dict[str, str], found: dict[str, str], stem: str) -> None:
+    """But for the lists, in which what failed is left out."""
+    stem = stem.split("_gtFine")[0]
+    others = {
+        name: value
+        for name, value in good.items()
+        if stem not in name and not name.endswith(".txt")
+    }
+    wrong = {name for name, value in others.items() if found.get(name) != value}
+    assert not wrong, f"not made, or otherwise: {sorted(wrong)}"

@@ -1,0 +1,156 @@
+"""What a checkpoint says about its net, and whether that can be so."""
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import InputError
+from models import MODELS, OPTION_VALUES, OPTIONS
+
+MAX_CLASSES = {"edge": 4096, "seg": 255}  # label maps are uint8, and 255 is no class
+MAX_BASE_SIZE = 1 << 16
+LONGEST = 60  # characters of a wrong value that a message repeats
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be read, does not fit, or does not say enough."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a checkpoint says about its network.
+
+    Args:
+        name: of the model, a key of `models.MODELS`.
+        backbone: of the model.
+        num_classes: of its logits.
+        task: "edge" or "seg".
+        classes: their names.
+        palette: uint8 (num_classes, 3), RGB.
+        base_size: the long side in pixels to which images are resized before the network; 0: as
+            they are.
+        dataset: that it was trained on; "" if the file does not say.
+        options: other arguments of the model's builder, see `models.OPTIONS`.
+    """
+
+    name: str
+    backbone: str
+    num_classes: int
+    task: str
+    classes: tuple[str, ...]
+    palette: np.ndarray
+    base_size: int
+    dataset: str
+    options: dict[str, bool | str] = field(default_factory=dict)
+
+    def to_plain(self) -> dict:
+        """Lists, strings and numbers only."""
+        return asdict(self) | {"classes": list(self.classes), "palette": self.palette.tolist()}
+
+    @classmethod
+    def from_plain(cls, plain: object, where: str | Path = "the checkpoint") -> "ModelInfo":
+        """The inverse of `to_plain`.
+
+        CheckpointError with `where` in front for anything that `to_plain` does not return: a wrong
+        type, a net that does not exist, classes and colours of another number.
+        """
+        fault = next(_faults(plain), None)
+        if fault is not None or not isinstance(plain, dict):
+            raise CheckpointError(f"{where}: what it says about its net is wrong: {fault}")
+        palette = np.asarray(plain["palette"], np.uint8).reshape(-1, 3)
+        return cls(**(plain | {"classes": tuple(plain["classes"]), "palette": palette}))
+
+
+def shown(value: object) -> str:
+    """A value from a file, for a message: short, whatever it is."""
+    if type(value) is int and value.bit_length() > 64:  # Python refuses to print very long ones
+        return f"a number of {value.bit_length()} bits"
+    if type(value) not in (int, float, bool, str, type(None)):
+        return f"of type {type(value).__name__}"
+    text = ascii(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def option_fault(model: str, option: str, value: object) -> str | None:
+    """What is wrong with an option of a model; None if it has the option with that value."""
+    if option not in OPTIONS.get(model, ()):
+        return f"{model} has no option {shown(option)}"
+    values = OPTION_VALUES[option]
+    # By type too: 1 == True.
+    if not any(type(value) is type(known) and value == known for known in values):
+        return _expected(option, value, f"one of {', '.join(map(repr, values))}")
+    return None
+
+
+def _faults(plain: object) -> Iterator[str]:
+    """What is wrong, the first thing first. Each check may rely on those before it."""
+    if not isinstance(plain, dict):
+        yield _expected("model", plain, "a dictionary")
+        return
+    names = [entry.name for entry in fields(ModelInfo)]
+    needed = {f.name for f in fields(ModelInfo) if f.default_factory is MISSING}
+    if missing := [name for name in names if name in needed and name not in plain]:
+        yield f"{missing[0]} is missing"
+    if unknown := [key for key in plain if key not in names]:
+        yield f"{shown(unknown[0])} is unknown here; the file may be of a newer version"
+    for name in ("name", "backbone", "task", "dataset"):
+        if not _is_text(plain[name]):
+            yield _expected(name, plain[name], "text without control characters")
+    yield from _net_faults(plain)
+    yield from _class_faults(plain["num_classes"], plain["classes"], plain["palette"])
+    if not _is_whole(plain["base_size"], 0, MAX_BASE_SIZE):
+        yield _expected("base_size", plain["base_size"], f"a whole number, 0 to {MAX_BASE_SIZE}")
+
+
+def _net_faults(plain: dict[str, Any]) -> Iterator[str]:
+    name = plain["name"]
+    if name not in MODELS:
+        yield _expected("name", name, f"one of {', '.join(MODELS)}")
+    _, task, backbones = MODELS[name]
+    if plain["backbone"] not in backbones:
+        yield _expected(f"backbone of {name}", plain["backbone"], f"one of {', '.join(backbones)}")
+    if plain["task"] != task:
+        yield _expected(f"task of {name}", plain["task"], repr(task))
+    most = MAX_CLASSES[task]
+    if not _is_whole(plain["num_classes"], 1, most):
+        yield _expected("num_classes", plain["num_classes"], f"a whole number, 1 to {most}")
+    options = plain.get("options", {})
+    if not isinstance(options, dict):
+        yield _expected("options", options, "a dictionary")
+    for option, value in options.items():
+        if fault := option_fault(name, option, value):
+            yield fault
+
+
+def _class_faults(count: int, classes: Any, palette: Any) -> Iterator[str]:
+    for name, values in (("classes", classes), ("palette", palette)):
+        if not isinstance(values, list | tuple):
+            yield _expected(name, values, "a list")
+        elif len(values) != count:
+            yield f"{len(values)} {name}, but num_classes is {count}"
+    for value in classes:
+        if not _is_text(value):
+            yield _expected("a class", value, "text without control characters")
+    for value in palette:
+        if not isinstance(value, list | tuple) or len(value) != 3:
+            yield _expected("a colour of palette", value, "three numbers")
+        for part in value:
+            if not _is_whole(part, 0, 255):
+                yield _expected("a colour of palette", part, "whole numbers, 0 to 255")
+
+
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text that can be printed and written as UTF-8."""
+    return type(value) is str and not any(unicodedata.category(c) in ("Cc", "Cs") for c in value)
+
+
+def _expected(name: str, value: object, expected: str) -> str:
+    return f"{name} is {shown(value)}, expected {expected}"
