@@ -88,6 +88,8 @@ def main(args: argparse.Namespace) -> int:
         labels = Path(os.path.realpath(args.odometry_labels))
         sequences = find_sequences(labels, args.sequences)
         instances = args.odometry_instances and Path(os.path.realpath(args.odometry_instances))
+        if instances and not instances.is_dir():
+            raise FileNotFoundError(f"--odometry-instances {instances}: no such folder")
         plans = [plan_sequence(folder, root, maker, instances) for folder in sequences]
     elif args.sequences or args.odometry_instances:
         raise InputError("--sequences and --odometry-instances need --odometry-labels")

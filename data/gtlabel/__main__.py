@@ -163,6 +163,8 @@ def plan_folder(args: argparse.Namespace) -> Plan:
     if out == root:
         raise InputError(f"--out {out}: is the folder of label maps; choose another")
     maps = find_label_maps(root, out)
+    if args.instances and not args.instances.is_dir():
+        raise FileNotFoundError(f"--instances {args.instances}: no such folder")
     if args.num_classes is None:
         raise InputError(f"--labels needs --num-classes K, the number of classes{_hint(maps[0])}")
     reader = MapReader(

@@ -507,7 +507,8 @@ def test_folders_links_endings_and_pipes(tmp_path: Path, capsys: pytest.CaptureF
     assert label("--labels", maps / "a.png", "--num-classes", 2, "--out", tmp_path / "x") == 2
     (tmp_path / "turn").symlink_to(tmp_path / "turn")
     assert label("--labels", tmp_path / "turn", "--num-classes", 2, "--out", tmp_path / "x") == 2
-    assert capsys.readouterr().err.count("no such folder") == 2
+    assert label_folder(tmp_path, "--instances", tmp_path / "nowhere") == 2
+    assert capsys.readouterr().err.count("no such folder") == 3
 
 
 def test_pipes_in_data_sets(tmp_path: Path, sbd_root: Path, capsys: pytest.CaptureFixture) -> None:

@@ -544,7 +544,7 @@ def test_an_empty_input_is_no_folder(capsys):
     """Path("") is the current folder."""
     with pytest.raises(SystemExit):
         predict.parse_args(["", "--checkpoint", "c", "--out", "o"])
-    assert "argument INPUT: found an empty text, expected a path" in capsys.readouterr().err
+    assert "argument INPUT: is empty" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_one_line_and_status_2(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.edges import PNG_CLASSES, encode_png, pack
 from data.errors import InputError
-from data.files import NAME_MAX
+from data.files import NAME_MAX, resolved
 from data.image_io import write_png
 from data.names import require_own_targets
 from data.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
