@@ -16,6 +16,7 @@ A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv
 """
 
 from data.errors import quiet_interrupts
+from data.files import resolved
 
 if __name__ == "__main__":
     quiet_interrupts()  # Ctrl-C during the imports that follow
@@ -232,7 +233,7 @@ def open_edges(
     if predictor is None:
         declared = declared_classes(name, args.num_classes, dataset)
         folder = PredictionFolder(args.predictions, declared)
-        if folder.layout == "arrays" and folder.root.resolve() in args.out.resolve().parents:
+        if folder.layout == "arrays" and resolved(folder.root) in resolved(args.out).parents:
             raise InputError(
                 f"--out {args.out}: lies in the folder of predictions, and its arrays would be "
                 "taken for some; choose another"

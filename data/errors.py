@@ -25,6 +25,7 @@ REPORT = (
 # What libraries say when memory is not enough, where they raise no MemoryError.
 OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "Failed to allocate", "bad_alloc")
 REPEATED_SECONDS = 10.0  # a second SIGTERM within this time belongs to the first
+LONGEST = 2000  # characters of a message
 
 
 class InputError(ValueError):
@@ -95,7 +96,9 @@ def one_line(error: BaseException) -> str:
         text = text.strip().splitlines()[-1].partition(": ")[2]
     if out_of_memory(error):
         text = f"not enough memory ({text})" if text else "not enough memory"
-    return " ".join(text.split()) or type(error).__name__
+    text = " ".join(text.split()) or type(error).__name__
+    # What a file holds can be a megabyte long, and a message may repeat it.
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} … {text[-300:]}"
 
 
 def _name_of(file: object) -> str:

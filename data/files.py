@@ -74,6 +74,14 @@ def _aside_name(name: str) -> str:
     return f".{short}.{os.getpid()}.part"
 
 
+def resolved(path: str | Path) -> Path:
+    """The path without links. A loop of links stays, and whoever opens it gets an OSError.
+
+    (Before Python 3.13, `Path.resolve` raises RuntimeError there.)
+    """
+    return Path(os.path.realpath(path))
+
+
 def require_file(path: str | Path, what: str = "file") -> Path:
     """The path, if a regular file is there.
 

@@ -19,8 +19,9 @@ def end_with_parent(parent: int | None = None) -> None:
     before they get here. None: the parent as it is now.
     """
     started_by = multiprocessing.parent_process()
-    if started_by is not None and not started_by.is_alive():  # it has ended before this line
-        os._exit(1)
+    # loky's workers have no sentinel of their parent, which `is_alive` waits for.
+    if started_by is not None and started_by.sentinel is not None and not started_by.is_alive():
+        os._exit(1)  # it has ended before this line
     parent = os.getppid() if parent is None else parent
     thread = threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent")
     thread.start()

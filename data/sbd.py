@@ -232,6 +232,8 @@ def read_holdout(path: Path, names: list[str]) -> list[str]:
     if path.suffix.lower() == ".mat":
         return _read_seed_mat(path, names)
     chosen = read_names(path)
+    if not chosen:
+        raise InputError(f"{path}: names no image; expected a name of SBD's train.txt per line")
     strange = sorted(set(chosen) - set(names))
     if strange:
         raise InputError(

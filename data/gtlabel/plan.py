@@ -16,7 +16,7 @@ from typing import Any
 import scipy.io
 
 from data.errors import InputError
-from data.files import read_text, write_lines
+from data.files import read_text, resolved, write_lines
 from data.gtlabel.job import Job
 from data.gtlabel.jobs import Outcome, run_jobs
 from data.gtlabel.mat import write_mat_list
@@ -109,7 +109,7 @@ def require_safe(plan: Plan, *, overwrite: bool = False) -> None:
     require_own_targets(plan.targets())
     place = _Places()
     kept = {place(path) for path in (*plan.keep, *_inputs(plan))}
-    kept |= {place(path.resolve()) for path in (*plan.keep, *_inputs(plan)) if path.is_symlink()}
+    kept |= {place(resolved(path)) for path in (*plan.keep, *_inputs(plan)) if path.is_symlink()}
     hit = [(path, source) for source, path in plan.targets() if place(path) in kept]
     if hit:
         path, source = hit[0]

@@ -16,12 +16,12 @@ from typing import IO
 
 STDERR = 2
 # How lines begin that libjpeg, libpng and libtiff print, and OpenCV's log, whose other lines
-# begin with ">". All that begins otherwise was printed by somebody else.
+# begin with ">" or are empty. All that begins otherwise was printed by somebody else.
 DECODERS = re.compile(
     rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Invalid SOF|Inconsistent progression|"
     rb"Unknown Adobe color|Warning: unknown JFIF|Unsupported (JPEG|marker)|JPEG datastream|"
     rb"Application transferred|Invalid crop|libpng (warning|error)|\[ *[A-Z]+:\d+@|>|"
-    rb"TIFF\w+: |.{0,80}: (Warning|Error), "
+    rb"TIFF\w+: |.{0,80}: (Warning|Error), |\s*$"
 )
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from data.base import Dataset, Record
 from data.errors import InputError
-from data.files import reading, write_aside
+from data.files import reading, resolved, write_aside
 from data.process import end_with_parent
 from data.samples.sampler import BatchSampler
 
@@ -143,7 +143,7 @@ def class_index(
             "with --class-uniform-pct 0"
         )
     name = f"{dataset.name}-{dataset.split}-tile{tile}-{_digest(dataset, tile)}.npz"
-    place = hashlib.sha256(os.fsencode(dataset.root.resolve())).hexdigest()[:16]
+    place = hashlib.sha256(os.fsencode(resolved(dataset.root))).hexdigest()[:16]
     folders = [cache] if cache else [folder / place for folder in cache_folders()]
     for folder in folders:
         kept = _read(folder / name, dataset)

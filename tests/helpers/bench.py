@@ -1,5 +1,6 @@
 """Where hostile input is tried: a copy of a door's good input, and what came out of it before."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,15 +79,9 @@ def assert_refused(ended: Ended, *culprits: str, says: str = "") -> str:
     assert any(culprit in line for culprit in culprits), f"{culprits} not in {line}"
     assert says in line, f"{says!r} not in {line}"
     assert len(line) < 1500, f"{len(line)} letters: {line[:300]}"
-    others = [
-        other
-        for other in ended.err.splitlines()
-        # test.py lists the images that lack a prediction above its line.
-        if other != line
-        and not other.startswith(("note: ", "warning: ", "  "))
-        and not other.endswith(" missing:")
-        and not other.endswith(" mis-sized:")
-    ]
+    # test.py lists the images that lack a prediction above its line.
+    allowed = re.compile(r"(note|warning): |  |\d+ (missing|mis-sized):$|\d+ images have no pred")
+    others = [text for text in ended.err.splitlines() if text != line and not allowed.match(text)]
     assert not others, f"more than the line: {others[:5]}"
     return line
 

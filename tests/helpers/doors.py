@@ -145,7 +145,8 @@ def outputs(work: Path) -> dict[str, str]:
         for path in sorted((work / "out").rglob("*"))
         if path.is_file()
         and path.suffix not in (".html", ".npz")
-        and path.name != "gtlabel-inputs.jsonl"  # times of the inputs
+        # Times of the inputs, and the flags.
+        and path.name not in ("gtlabel-inputs.jsonl", "gtlabel.json")
     }
 
 
@@ -301,7 +302,7 @@ def make_cityscapes(work: Path) -> None:
 
 def make_submission(work: Path) -> None:
     rng = np.random.default_rng(8)
-    for name in ("ulm_0_0", "ulm_1_0"):
+    for name in ("ulm_000000_000019", "ulm_000001_000019"):
         path = work / "in/cityscapes/leftImg8bit/test/ulm" / f"{name}_leftImg8bit.png"
         write_png(path, photo(rng))
     from helpers.tiny_nets import tiny_contents
@@ -546,7 +547,8 @@ DOORS = (
         "--task seg --predictions {w}/in/predictions --labels {w}/in/labels --num-classes 4 "
         f"{SCORE}",
         make_label_maps,
-        (("label", "in/labels/a.png"), ("label", "in/predictions/b.png")),
+        (("true label", "in/labels/a.png"), ("label", "in/predictions/b.png")),
+        searched=("true label",),
         result=scores_of,
     ),
     Door(
@@ -555,7 +557,7 @@ DOORS = (
         "--checkpoint {w}/in/seg.pth --data-root {w}/in/cityscapes --submit {w}/out/result "
         "--device cpu",
         make_submission,
-        (("lone image", "in/cityscapes/leftImg8bit/test/ulm/ulm_0_0_leftImg8bit.png"),),
+        (("lone image", "in/cityscapes/leftImg8bit/test/ulm/ulm_000000_000019_leftImg8bit.png"),),
     ),
     Door(
         "train-edge",
@@ -607,7 +609,7 @@ DOORS = (
         script(train),
         f"{TRAIN_EDGE} --edge-labels {{w}}/in/edges",
         make_edge_label_run,
-        (("edges of 11", "in/edges/trainannot/train1_edge.png"),),
+        (("training edges", "in/edges/trainannot/train1_edge.png"),),
         slow=True,
         result=trained,
     ),
@@ -632,6 +634,7 @@ DOORS = (
             ("names", "in/names.txt"),
         ),
         goes_on=("label", "instance"),
+        searched=("label",),
     ),
     Door(
         "gtlabel-id-map",
@@ -663,6 +666,7 @@ DOORS = (
             ("polygons", "in/cityscapes/gtFine/val/ulm/ulm_3_0_gtFine_polygons.json"),
         ),
         goes_on=("label", "instance", "polygons"),
+        searched=("label",),
     ),
     Door(
         "kitti_gtlabel",
@@ -674,6 +678,7 @@ DOORS = (
             ("instance", "in/kitti/training/instance/000000_10.png"),
         ),
         goes_on=("label", "instance"),
+        searched=("label",),
     ),
     Door(
         "kitti-odometry",
@@ -683,6 +688,7 @@ DOORS = (
         make_odometry,
         (("label", "in/maps/03/000001.png"), ("instance", "in/numbers/03/000000.png")),
         goes_on=("label", "instance"),
+        searched=("label",),
     ),
     Door(
         "sbd_gtlabel",

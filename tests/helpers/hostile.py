@@ -24,17 +24,18 @@ Damage = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class Case:
-    """name: says what the file is. says: words that the refusal has."""
+    """name: says what the file is. says: words of the refusal. culprit: what it may name, too."""
 
     name: str
     damage: Damage
     ok: bool = False
     twin: Damage | None = None
     says: str = ""
+    culprit: str | None = None
 
 
-def refused(name: str, damage: Damage, says: str = "") -> Case:
-    return Case(name, damage, says=says)
+def refused(name: str, damage: Damage, says: str = "", culprit: str | None = None) -> Case:
+    return Case(name, damage, says=says, culprit=culprit)
 
 
 def ok(name: str, damage: Damage, twin: Damage | None = None) -> Case:
@@ -315,7 +316,7 @@ IMAGE = (
     refused("JPEG damaged inside", damaged_jpeg),
     refused("a .npy array", replaced(b"\x93NUMPY\x01\0v\0{'descr': '<f4'}")),
     refused("a zip", replaced(b"PK\x03\x04" + bytes(100))),
-    refused("a GIF header", replaced(b"GIF89a\x40\0\x30\0")),
+    refused("a GIF's header", replaced(b"GIF89a\x40\0\x30\0")),
     ok("RGBA", saved("PNG", alpha)),
     ok("WebP without loss", saved("WEBP", lossless=True)),
     ok("BMP", saved("BMP")),
@@ -404,23 +405,23 @@ def bit(k: int) -> Damage:
     return pixels(change)
 
 
-EDGES = (
+# Edges and scores are PNGs. Their size is that of the image to within a pixel, at any scale.
+PNG_ONLY = (
     *BROKEN_PNG,
-    *PLAIN_PNG,
+    *(case for case in PLAIN_PNG if "TIFF" not in case.name),
     *EXIF_6,
-    *SIZES,
+    *SIZES[::2],
+    refused("TIFF under this name", saved("TIFF")),
+)
+EDGES = (
+    *PNG_ONLY,
     refused("JPEG", saved("JPEG")),
     refused("class 23", lambda path: (bit(23)(path), None)[1]),
     refused("class 7", bit(7)),
     refused("a map of ids", pixels(lambda image: image[..., 0] % 3)),
 )
-SCORES = (
-    *BROKEN_PNG,
-    *PLAIN_PNG,
-    *NO_MAP,
-    *EXIF_6,
-    *SIZES,
-)
+TRAINING_EDGES = (*EDGES, *SIZES[1::2])
+SCORES = (*PNG_ONLY, *NO_MAP)
 
 # --- arrays ---
 
@@ -486,6 +487,7 @@ ARRAY = (
     refused("infinite", stored(lambda a: np.where(a > 0.9, np.float32("inf"), a))),
     refused("below 0", stored(lambda a: a - 0.5)),
     refused("above 1", stored(lambda a: a * 2)),
+    refused("int64 of 0 and 1", stored(lambda a: (a > 0.5).astype(np.int64))),
     refused("8-bit scores as int64", stored(lambda a: (a * 255).astype(np.int64))),
     refused("two axes", stored(lambda a: a[0])),
     refused("four axes", stored(lambda a: a[None])),
@@ -507,11 +509,6 @@ ARRAY = (
     ok("Fortran order", stored(np.asfortranarray)),
     ok("classes last", stored(lambda a: np.moveaxis(a, 0, -1))),
     ok("bool", stored(lambda a: a > 0.5), stored(lambda a: (a > 0.5).astype(np.float32))),
-    ok(
-        "int64 of 0 and 1",
-        stored(lambda a: (a > 0.5).astype(np.int64)),
-        stored(lambda a: (a > 0.5).astype(np.float32)),
-    ),
     ok(
         "float16",
         stored(lambda a: a.astype(np.float16)),
@@ -588,21 +585,26 @@ def twice(path: Path) -> None:
 
 # Whatever the columns are: every path of the line gets it.
 LIST = (
-    *(case for case in FILE if case.name not in ("missing",)),
+    *(case for case in FILE if case.name not in ("missing", "cut at half")),
     *TEXT,
+    refused("cut within a line", cut(0.7)),
     refused("lines twice", twice),
     refused("absolute paths", first_line(lambda line: " ".join(f"/tmp/{p}" for p in line.split()))),
     refused("..", first_line(lambda line: " ".join(f"../x/{p}" for p in line.split()))),
     refused(
         "../../..", first_line(lambda line: " ".join(f"../../../../x/{p}" for p in line.split()))
     ),
-    refused("NUL", first_line(lambda line: line.replace("a", "\0"))),
+    refused("NUL", first_line(lambda line: line.replace("0", "\0"))),
     refused("~", first_line(lambda line: " ".join(f"~/{p}" for p in line.split()))),
-    refused("a file that is not there", first_line(lambda line: line.replace("0", "9"))),
-    refused("backslashes", first_line(lambda line: " ".join(f"..\\{p}" for p in line.split()))),
-    refused("a path of a million letters", first_line(lambda line: "x" * 1_000_000)),
     refused(
-        "a name of 300 letters", first_line(lambda line: " ".join("y" * 300 for _ in line.split()))
+        "a file that is not there", first_line(lambda line: line.replace("0", "9")), culprit="9"
+    ),
+    refused("backslashes", first_line(lambda line: " ".join(f"..\\{p}" for p in line.split()))),
+    refused("a name of a million letters", first_line(lambda line: "x" * 1_000_000), culprit="xxx"),
+    refused(
+        "a name of 300 letters",
+        first_line(lambda line: " ".join("y" * 300 for _ in line.split())),
+        culprit="yyy",
     ),
     refused("a folder", first_line(lambda line: " ".join("." for _ in line.split()))),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from data import DATASETS
 from data.args import Parser, number, size, whole, workers
 from data.errors import InputError
+from data.files import resolved
 from data.image_io import IGNORE
 from utils.evaluation.edges.protocols import PROTOCOLS, EdgeProtocol, find_protocol
 from utils.evaluation.segmentation.scores import PIXEL_BOUNDS, PUBLISHED_BOUNDS
@@ -166,7 +167,7 @@ def parse_score_args(
     if args.out is None:
         source = args.checkpoint.with_suffix("") if args.checkpoint else args.predictions
         if source.name in ("", ".."):  # "." and the like have no name of their own
-            source = source.resolve()
+            source = resolved(source)
         args.out = source.parent / f"{source.name}-scores"
     return args
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data.errors import InputError, one_line
+from data.files import resolved
 
 PROBE_BYTES = 1 << 20  # about what a test writes
 RESULTS = ("metrics.json", "report.html", "scores.csv", "curves.csv", "confusion.csv", "counts.npz")
@@ -17,7 +18,7 @@ def require_out_dir(out: Path, inputs: Iterable[Path | None]) -> None:
     Nothing is left there: folders that had to be made are removed again.
     """
     for given in inputs:
-        if given is not None and out.resolve() == given.resolve():
+        if given is not None and resolved(out) == resolved(given):
             raise InputError(f"--out {out}: is a folder of inputs; choose another")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file; expected a folder")

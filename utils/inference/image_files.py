@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from data.errors import InputError
+from data.files import resolved
 from data.image_io import read_image
 
 IMAGES = (
@@ -47,9 +48,9 @@ def find_images(
             )
             failures[top] = InputError(reason)
         for path in images:
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                own = Path(top.resolve().name) if len(inputs) > 1 else Path()
+            if resolved(path) not in seen:
+                seen.add(resolved(path))
+                own = Path(resolved(top).name) if len(inputs) > 1 else Path()
                 found[path] = own / path.relative_to(top) if top.is_dir() else Path(path.name)
     if not found:
         raise InputError("; ".join(f"{path}: {reason}" for path, reason in failures.items()))
@@ -57,7 +58,7 @@ def find_images(
 
 
 def _in_folder(top: Path, out: Path, recursive: bool) -> list[Path]:
-    top_full, out_full = top.resolve(), out.resolve()
+    top_full, out_full = resolved(top), resolved(out)
     if top_full == out_full:
         raise InputError(f"--out {out} is the folder of the images; give another one")
     images = (
@@ -70,7 +71,7 @@ def _in_folder(top: Path, out: Path, recursive: bool) -> list[Path]:
         for path in images
         if path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(top).parts)
-        and not (out_full.is_relative_to(top_full) and path.resolve().is_relative_to(out_full))
+        and not (out_full.is_relative_to(top_full) and resolved(path).is_relative_to(out_full))
     )
 
 

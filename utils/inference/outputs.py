@@ -9,6 +9,7 @@ import numpy as np
 
 from data.edges import PNG_CLASSES, encode_png, pack
 from data.errors import InputError
+from data.files import resolved
 from data.image_io import write_png
 from data.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
 from utils.checkpoint import ModelInfo
@@ -65,10 +66,10 @@ def check_outputs(files: Mapping[Path, Files], *, overwrite: bool) -> None:
 
     files: the outputs of each image. Nothing has been written when it is raised.
     """
-    images = {path.resolve() for path in files}
+    images = {resolved(path) for path in files}
     paths = (path for kinds in files.values() for group in kinds.values() for path in group)
     for path in paths:
-        if path.resolve() in images:
+        if resolved(path) in images:
             raise InputError(f"{path} would replace an input; give another --out")
         if path.exists() and not overwrite:
             raise InputError(f"{path} is there already; give --overwrite or another --out")

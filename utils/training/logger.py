@@ -3,6 +3,7 @@
 On request also Weights & Biases and TensorBoard, see `utils.training.services`.
 """
 
+import codecs
 import json
 import math
 import os
@@ -125,7 +126,7 @@ def parse_log(path: Path) -> Log:
 
     A torn last line, as a killed job leaves it, is neither.
     """
-    content = require_file(path, "log").read_bytes()
+    content = require_file(path, "log").read_bytes().removeprefix(codecs.BOM_UTF8)
     *lines, rest = content.split(b"\n")
     log = Log([], [])
     for number, line in enumerate([*lines, rest], 1):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.errors import InputError
+from data.files import resolved
 from utils.checkpoint import save_checkpoint
 
 try:
@@ -47,7 +48,7 @@ def require_own_folder(folder: Path) -> None:
 
     A run's folder may be renamed (--no-resume), and holds files of fixed names.
     """
-    here, wanted = Path.cwd(), folder.resolve()
+    here, wanted = Path.cwd(), resolved(folder)
     if wanted == here or wanted in here.parents or wanted == Path(wanted.anchor):
         raise InputError(
             f"--run-dir {folder}: is the folder that you are in, or one above it; "

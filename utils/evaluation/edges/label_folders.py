@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
-from data.files import read_json
+from data.files import read_json, resolved
 
 STAMP = "gtlabel.json"
 LEVELS = 6  # of folders above a label file that may hold its stamp
@@ -34,7 +34,7 @@ def find_mode_folders(root: Path, modes: Sequence[str], *, instance: bool) -> di
         root = root / "gt_eval"
     there = [mode for mode in ("thin", "raw") if (root / f"gt_{mode}").is_dir()]
     # With a folder such as gt_thin/inst itself as root, its path says what it holds.
-    above = [mode for mode in ("thin", "raw") if f"gt_{mode}" in root.resolve().parts[-2:]]
+    above = [mode for mode in ("thin", "raw") if f"gt_{mode}" in resolved(root).parts[-2:]]
     for mode in modes:
         if (there or above) and mode not in (there or above):
             held = (there or above)[0]
@@ -76,7 +76,7 @@ def training_radius(root: Path) -> object:
     """
     if (root / "gt_eval").is_dir():
         return None
-    for folder in [root.resolve(), *root.resolve().parents][:LEVELS]:
+    for folder in [resolved(root), *resolved(root).parents][:LEVELS]:
         if folder.name == "gt_eval":
             return None
         if (folder / STAMP).is_file():

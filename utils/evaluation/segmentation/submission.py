@@ -78,7 +78,7 @@ def write_submission(dataset: Dataset, predictions: LabelMaps, folder: Path, ran
     # submission to a slower one.
     sizes = from_main(lambda: prepare_submission(dataset, folder), ranks)
     mine = predictions.names[ranks.rank :: ranks.world]
-    for name in tqdm(mine, unit="image", disable=not ranks.is_main):
+    for name in tqdm(mine, unit="image", disable=None if ranks.is_main else True):
         write_label_ids(folder, name, predictions.load(name))
     gather_objects(None, ranks)
     if ranks.is_main:
