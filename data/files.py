@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 NAME_MAX = 255  # bytes of a file's name on every common file system
 SHOWN_LINES = 3
+PROBE_BYTES = 1 << 16  # written to see whether a folder takes files
 OTHER_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -102,20 +103,35 @@ def require_file(path: str | Path, what: str = "file") -> Path:
     return path
 
 
-def require_writable(folder: str | Path) -> None:
-    """Make the folder if need be; OSError that names it if no file can be made in it."""
+def require_writable(folder: str | Path, flag: str = "--out") -> None:
+    """InputError, which names the flag, unless files can be written into a folder.
+
+    Nothing is left there: folders that had to be made for the try are removed again.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    created: list[Path] = []
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        created += [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))  # a full disk takes empty files
+            probe.flush()
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise InputError(
+            f"{flag} {folder}: cannot be written to ({error.strerror}); give another folder"
+        ) from error
+    finally:
+        for place in created:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def require_space(folder: str | Path, needed: int, what: str) -> None:
-    """InputError unless the file system of an existing folder has room for `needed` bytes."""
-    free = shutil.disk_usage(folder).free
+    """InputError unless the file system of a folder, which need not exist, has `needed` bytes."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
     if needed > free:
         raise InputError(
             f"{folder}: {what} needs {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make "
