@@ -6,6 +6,7 @@ that must start quickly, so it imports `data.errors` and the standard library.
 
 import codecs
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -48,7 +49,7 @@ def write_aside(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         raise InputError(f"{path}: is a folder; expected the path of a file to write")
     aside = path.with_name(_aside_name(path.name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             yield aside
             if sync:
@@ -64,6 +65,15 @@ def write_aside(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         if ours and error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder, and those above it; NotADirectoryError, and not FileExistsError, for a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        number = errno.ENOTDIR
+        raise NotADirectoryError(number, os.strerror(number), error.filename) from error
 
 
 def _aside_name(name: str) -> str:
@@ -96,10 +106,11 @@ def require_file(path: str | Path, what: str = "file") -> Path:
         raise FileNotFoundError(f"{path}: no such {what}") from error
     except ValueError as error:  # a zero byte in the path
         raise InputError(f"{str(path)!r}: is no path of a {what} ({error})") from error
+    expected = f"expected {'an' if what[0] in 'aeiou' else 'a'} {what}"
     if stat.S_ISDIR(mode):
-        raise InputError(f"{path}: is a folder; expected a {what}")
+        raise InputError(f"{path}: is a folder; {expected}")
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: is a named pipe, a socket or a device; expected a {what}")
+        raise InputError(f"{path}: is a named pipe, a socket or a device; {expected}")
     return path
 
 
