@@ -19,8 +19,9 @@ The subfolders of a folder are mirrored. With several inputs, each folder gets a
 own name. Images whose names differ only in the ending (a.jpg, a.png) keep it.
 
 Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped,
-CMYK is converted. Photographs are turned upright as their EXIF data say; --no-upright takes the
-pixels as stored, as data sets are read.
+CMYK is converted. Pixels are taken as they are stored, as data sets are read; --upright turns
+photographs as their EXIF data say. An image that cannot be read, is too large for the memory, or
+cannot be written is listed at the end, and the others are done; a full disk ends the run.
 """
 
 from data.errors import quiet_interrupts
@@ -29,6 +30,7 @@ if __name__ == "__main__":
     quiet_interrupts()  # Ctrl-C during the imports that follow
 
 import argparse
+import errno
 import sys
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -38,12 +40,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data import DATASETS
-from data.args import Parser, share
-from data.errors import InputError, run
+from data.args import Parser, file_path, share
+from data.errors import run, users_to_mend
+from data.files import require_writable
+from data.image_io import read_header
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
 from utils.inference.args import add_network_flags, predictor_from_flags
 from utils.inference.device import pick_device
-from utils.inference.image_files import find_images, output_names, read_input_image
+from utils.inference.image_files import (
+    Failures,
+    find_images,
+    output_names,
+    reason_of,
+    require_other_folder,
+)
 from utils.inference.outputs import (
     Files,
     OutputChoice,
@@ -55,6 +65,9 @@ from utils.inference.predictor import Predictor
 
 # Threads that draw and compress while the network goes on; a Cityscapes image takes over a second.
 WRITERS = 4
+PENDING_BYTES = 1 << 28  # of results that wait to be written
+# What keeps a file from being written will keep the next ones from it, too.
+ENDS_RUN = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -62,7 +75,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     switch = argparse.BooleanOptionalAction
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT", help="an image or a folder of images"
+        "inputs", nargs="+", type=file_path, metavar="INPUT", help="an image or a folder of images"
     )
     parser.add_argument(
         "--recursive",
@@ -71,17 +84,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="take the subfolders of folders too (default)",
     )
     parser.add_argument(
-        "--upright", action=switch, default=True, help="turn photographs as EXIF says (default)"
+        "--upright", action=switch, default=False, help="turn photographs as EXIF says"
     )
 
     net = parser.add_argument_group("network")
-    net.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
+    net.add_argument("--checkpoint", type=file_path, required=True, metavar="FILE")
     text = "for a file that does not say it: the names and colours of the classes"
     net.add_argument("--dataset", choices=sorted(DATASETS), help=text)
     add_network_flags(net)
 
     out = parser.add_argument_group("output")
-    out.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    out.add_argument(
+        "--out", type=file_path, required=True, metavar="DIR", help="folder to write to"
+    )
     out.add_argument(
         "--threshold",
         type=share,
@@ -107,42 +122,43 @@ def main(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     with process_group(device.type) as ranks:
         device = own_device(device, ranks)
+        require_other_folder(args.inputs, args.out)
         # One rank looks into the folders, before any of them writes.
         found, failures = from_main(
             lambda: find_images(args.inputs, args.out, args.recursive), ranks
         )
         predictor = predictor_from_flags(args, device)
-        choice = OutputChoice(overlay=args.overlay, prob=args.save_prob, bits=args.save_bits)
-        files = from_main(
-            lambda: plan(found, args.out, predictor, choice, overwrite=args.overwrite), ranks
-        )
+        files, unwritable = from_main(lambda: plan(found, args, predictor), ranks)
         mine = dict(list(files.items())[ranks.rank :: ranks.world])
-        failed = predict_images(
+        done = predict_images(
             mine, predictor, upright=args.upright, threshold=args.threshold, show=ranks.is_main
         )
-        for part in gather_objects(failed, ranks):
+        failures |= unwritable
+        turned = 0
+        for part, count in gather_objects(done, ranks):
             failures |= part
+            turned += count
         if ranks.is_main:
-            report(args.out, files, failures)
+            report(args.out, found, failures, 0 if args.upright else turned)
     return 2 if failures else 0
 
 
 def plan(
-    found: dict[Path, Path],
-    out: Path,
-    predictor: Predictor,
-    choice: OutputChoice,
-    *,
-    overwrite: bool,
-) -> dict[Path, Files]:
-    """The files to write for each image. InputError if one of them may not be written.
+    found: dict[Path, Path], args: argparse.Namespace, predictor: Predictor
+) -> tuple[dict[Path, Files], Failures]:
+    """The files to write for each image, and the images whose files cannot be written.
 
-    found: what `find_images` found: each image and its path below `out`.
+    found: what `find_images` found: each image and its path below the output folder. InputError
+    if a file may not be written.
     """
-    names = output_names(found)
-    files = {path: output_files(out, name, predictor.info, choice) for path, name in names.items()}
-    check_outputs(files, overwrite=overwrite)
-    return files
+    choice = OutputChoice(overlay=args.overlay, prob=args.save_prob, bits=args.save_bits)
+    files = {
+        path: output_files(args.out, name, predictor.info, choice)
+        for path, name in output_names(found).items()
+    }
+    failures = check_outputs(files, args.checkpoint, overwrite=args.overwrite)
+    require_writable(args.out)
+    return {path: own for path, own in files.items() if path not in failures}, failures
 
 
 def predict_images(
@@ -152,8 +168,10 @@ def predict_images(
     upright: bool,
     threshold: float,
     show: bool,
-) -> dict[Path, Exception]:
-    """Write the files of each image; returns the images that failed, with the reason.
+) -> tuple[Failures, int]:
+    """Write the files of each image.
+
+    Returns the images that failed, with the reason, and the number of images that EXIF data turn.
 
     Args:
         files: the outputs of each image.
@@ -162,34 +180,78 @@ def predict_images(
         threshold: the least probability of an edge that is drawn.
         show: a progress bar, on a terminal.
     """
-    failures: dict[Path, Exception] = {}
+    failures: Failures = {}
+    turned = 0
     with ThreadPoolExecutor(WRITERS) as pool:
-        # At most WRITERS results wait to be written, so memory stays bounded.
-        pending: deque[Future[None]] = deque()
+        # A few results wait to be written, so memory stays bounded.
+        pending = Pending(failures)
         for path, own_files in tqdm(files.items(), unit="image", disable=None if show else True):
             try:
-                image = read_input_image(path, upright=upright)
+                image = predictor.read(path, upright=upright)
+                turned += read_header(path).orientation != 1
                 result = predictor(image)
-            except (InputError, OSError) as error:
+            except Exception as error:
+                if not users_to_mend(error):
+                    raise
                 failures[path] = error
                 continue
-            pending.append(
-                pool.submit(write_outputs, own_files, image, result, predictor.info, threshold)
+            written = pool.submit(
+                write_outputs, own_files, image, result, predictor.info, threshold
             )
-            if len(pending) > WRITERS:
-                pending.popleft().result()
-        for written in pending:
+            pending.add(path, written, image.nbytes + result.nbytes)
+        pending.wait_for_all()
+    return failures, turned
+
+
+class Pending:
+    """The images that are being written.
+
+    failures: gets those that could not be; what would fail for all images is raised.
+    """
+
+    def __init__(self, failures: Failures) -> None:
+        self.failures = failures
+        self.images: deque[tuple[Path, Future[None], int]] = deque()
+
+    def add(self, path: Path, written: "Future[None]", size: int) -> None:
+        """Another image, whose result has `size` bytes; waits while there are too many."""
+        self.images.append((path, written, size))
+        while len(self.images) > WRITERS or sum(held for *_, held in self.images) > PENDING_BYTES:
+            self._wait_for_first()
+
+    def wait_for_all(self) -> None:
+        """Until all are written."""
+        while self.images:
+            self._wait_for_first()
+
+    def _wait_for_first(self) -> None:
+        path, written, _ = self.images.popleft()
+        try:
             written.result()
-    return failures
+        except Exception as error:
+            if not users_to_mend(error) or getattr(error, "errno", None) in ENDS_RUN:
+                raise
+            self.failures[path] = error
 
 
-def report(out: Path, files: Collection[Path], failures: Mapping[Path, Exception]) -> None:
-    """Say where the results are and which inputs failed."""
-    done = sum(path not in failures for path in files)
-    print(f"{done} of {len(files)} images predicted: see {out}")
+def report(
+    out: Path, images: Collection[Path], failures: Mapping[Path, Exception], turned: int
+) -> None:
+    """Say where the results are, which inputs failed, and what may surprise.
+
+    turned: the number of images that EXIF data turn and that were taken as stored.
+    """
+    done = sum(path not in failures for path in images)
+    print(f"{done} of {len(images)} images predicted: see {out}")
     for path, error in failures.items():
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        print(f"failed: {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
+        print(f"failed: {path}: {reason_of(path, error)}", file=sys.stderr)
+    if turned:
+        carry, they = ("image carries", "it is") if turned == 1 else ("images carry", "they are")
+        print(
+            f"note: {turned} {carry} an EXIF orientation; {they} predicted as stored, "
+            f"--upright turns {'it' if turned == 1 else 'them'}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

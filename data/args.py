@@ -8,6 +8,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from data import parse_options
@@ -88,6 +89,11 @@ def text(given: str) -> str:
     if not given:
         raise argparse.ArgumentTypeError("is empty")
     return given
+
+
+def file_path(given: str) -> Path:
+    """A type for paths. (pathlib takes an empty one for the current folder.)"""
+    return Path(text(given))
 
 
 def data_option(word: str) -> str:

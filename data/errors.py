@@ -72,9 +72,14 @@ def _status_of(main: Callable[[], int | None]) -> tuple[int, str]:
     except Terminated:
         return 143, "terminated"  # 128 + SIGTERM
     except Exception as error:
-        if isinstance(error, InputError | OSError) or out_of_memory(error):
+        if users_to_mend(error):
             return 2, f"error: {one_line(error)}"
         return 1, f"{''.join(traceback.format_exception(error))}error: {REPORT}"
+
+
+def users_to_mend(error: BaseException) -> bool:
+    """True for mistakes in the input, files that cannot be read or written, and lack of memory."""
+    return isinstance(error, InputError | OSError) or out_of_memory(error)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -242,7 +242,7 @@ def require_listable(names: Iterable[str | Path], what: str) -> None:
     """InputError if a name is no UTF-8 or has a space: lists hold names separated by spaces."""
     names = [str(name) for name in names]
     require_utf8(names, what)
-    spaced = [name for name in names if len(name.split()) != 1]
+    spaced = [name for name in names if name.split() != [name]]
     if spaced:
         raise InputError(
             f"{len(spaced)} names of {what} have spaces, such as {first_few(map(repr, spaced))}; "

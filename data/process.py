@@ -18,20 +18,24 @@ def end_with_parent(parent: int | None = None) -> None:
     parent: its process id, for workers that take a while to start: the parent may have ended
     before they get here. None: the parent as it is now.
     """
+    # From the fork server, the default from Python 3.14 on, a worker's parent in the system's sense
+    # is the server, which lives as long as the workers do.
     started_by = multiprocessing.parent_process()
-    # loky's workers have no sentinel of their parent, which `is_alive` waits for.
-    if started_by is not None and started_by.sentinel is not None and not started_by.is_alive():
-        os._exit(1)  # it has ended before this line
-    parent = os.getppid() if parent is None else parent
-    thread = threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent")
-    thread.start()
+    if started_by is not None and started_by.sentinel is None:
+        started_by = None  # loky passes its workers no sentinel, which `is_alive` waits for
+    if started_by is not None and not started_by.is_alive():  # it has ended before this line
+        os._exit(1)
+    known = os.getppid() if parent is None else parent
 
+    def watch() -> None:
+        # An orphan is given to another process. (On Windows the number stays; see `_is_alive`.)
+        while os.getppid() == known and _is_alive(known):
+            if started_by is not None and not started_by.is_alive():
+                break
+            time.sleep(CHECK_SECONDS)
+        os._exit(1)
 
-def _watch(parent: int) -> None:
-    # An orphan is given to another process. (On Windows the number stays; see `_is_alive`.)
-    while os.getppid() == parent and _is_alive(parent):
-        time.sleep(CHECK_SECONDS)
-    os._exit(1)
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 
 def _is_alive(process: int) -> bool:

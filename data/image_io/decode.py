@@ -9,7 +9,7 @@ import numpy as np
 from data.errors import InputError, out_of_memory
 from data.files import require_file
 from data.image_io.header import header_of, require_pixels
-from data.image_io.png_jpeg import Header, require_whole_png
+from data.image_io.png_jpeg import Header, require_whole_png, without_orientation
 from data.image_io.stderr import held_stderr
 from data.memory import require_memory
 
@@ -25,6 +25,8 @@ def decode(encoded: bytes, header: Header, path: Path, flags: int) -> np.ndarray
 
     flags: OpenCV's IMREAD_...
     """
+    if header.kind == "TIFF" and header.orientation != 1:
+        encoded = _as_stored(encoded, path)
     image = None
     with held_stderr() as held:
         try:
@@ -48,6 +50,14 @@ def decode(encoded: bytes, header: Header, path: Path, flags: int) -> np.ndarray
             f"{image.shape[1]}x{image.shape[0]}; replace it"
         )
     return image
+
+
+def _as_stored(encoded: bytes, path: Path) -> bytes:
+    """A TIFF without its orientation: OpenCV would turn it, whatever the flags say."""
+    changed = without_orientation(encoded)
+    if changed is None:
+        raise InputError(f"{path}: is a TIFF of a rare kind with an orientation; save it as PNG")
+    return changed
 
 
 def read_whole(path: Path, max_pixels: int) -> tuple[bytes, Header]:

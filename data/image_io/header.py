@@ -4,11 +4,11 @@
 OpenCV knows is decoded for its size.
 """
 
+import contextlib
 import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO
@@ -34,6 +34,9 @@ MAX_PIXELS = 1 << 30
 # Kinds that OpenCV reads and Pillow has a header for. (Pillow knows many more, some of which run
 # programs.)
 PILLOW_KINDS = ("BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "SUN")
+# Kinds that OpenCV reads and Pillow does not, or not in every build: Radiance, PAM, PFM, WebP; and
+# AVIF, whose first bytes are a length.
+OPENCV_STARTS = (b"#?RADIANCE", b"#?RGBE", b"P7", b"PF", b"RIFF")
 # First bytes of what people give by mistake -> what it is.
 OTHER_FILES = (
     (b"version https://git-lfs", "a Git LFS pointer (fetch the file itself: git lfs pull)"),
@@ -98,11 +101,17 @@ def _pillow_header(file: IO[bytes], path: str | Path) -> Header | None:
             image = Image.open(file, formats=PILLOW_KINDS)
         except UnidentifiedImageError:
             return None
+        except MemoryError as error:  # a length within the header, not pixels
+            raise InputError(f"{path}: the file's header is damaged; replace it") from error
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        width, height = image.size
+        if image.format == "TIFF":  # whose size Pillow gives as turned
+            tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue] (of TIFFs only)
+            width, height = int(tags[256]), int(tags[257])
         return Header(
             image.format or "?",
-            image.width,
-            image.height,
+            width,
+            height,
             _bits_of(image, file),
             len(image.getbands()),
             image.mode == "P",
@@ -122,13 +131,11 @@ def _bits_of(image: Image.Image, file: IO[bytes]) -> int:
 def _opencv_header(start: bytes, path: str | Path) -> Header:
     """Of what OpenCV decodes, within its own bound of 2^30 pixels."""
     image = None
-    with held_stderr():
-        try:
-            if cv2.haveImageReader(os.fspath(path)):
-                encoded = np.frombuffer(Path(path).read_bytes(), np.uint8)
-                image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-        except (cv2.error, UnicodeError):  # UnicodeError: the path
-            image = None
+    # By its first bytes: cv2.haveImageReader crashes on names that are no UTF-8.
+    if start.startswith(OPENCV_STARTS) or start[4:8] == b"ftyp":
+        encoded = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        with held_stderr(), contextlib.suppress(cv2.error):
+            image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise InputError(
             f"{path}: is no image that can be read (it begins with {start[:16]!r}); replace it or "
@@ -139,7 +146,7 @@ def _opencv_header(start: bytes, path: str | Path) -> Header:
     return Header("OpenCV", width, height, 8 * image.itemsize, channels, False, 1)
 
 
-@contextmanager
+@contextlib.contextmanager
 def any_size() -> Iterator[None]:
     """Pillow without its own bound of pixels: ours is looked at, with a message of ours.
 

@@ -104,21 +104,38 @@ def exif_orientation(exif: bytes) -> int:
     Damaged data state none: the pixels are fine.
     """
     tiff = exif.removeprefix(b"Exif\0\0")
+    place = _orientation_place(tiff)
+    value = struct.unpack_from(place[1], tiff, place[0])[0] if place else 1
+    return value if 1 <= value <= 8 else 1
+
+
+def without_orientation(tiff: bytes) -> bytes | None:
+    """A TIFF whose orientation is 1; None if it cannot be changed, as in a TIFF of 64 bits."""
+    place = _orientation_place(tiff)
+    if place is None:
+        return None
+    changed = bytearray(tiff)
+    struct.pack_into(place[1], changed, place[0], 1)
+    return bytes(changed)
+
+
+def _orientation_place(tiff: bytes) -> tuple[int, str] | None:
+    """Where the number of the orientation is, and its form for `struct`."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
-        return 1
+        return None
     try:
         (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
         (count,) = struct.unpack_from(f"{order}H", tiff, directory)
         for entry in range(directory + 2, directory + 2 + 12 * count, 12):
             tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
             if tag == EXIF_ORIENTATION:
-                form = {1: "B", 3: "H", 4: "I"}[kind]
-                (value,) = struct.unpack_from(f"{order}{form}", tiff, entry + 8)
-                return value if 1 <= value <= 8 else 1
+                form = order + {1: "B", 3: "H", 4: "I"}[kind]
+                struct.unpack_from(form, tiff, entry + 8)
+                return entry + 8, form
     except (struct.error, KeyError):
         pass
-    return 1
+    return None
 
 
 def require_whole_png(encoded: bytes, path: str | Path) -> None:

@@ -87,7 +87,7 @@ SMALL_IMAGES = 2  # of a folder of test images
 class Parsed(BaseException):
     """Raised in place of what a command would do, once it has accepted its flags.
 
-    No Exception: `data.errors.run` would report it as a fault of the program.
+    No Exception: `data.errors.run` reports those.
     """
 
 

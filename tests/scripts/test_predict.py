@@ -1,16 +1,20 @@
 """predict.py from the command line to the files, with a DFF of random weights and tiny images."""
 
+import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
-import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 import predict
 from data import errors as cli
@@ -21,17 +25,21 @@ from models import build_model
 from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.inference import outputs as outputs_module
-from utils.inference.image_files import (
-    EXIF_ORIENTATION,
-    find_images,
-    output_names,
-    read_input_image,
-    turn_upright,
-)
+from utils.inference.image_files import find_images, output_names, require_other_folder
 from utils.inference.outputs import OutputChoice, output_files
-from utils.inference.predictor import load
+from utils.inference.predictor import Predictor, load
 from utils.inference.scores import quantize
 
+NUMBERS = (
+    "--threshold",
+    "--base-size",
+    "--window",
+    "--overlap",
+    "--scales",
+    "--batch-size",
+    "--max-pixels",
+)
+WRONG_NUMBERS = ("-1", "nan", "inf", "1e308", "text", "1000000000000", "")
 ROOT = Path(__file__).resolve().parents[2]
 PALETTE = np.array([(128, 64, 128), (244, 35, 232), (70, 70, 70)], np.uint8)
 INFO = ModelInfo("dff", "resnet18", 3, "edge", ("road", "pavement", "building"), PALETTE, 0, "")
@@ -137,18 +145,230 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(checkpoint, images, tm
     assert "3 of 6 images predicted" in said.out
     lines = said.err.splitlines()
     assert [line for line in lines if "empty.png: the file is empty" in line]
-    assert [line for line in lines if "text.jpg: the file is not an image" in line]
+    assert [line for line in lines if "text.jpg: is no image that can be read" in line]
     assert [line for line in lines if "torn.png: the file is cut off" in line]
     assert f"failed: {missing}: no such file" in lines
     assert len(outputs(out)) == 3
 
 
-def test_a_full_disk_stops_the_run(checkpoint, images, tmp_path, monkeypatch):
-    def full(*_args: object, **_kwargs: object) -> None:
-        raise OSError(28, "No space left on device", "out.png")
+def test_a_full_disk_stops_the_run_and_the_file_is_named(
+    checkpoint, images, tmp_path, monkeypatch, capsys
+):
+    def full(path: Path, *_args: object, **_kwargs: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(outputs_module, "write_png", full)
-    with pytest.raises(OSError, match="No space left"):
+    flags = (images, "--checkpoint", checkpoint, "--out", tmp_path / "out")
+    assert cli.run(lambda: run(*flags)) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: {tmp_path}/out/one_edges.png: No space left on device\n"
+    assert not said.out
+
+
+def test_a_file_that_cannot_be_written_ends_no_other(
+    checkpoint, images, tmp_path, monkeypatch, capsys
+):
+    """Where it can be seen before: folders and names that are too long; and where it cannot."""
+    out = tmp_path / "out"
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    long = "x" * 246
+    shutil.copy(save(tmp_path / "long.png", pixels), images / f"{long}.png")  # 250 letters
+    (out / "sub" / "two_overlay.png").mkdir(parents=True)
+    write_png = outputs_module.write_png
+
+    def refuse_three(path: Path, *args: Any, **kwargs: Any) -> None:
+        if path.name.startswith("three"):
+            raise PermissionError(13, "Permission denied", str(path))
+        write_png(path, *args, **kwargs)
+
+    monkeypatch.setattr(outputs_module, "write_png", refuse_three)
+    assert run(images, "--checkpoint", checkpoint, "--out", out, "--overwrite") == 2
+    said = capsys.readouterr()
+    assert said.out == f"1 of 4 images predicted: see {out}\n"
+    assert sorted(said.err.splitlines()) == sorted(
+        [
+            f"failed: {images}/{long}.png: {out}/{long}_overlay.png: File name too long",
+            f"failed: {images}/sub/two.jpg: {out}/sub/two_overlay.png: Is a directory",
+            f"failed: {images}/sub/deeper/three.bmp: {out}/sub/deeper/three_edges.png: "
+            "Permission denied",
+        ]
+    )
+    assert outputs(out) == ["one_edges.png", "one_overlay.png"]
+
+
+def test_names_as_long_as_the_file_system_takes(checkpoint, tmp_path):
+    """The temporary name beside the output is longer, and shortened."""
+    name = "é" * 121  # 242 bytes, with _overlay.png 254
+    save(tmp_path / "in.png", np.zeros((32, 32, 3), np.uint8)).rename(tmp_path / f"{name}.png")
+    out = tmp_path / "out"
+    assert run(tmp_path / f"{name}.png", "--checkpoint", checkpoint, "--out", out) == 0
+    assert outputs(out) == [f"{name}_edges.png", f"{name}_overlay.png"]
+
+
+def test_inputs_that_may_not_be_looked_at_are_listed(
+    checkpoint, images, tmp_path, monkeypatch, capsys
+):
+    """(The tests may run as root, who may look at everything.)"""
+    stat, scandir = Path.stat, os.scandir
+
+    def refuse(path: Path, **kwargs: Any) -> os.stat_result:
+        if path.name == "secret.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **kwargs)
+
+    def refuse_folder(path: Path) -> Any:
+        if path.name == "deeper":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(os, "scandir", refuse_folder)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    wrong = [tmp_path / name for name in ("secret.png", "pipe.png", "loop.png", "w" * 300)]
+    assert run(images, *wrong, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr()
+    assert "2 of 2 images predicted" in said.out
+    assert said.err.splitlines() == [
+        f"failed: {images}/sub/deeper: Permission denied",
+        f"failed: {wrong[0]}: Permission denied",
+        f"failed: {wrong[1]}: is a named pipe, a socket or a device; expected a file",
+        f"failed: {wrong[2]}: Too many levels of symbolic links",
+        f"failed: {wrong[3]}: File name too long",
+    ]
+
+
+def test_links_hidden_folders_and_names_that_are_no_utf8(checkpoint, images, tmp_path, capsys):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    save(tmp_path / "elsewhere" / "linked.PNG", pixels)
+    save(images / ".hidden" / "no.png", pixels)
+    (images / "seq").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(images)
+    strange = os.fsdecode(b"stra\xdfe")
+    shutil.copy(images / "one.png", images / f"{strange}.png")
+    (images / os.fsdecode(b"brok\xe9n.png")).write_bytes(b"x")
+    out = tmp_path / "out"
+    status = cli.run(lambda: run(images, "--checkpoint", checkpoint, "--out", out, "--no-overlay"))
+    said = capsys.readouterr()
+    assert status == 2
+    assert "5 of 6 images predicted" in said.out
+    assert f"failed: {images}/brok" in said.err
+    names = ("one", strange, "seq/linked", "sub/deeper/three", "sub/two")
+    assert outputs(out) == sorted(f"{name}_edges.png" for name in names)
+
+
+def test_two_spellings_of_one_name_are_refused(checkpoint, tmp_path):
+    """macOS and Linux spell "é" in two ways, and some file systems take both for one name."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    for name in ("caf\u00e9.png", "cafe\u0301.png"):
+        save(tmp_path / "in" / name, pixels)
+    flags = (tmp_path / "in", "--checkpoint", checkpoint, "--out", tmp_path / "out")
+    with pytest.raises(InputError, match="would both be written as"):
+        run(*flags)
+    assert not (tmp_path / "out").exists()
+
+
+def test_outputs_of_two_images_never_meet(seg_checkpoint, tmp_path):
+    """The label map of x_colors.png would be the drawing of labels/x.png."""
+    for name in ("x_colors.png", "labels/x.png"):
+        save(tmp_path / "in" / name, np.zeros((32, 32, 3), np.uint8))
+    flags = (tmp_path / "in", "--checkpoint", seg_checkpoint, "--out", tmp_path / "out")
+    with pytest.raises(InputError, match=r"would both be written as .*labels/x_colors\.png"):
+        run(*flags)
+
+
+def test_a_checkpoint_is_never_replaced(checkpoint, images, tmp_path):
+    (tmp_path / "one_edges.png").symlink_to(checkpoint)
+    flags = (images / "one.png", "--checkpoint", checkpoint, "--out", tmp_path, "--overwrite")
+    with pytest.raises(InputError, match="would replace the checkpoint"):
+        run(*flags)
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_an_output_folder_that_cannot_be_is_refused_before_the_work(
+    checkpoint, images, tmp_path, out, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(predict, "predict_images", None)
+    with pytest.raises(InputError, match=f"--out {tmp_path / out}: cannot be written to"):
+        run(images / "one.png", "--checkpoint", checkpoint, "--out", tmp_path / out)
+
+
+def test_exif_turns_nothing_unless_asked_and_is_told(checkpoint, images, tmp_path, capsys):
+    """Data sets take pixels as stored, so a label map and a prediction of one file lie alike."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("p.jpg", "q.png"):
+        Image.open(images / "one.png").save(images / name, exif=exif)
+    flags = ("--checkpoint", checkpoint, "--no-recursive", "--out")
+    assert run(images, *flags, tmp_path / "stored") == 0
+    assert capsys.readouterr().err == (
+        "note: 2 images carry an EXIF orientation; they are predicted as stored, --upright turns "
+        "them\n"
+    )
+    assert run(images, *flags, tmp_path / "turned", "--upright") == 0
+    assert not capsys.readouterr().err
+    for folder, shape in (("stored", (33, 41)), ("turned", (41, 33))):
+        assert read_image(tmp_path / folder / "q_overlay.png").shape[:2] == shape
+    assert run(images / "q.png", *flags, tmp_path / "one") == 0
+    assert "note: 1 image carries an EXIF orientation; it is" in capsys.readouterr().err
+
+
+def test_an_image_that_is_too_large_is_refused_before_it_is_decoded(
+    checkpoint, images, tmp_path, monkeypatch, capsys
+):
+    Image.new("1", (30000, 20000)).save(images / "huge.png")  # 75 kB
+    flags = (images, "--checkpoint", checkpoint, "--out")
+    monkeypatch.setattr("data.memory.available_memory", lambda: 10**9)
+    assert run(*flags, tmp_path / "memory") == 2
+    said = capsys.readouterr()
+    assert "3 of 4 images predicted" in said.out
+    assert re.fullmatch(
+        rf"failed: {images}/huge\.png: the image is 30000x20000, which takes about \d+\.\d GB of "
+        r"memory, and 1\.0 GB are free; cut it up with --window N, or shrink it with --base-size\n",
+        said.err,
+    )
+    assert run(*flags, tmp_path / "bound", "--max-pixels", 1352) == 2
+    said = capsys.readouterr()
+    assert "0 of 4 images predicted" in said.out
+    assert "one.png: the image is 41x33, 1,353 pixels, more than --max-pixels 1,352" in said.err
+    assert run(images / "one.png", *flags[1:], tmp_path / "enough", "--max-pixels", 1353) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 9 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        cv2.error("Insufficient memory (Failed to allocate 9 bytes)"),
+        torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"),
+    ],
+)
+def test_an_image_that_does_not_fit_ends_no_other(
+    checkpoint, images, tmp_path, monkeypatch, capsys, error
+):
+    forward = Predictor._forward
+
+    def fail_once(*args: Any, **kwargs: Any) -> torch.Tensor:
+        monkeypatch.setattr(Predictor, "_forward", forward)
+        raise error
+
+    monkeypatch.setattr(Predictor, "_forward", fail_once)
+    assert run(images, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr()
+    assert "2 of 3 images predicted" in said.out
+    assert said.err == (
+        f"failed: {images}/one.png: a 41x33 image does not fit into the memory of cpu; cut it up "
+        "with --window N or shrink it with --base-size\n"
+    )
+
+
+def test_faults_of_ours_are_no_failures_of_an_image(checkpoint, images, tmp_path, monkeypatch):
+    def fault(*_args: object, **_kwargs: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(outputs_module, "write_png", fault)
+    with pytest.raises(KeyError, match="ours"):
         run(images, "--checkpoint", checkpoint, "--out", tmp_path / "out")
 
 
@@ -204,26 +424,13 @@ def test_the_output_folder_is_not_searched(images):
     )  # --out above the input is no reason to skip it
     assert len(found) == 2
     with pytest.raises(InputError, match="is the folder of the images"):
-        find_images([images], images, True)
+        require_other_folder([images / "sub", images], images / "sub" / "..")
 
 
 def test_nothing_found(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no image in this folder .*; .*none\.png: no such file"):
         find_images([tmp_path / "empty", tmp_path / "none.png"], tmp_path / "out", True)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_pillow_s(tmp_path, rng, orientation):
-    stored = rng.integers(0, 256, (4, 6, 3), np.uint8)
-    image = Image.fromarray(stored)
-    exif = image.getexif()
-    exif[EXIF_ORIENTATION] = orientation
-    image.save(tmp_path / "turned.png", exif=exif)
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "turned.png")))
-    np.testing.assert_array_equal(turn_upright(stored, orientation), expected)
-    np.testing.assert_array_equal(read_input_image(tmp_path / "turned.png", upright=True), expected)
-    np.testing.assert_array_equal(read_input_image(tmp_path / "turned.png", upright=False), stored)
 
 
 def test_every_kind_of_image_becomes_8_bit_rgb(tmp_path):
@@ -236,22 +443,10 @@ def test_every_kind_of_image_becomes_8_bit_rgb(tmp_path):
     cv2.imwrite(str(tmp_path / "deep.png"), rgb[:, :, ::-1].astype(np.uint16) * 257)
     write_png(tmp_path / "grey.png", rgb[:, :, 0])
     for path in tmp_path.iterdir():
-        image = read_input_image(path, upright=True)
+        image = read_image(path)
         assert image.dtype == np.uint8
         expected = (200, 200, 200) if path.name == "grey.png" else (200, 100, 30)
         np.testing.assert_allclose(image[16, 20], expected, atol=2, err_msg=path.name)
-
-
-def test_a_header_that_promises_too_many_pixels(tmp_path):
-    write_png(tmp_path / "huge.png", np.zeros((32, 32, 3), np.uint8))
-    content = bytearray((tmp_path / "huge.png").read_bytes())
-    content[16:24] = (10**5).to_bytes(4, "big") * 2
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    (tmp_path / "huge.png").write_bytes(content)
-    with pytest.raises(
-        InputError, match=r"huge\.png: the file is not an image that OpenCV can read"
-    ):
-        read_input_image(tmp_path / "huge.png", upright=True)
 
 
 def test_a_file_that_does_not_say_what_it_is_needs_the_flags(checkpoint, images, tmp_path):
@@ -319,13 +514,38 @@ def test_more_classes_than_an_edge_png_holds(tmp_path):
 
 @pytest.mark.parametrize(
     "flags",
-    [("--threshold", "1.5"), ("--base-size", "-1"), ("--base-size", "wide"), ("--model", "x")],
+    [
+        *((flag, value) for flag in NUMBERS for value in WRONG_NUMBERS),
+        ("--threshold", "1.5"),
+        ("--base-size", "1.5"),
+        ("--window", "31"),
+        ("--overlap", "1"),
+        ("--scales", "0"),
+        ("--scales", "1 0"),
+        ("--scales", "17"),
+        ("--batch-size", "0"),
+        ("--max-pixels", "0"),
+        ("--model", "x"),
+        ("--out", ""),
+        ("--checkpoint", ""),
+    ],
 )
 def test_wrong_values_of_flags(flags, capsys):
+    name, values = flags
     with pytest.raises(SystemExit) as ended:
-        predict.parse_args(["x.png", "--checkpoint", "c", "--out", "o", *flags])
+        predict.parse_args(
+            ["x.png", "--checkpoint", "c", "--out", "o", name, *(values.split() or [""])]
+        )
     assert ended.value.code == 2
-    assert flags[0] in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: argument {name}: ")
+
+
+def test_an_empty_input_is_no_folder(capsys):
+    """Path("") is the current folder."""
+    with pytest.raises(SystemExit):
+        predict.parse_args(["", "--checkpoint", "c", "--out", "o"])
+    assert "argument INPUT: is empty" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_one_line_and_status_2(tmp_path):
@@ -341,6 +561,27 @@ def test_the_command_ends_with_one_line_and_status_2(tmp_path):
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [f"error: {tmp_path / 'none.png'}: no such file"]
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
+    """Even where the module that is being imported catches everything."""
+    (tmp_path / "tqdm.py").write_text(
+        "import time\nprint('ready', flush=True)\n"
+        "try:\n    time.sleep(30)\nexcept BaseException:\n    time.sleep(30)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "predict.py", "x.png", "--checkpoint", "c.pth", "--out", tmp_path],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, "interrupted\n")
 
 
 @pytest.mark.slow

@@ -4,10 +4,12 @@ import argparse
 
 import torch
 
-from data.args import positive, size
+from data.args import number, positive, size, whole
+from data.image_io import MAX_PIXELS
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
-from utils.inference.predictor import NET_OPTIONS, RUN_OPTIONS, Predictor, load
+from utils.inference.options import MAX_SCALE, MIN_SIDE
+from utils.inference.predictor import NET_OPTIONS, RUN_OPTIONS, Predictor, load_predictor
 
 
 def add_network_flags(group: argparse._ArgumentGroup) -> None:
@@ -30,17 +32,25 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
     text = "long side for the network, 0: as on disk; default: the checkpoint's"
     group.add_argument("--base-size", type=size, metavar="N", help=text)
     text = "side of a sliding window (published: 832)"
-    group.add_argument("--window", type=positive, metavar="N", help=text)
+    group.add_argument("--window", type=whole(MIN_SIDE), metavar="N", help=text)
     text = "share of a window that the next one covers again (default: a third, as published)"
-    group.add_argument("--overlap", type=float, default=1 / 3, metavar="SHARE", help=text)
+    group.add_argument(
+        "--overlap", type=number(0, 1, below=True), default=1 / 3, metavar="SHARE", help=text
+    )
     text = (
         "average over these sizes of the image (default: 1; published: 0.5 0.75 1 1.25 1.5 1.75 2)"
     )
-    group.add_argument("--scales", type=float, nargs="+", default=[1.0], metavar="S", help=text)
+    factor = number(0, MAX_SCALE, above=True)
+    group.add_argument("--scales", type=factor, nargs="+", default=[1.0], metavar="S", help=text)
     text = "average over the image and its mirror image (default: no; published with windows: yes)"
     group.add_argument("--mirror", action=boolean, default=False, help=text)
     text = "the number of windows in one forward pass (default 1)"
     group.add_argument("--batch-size", type=positive, default=1, metavar="N", help=text)
+    text = (
+        "refuse larger images before they are decoded (default: those that would not fit into "
+        "memory)"
+    )
+    group.add_argument("--max-pixels", type=whole(1, MAX_PIXELS), metavar="N", help=text)
     group.add_argument("--half", action=boolean, default=False, help="16-bit floats in the network")
     text = (
         "weigh windows as the published code does, by mistake; matters with several scales "
@@ -54,12 +64,13 @@ def predictor_from_flags(args: argparse.Namespace, device: torch.device) -> Pred
 
     args: those of `add_network_flags`, `checkpoint` and `dataset`.
     """
-    return load(
+    return load_predictor(
         args.checkpoint,
         device,
         model=args.model,
         backbone=args.backbone,
         dataset=args.dataset,
         fast=args.fast,
+        names_flags=True,
         **{name: getattr(args, name) for name in (*NET_OPTIONS, *RUN_OPTIONS)},
     )

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from data.errors import InputError
 from utils.inference.options import InferenceOptions
 from utils.inference.sliding_window import Windows, cover_image
 
@@ -29,7 +28,7 @@ Forward = Callable[[list[np.ndarray]], Tensor]
 def mean_scores(
     forward: Forward, image: np.ndarray, options: InferenceOptions, *, align_corners: bool
 ) -> Tensor:
-    """Mean scores of an image, at its size: float32 (K, h, w). InputError if one is not finite.
+    """Mean scores of an image, at its size: float32 (K, h, w).
 
     Args:
         forward: the network, from crops to scores.
@@ -41,11 +40,6 @@ def mean_scores(
     total = None
     for scale in options.scales:
         scores = _scores_at_scale(forward, _scaled(image, scale), scale, options)
-        # One number that is not finite makes the sum so, too.
-        if not torch.isfinite(scores.sum()):
-            raise InputError(
-                "the net's output is not finite: the checkpoint is damaged or its training diverged"
-            )
         if total is None and scores.shape[1:] == size:
             total = scores
             continue

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from data.errors import InputError
+from data.errors import InputError, out_of_memory
 
 SUPPORTED = ("cpu", "cuda", "mps")
 
@@ -41,18 +41,18 @@ def pick_device(name: str = "auto") -> torch.device:
 def memory_errors(device: torch.device, height: int, width: int) -> Iterator[None]:
     """Turn "out of memory" while an image goes through a net into one line that says what to do.
 
-    PyTorch reports it in a page of advice, on CPUs as a plain RuntimeError; other errors pass
-    unchanged.
+    PyTorch reports it in a page of advice, on CPUs as a plain RuntimeError, and OpenCV has an error
+    of its own; other errors pass unchanged.
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        known_types = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known_types and "allocate memory" not in str(error):
+    except Exception as error:
+        if not out_of_memory(error):
             raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
         raise InputError(
-            f"a {width}x{height} image does not fit into the memory of {device}; shrink it with "
-            "--base-size, cut it up with --window, or use --device cpu"
+            f"a {width}x{height} image does not fit into the memory of {device}; cut it up with "
+            f"--window N{'' if device.type == 'cpu' else ', use --device cpu'} or shrink it with "
+            "--base-size"
         ) from error

@@ -1,8 +1,9 @@
 """The options of inference: sizes, windows, scales, mirror image, precision."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from numbers import Integral, Real
+from typing import Any
 
 from data.errors import InputError
 
@@ -24,6 +25,8 @@ class InferenceOptions:
         mirror: average over the image and its mirror image.
         batch_size: the number of windows (or of an image and its mirror image) in a forward pass.
         half: run the network in 16-bit floats: float16 on GPUs, bfloat16 on CPUs.
+        max_pixels: images with more are refused before they are decoded; None: those that would not
+            fit into memory are, see `utils.inference.memory`.
         quirks: weigh overlapping windows as the published code does, see
             `utils.inference.sliding_window.Windows.published_share`.
     """
@@ -36,6 +39,7 @@ class InferenceOptions:
     batch_size: int = 1
     half: bool = False
     quirks: bool = False
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         # A list of scales is taken too. Text is iterable, but no list of factors.
@@ -60,9 +64,15 @@ class InferenceOptions:
             raise InputError(f"window {self.window!r}: expected {MIN_SIDE} pixels or more")
         if not _is_whole(self.batch_size) or self.batch_size < 1:
             raise InputError(f"batch size {self.batch_size!r}: expected 1 or more")
+        if self.max_pixels is not None and not (_is_whole(self.max_pixels) and self.max_pixels > 0):
+            raise InputError(f"max pixels {self.max_pixels!r}: expected 1 or more")
         for name in ("mirror", "half", "quirks"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} {getattr(self, name)!r}: expected True or False")
+
+    def of_the_scores(self) -> dict[str, Any]:
+        """The options that the scores depend on: all but `max_pixels`."""
+        return {name: value for name, value in asdict(self).items() if name != "max_pixels"}
 
 
 def _is_whole(value: object) -> bool:

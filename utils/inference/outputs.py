@@ -1,5 +1,8 @@
 """The files that predict.py leaves for an image: their names, how each is drawn and written."""
 
+import errno
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +12,9 @@ import numpy as np
 
 from data.edges import PNG_CLASSES, encode_png, pack
 from data.errors import InputError
-from data.files import resolved
+from data.files import NAME_MAX, resolved
 from data.image_io import write_png
+from data.names import require_own_targets
 from data.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
 from utils.checkpoint import ModelInfo
 from utils.inference.scores import quantize
@@ -61,18 +65,51 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
     return files
 
 
-def check_outputs(files: Mapping[Path, Files], *, overwrite: bool) -> None:
-    """InputError if a file would replace an input or, without `overwrite`, any file.
+def check_outputs(
+    files: Mapping[Path, Files], checkpoint: Path, *, overwrite: bool
+) -> dict[Path, Exception]:
+    """The images whose files cannot be written, and why. Nothing has been written yet.
 
-    files: the outputs of each image. Nothing has been written when it is raised.
+    InputError if a file would replace an image or the checkpoint, two images would be written to
+    one file, or, without `overwrite`, a file is there already.
+
+    files: the outputs of each image.
     """
-    images = {resolved(path) for path in files}
-    paths = (path for kinds in files.values() for group in kinds.values() for path in group)
-    for path in paths:
-        if resolved(path) in images:
+    targets = [
+        (image, path)
+        for image, kinds in files.items()
+        for group in kinds.values()
+        for path in group
+    ]
+    require_own_targets(targets)
+    inputs = {resolved(image) for image in files}
+    failures: dict[Path, Exception] = {}
+    for image, path in targets:
+        if resolved(path) in inputs:
             raise InputError(f"{path} would replace an input; give another --out")
-        if path.exists() and not overwrite:
+        if resolved(path) == resolved(checkpoint):
+            raise InputError(f"{path} would replace the checkpoint; give another --out")
+        try:
+            there = _require_possible(path)
+        except OSError as error:
+            failures[image] = error
+            continue
+        if there and not overwrite:
             raise InputError(f"{path} is there already; give --overwrite or another --out")
+    return failures
+
+
+def _require_possible(path: Path) -> bool:
+    """True if a file is there; OSError if none can be: the name is too long, a folder is there."""
+    if len(os.fsencode(path.name)) > NAME_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return True
 
 
 def write_outputs(

@@ -10,6 +10,7 @@ Validation in training has its own, which needs the loss too.
 
 from dataclasses import fields, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.errors import InputError
+from data.image_io import MAX_PIXELS, image_size, read_image
 from data.samples.transforms import normalize, resize_long_side
 from models import OPTIONS
 from models.fast import optimize_for_inference, tried_on
 from utils.checkpoint import ModelInfo, load_model
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
-from utils.inference.image_files import read_input_image
+from utils.inference.memory import require_fitting
 from utils.inference.options import MIN_SIDE, InferenceOptions
 from utils.inference.outputs import draw_result
 from utils.inference.scores import resize_by_class
+from utils.inference.words import keywords_for_flags
 
 ImageLike = str | Path | np.ndarray  # a file, or uint8 (H, W, 3), RGB
 
@@ -61,6 +65,30 @@ def load(
         options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given),
             and `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
     """
+    with keywords_for_flags():
+        return load_predictor(
+            checkpoint,
+            device,
+            model=model,
+            backbone=backbone,
+            dataset=dataset,
+            fast=fast,
+            **options,
+        )
+
+
+def load_predictor(
+    checkpoint: str | Path,
+    device: str | torch.device,
+    *,
+    model: str | None,
+    backbone: str | None,
+    dataset: str | None,
+    fast: bool | None,
+    names_flags: bool = False,
+    **options: Any,
+) -> "Predictor":
+    """`load`, whose errors name the flags of the command line; names_flags: the Predictor's too."""
     if unknown := sorted(options.keys() - {*NET_OPTIONS, *RUN_OPTIONS}):
         taken = ", ".join(("model", "backbone", "dataset", "fast", *NET_OPTIONS, *RUN_OPTIONS))
         raise TypeError(f"load() has no option {unknown[0]!r}; it has {taken}")
@@ -72,23 +100,24 @@ def load(
         checkpoint, name=model, backbone=backbone, dataset=dataset, options=net_options
     )
     run = replace(InferenceOptions(base_size=info.base_size), **run_options)
-    return Predictor(net, info, device=place, options=run, fast=fast)
+    return Predictor(net, info, device=place, options=run, fast=fast, names_flags=names_flags)
 
 
 class Predictor:
     """A network on its device, called with an image: a file, or uint8 (H, W, 3) RGB of any size.
 
-    Files are read as predict.py reads them: photographs are turned upright as their EXIF data say.
-    The result has the image's own size. InputError for files that cannot be read, images that do
-    not fit into memory and scores that are not finite; ValueError for arrays of another type or
-    shape.
+    Files are read as data sets and predict.py read them: pixels as they are stored, whatever EXIF
+    data say (`read` can turn them). The result has the image's own size. InputError for files that
+    cannot be read, images that do not fit into memory and outputs that are not finite; ValueError
+    for arrays of another type or shape.
 
     Args:
         model: moved to `device`, once; ValueError unless it is in evaluation mode.
         info: what the model is, see `utils.checkpoint.ModelInfo`.
-        device: where it runs.
+        device: where it runs: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
         options: sizes, windows, scales, precision.
         fast: see `load`. The model itself stays as it is: a copy gets the faster forms.
+        names_flags: errors name the flags of the command line, not keywords.
     """
 
     def __init__(
@@ -96,18 +125,22 @@ class Predictor:
         model: nn.Module,
         info: ModelInfo,
         *,
-        device: torch.device,
+        device: str | torch.device = "auto",
         options: InferenceOptions | None = None,
         fast: bool | None = None,
+        names_flags: bool = False,
     ) -> None:
+        _require_net(model, info)
         if model.training:
             raise ValueError(
                 "inference needs model.eval(): batch norm must use its running statistics"
             )
-        self.device = device
+        self.in_keywords = partial(keywords_for_flags, active=not names_flags)
+        with self.in_keywords():
+            self.device = pick_device(str(device))
         if fast is None:
-            fast = tried_on(device.type)
-        self.model = (optimize_for_inference(model) if fast else model).to(device)
+            fast = tried_on(self.device.type)
+        self.model = (optimize_for_inference(model) if fast else model).to(self.device)
         self.info = info
         self.options = options or InferenceOptions(base_size=info.base_size)
 
@@ -130,8 +163,10 @@ class Predictor:
         """Edges: probabilities float32 (K, H, W). Segmentation: class ids uint8 (H, W)."""
         if self.task == "edge":
             return self.scores(image)
-        # The best class is chosen on the device: a byte per pixel comes back, not K floats.
-        return self._scores(as_array(image)).argmax(dim=0).to(torch.uint8).cpu().numpy()
+        with self.in_keywords():
+            # The best class is chosen on the device: a byte per pixel comes back, not K floats.
+            scores = self._scores(self._array(image))
+            return scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
     def scores(
         self, image: ImageLike, *, output: str | None = None, native: bool = False
@@ -144,25 +179,51 @@ class Predictor:
                 (default), or "body" or "edge" of a decoupled net. ValueError for others.
             native: leave the scores at the size of the image after `base_size`.
         """
-        return self._scores(as_array(image), output, native).cpu().numpy()
+        with self.in_keywords():
+            return self._scores(self._array(image), output, native).cpu().numpy()
+
+    def read(self, path: str | Path, *, upright: bool = False) -> np.ndarray:
+        """The image of a file, uint8 (H, W, 3), RGB, if it is not too large to be predicted.
+
+        That is looked at before anything is decoded; InputError if it is, or cannot be read.
+        upright: turn it as its EXIF orientation says.
+        """
+        with self.in_keywords():
+            if not str(path):
+                raise InputError("image: found an empty path, expected that of an image file")
+            self._require_fitting(image_size(path), path)
+            return read_image(path, upright=upright)
+
+    def _array(self, image: ImageLike) -> np.ndarray:
+        """The image, read if it is a file; ValueError for an array that is not uint8 (H, W, 3)."""
+        if isinstance(image, str | Path):
+            return self.read(image)
+        require_image(image)
+        self._require_fitting(image.shape[:2], None)
+        return image
+
+    def _require_fitting(self, size: tuple[int, int], path: str | Path | None) -> None:
+        require_fitting(size, path, self.info, self.options, self.device.type)
 
     def draw(self, image: ImageLike, *, threshold: float = 0.5) -> np.ndarray:
         """The drawing that predict.py writes: uint8 (H', W', 3), RGB, larger by the legend below.
 
         threshold: the least probability of an edge that is drawn.
         """
+        if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+            raise InputError(f"threshold {threshold!r}: expected a probability, 0 to 1")
         return draw_result(self(image), self.info, threshold)
 
     @torch.inference_mode()
     def _scores(self, image: np.ndarray, output: str | None = None, native: bool = False) -> Tensor:
         edges = self.task == "edge"
-        resized = resize_long_side(image, self.options.base_size)
-        height, width = resized.shape[:2]
+        height, width = image.shape[:2]
         # As published for segmentation: logits of a whole image are scaled back with aligned
         # corners, those of windows without.
         align_corners = self.options.window is None and not edges
         forward = partial(self._forward, output=output or ("fuse" if edges else "seg"))
         with memory_errors(self.device, height, width):
+            resized = resize_long_side(image, self.options.base_size)
             scores = mean_scores(forward, resized, self.options, align_corners=align_corners)
             return scores if native else resize_by_class(scores, image.shape[:2])
 
@@ -177,21 +238,34 @@ class Predictor:
         if output not in outputs:
             raise ValueError(f"no output {output!r}; the network has {', '.join(outputs)}")
         logits = outputs[output][:, :, :height, :width].float()
+        # One number that is not finite makes the sum so, too. Looked at here, since the sigmoid of
+        # an infinite logit is finite.
+        if not torch.isfinite(logits.sum()):
+            raise InputError(
+                f"the net's output {output!r} is not finite: the checkpoint is damaged, its "
+                "training diverged, or 16-bit floats do not suffice"
+            )
         return logits.sigmoid() if self.task == "edge" else logits
 
 
-def as_array(image: ImageLike) -> np.ndarray:
-    """The image, read if it is a file; ValueError for an array that is not uint8 (H, W, 3)."""
-    if isinstance(image, str | Path):
-        return read_input_image(Path(image), upright=True)
+def require_image(image: object) -> None:
+    """ValueError unless `image` is a NumPy array uint8 (H, W, 3) with pixels, and not too many."""
+    expected = "uint8 (H, W, 3), RGB"
     if not isinstance(image, np.ndarray):
-        raise ValueError(
-            f"image: found {type(image).__name__}, "
-            "expected a path or a NumPy array uint8 (H, W, 3), RGB"
-        )
+        found = type(image).__name__
+        raise ValueError(f"image: found {found}, expected a path or a NumPy array {expected}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3), RGB")
-    return image
+        raise ValueError(f"image: found {image.dtype} {image.shape}, expected {expected}")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise InputError(f"image: found {image.shape}, expected at most {MAX_PIXELS:,} pixels")
+
+
+def _require_net(model: object, info: object) -> None:
+    """ValueError unless the arguments of a Predictor are what they should be."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: found {type(model).__name__}, expected a torch.nn.Module")
+    if not isinstance(info, ModelInfo):
+        raise ValueError(f"info: found {type(info).__name__}, expected a ModelInfo")
 
 
 def pad_to_min_side(image: np.ndarray) -> np.ndarray:

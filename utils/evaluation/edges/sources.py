@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +55,7 @@ class NetworkSource:
         self.origin: dict[str, object] = {
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
-            **asdict(predictor.options),
+            **predictor.options.of_the_scores(),
         }
         # The same network elsewhere is the same; another kind of device rounds otherwise.
         self.identity: dict[str, object] = {

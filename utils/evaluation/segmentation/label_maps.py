@@ -8,7 +8,6 @@ passed by. Which prediction belongs to which ground truth is in `pairing`.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -158,7 +157,7 @@ class NetworkLabels:
         self.origin = {
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
-            **asdict(predictor.options),
+            **predictor.options.of_the_scores(),
         }
 
     def load(self, name: str) -> np.ndarray:
