@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from data import parse_options
-from data.errors import InputError
+from data.errors import InputError, shortened
 
 MAX_COUNT = 10**9  # of anything that is counted: pixels on a side, epochs, samples, classes
 MAX_WORKERS = 1024
@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with status 2."""
-        text = " ".join(message.split())
+        text = shortened(" ".join(message.split()))
         self.exit(2, f"error: {text} (all flags: {self.prog} --help)\n")
 
 

@@ -25,7 +25,7 @@ REPORT = (
 # What libraries say when memory is not enough, where they raise no MemoryError.
 OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "Failed to allocate", "bad_alloc")
 REPEATED_SECONDS = 10.0  # a second SIGTERM within this time belongs to the first
-LONGEST = 2000  # characters of a message
+LONGEST = 1500  # characters of a message
 
 
 class InputError(ValueError):
@@ -93,7 +93,7 @@ def one_line(error: BaseException) -> str:
     """What an exception says, on one line: an OSError with its file first."""
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{_name_of(error.filename)}: "
-        return f"{where}{error.strerror}"
+        return shortened(f"{where}{error.strerror}")
     text = str(error)
     # A DataLoader raises a worker's error again with the worker's traceback as its message. The
     # last line of that is "SomeError: the message".
@@ -101,8 +101,11 @@ def one_line(error: BaseException) -> str:
         text = text.strip().splitlines()[-1].partition(": ")[2]
     if out_of_memory(error):
         text = f"not enough memory ({text})" if text else "not enough memory"
-    text = " ".join(text.split()) or type(error).__name__
-    # What a file holds can be a megabyte long, and a message may repeat it.
+    return shortened(" ".join(text.split()) or type(error).__name__)
+
+
+def shortened(text: str) -> str:
+    """What a file holds can be a megabyte long, and a message may repeat it."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} … {text[-300:]}"
 
 

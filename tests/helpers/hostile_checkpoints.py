@@ -17,6 +17,7 @@ from helpers.hostile import (
     flip,
     ok,
     refused,
+    remove,
     replaced,
 )
 from torch import Tensor
@@ -217,4 +218,13 @@ CHECKPOINT_MODEL = (
     refused("options of numbers", change_model(options={1: 2})),
 )
 
-STATE_FIELDS = ("optimizer", "epoch", "step", "best", "sums", "seconds", "waited", "args")
+# What training needs to resume.
+STATE_OK = {("best", "1.5"), ("best", "-1"), ("best", "10^12")}
+STATE_OK |= {(field, value) for field in ("seconds", "waited") for value in ("1.5", "10^12")}
+STATE = (
+    *field_cases(
+        ("optimizer", "epoch", "step", "best", "sums", "seconds", "waited", "args"), STATE_OK
+    ),
+    *(case for case in CHECKPOINT_FILE if case.name in ("flipped byte", "empty")),
+    ok("missing", remove),
+)

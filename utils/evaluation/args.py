@@ -85,7 +85,7 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     text = "number of thresholds (all protocols: 99)"
     group.add_argument("--thresholds", type=whole(1, MAX_THRESHOLDS), metavar="N", help=text)
     text = "size of the ground truth made from a data set's labels, relative to them"
-    group.add_argument("--eval-scale", type=number(0, 1, above=True), metavar="S", help=text)
+    group.add_argument("--eval-scale", type=number(0.01, 1), metavar="S", help=text)
     text = "pixels cropped off along the image's border"
     group.add_argument("--margin", type=size, metavar="PX", help=text)
     text = "score thinned predictions against thin ground truth"

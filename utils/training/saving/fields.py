@@ -88,7 +88,7 @@ def _progress_fault(state: dict) -> str | None:
     if steps and state["step"] > steps:
         return f"step is {state['step']} of {steps}"
     best = state["best"]
-    if not (_finite(best) or best == -math.inf):
+    if not (_finite(best) or (isinstance(best, float) and best == -math.inf)):
         return f"best is {_shown(best)}; expected a number"
     for name in ("seconds", "waited"):
         if not _amount(state.get(name, 0.0)):
