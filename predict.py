@@ -42,6 +42,7 @@ from tqdm import tqdm
 from data import DATASETS
 from data.args import Parser, file_path, share
 from data.errors import run, users_to_mend
+from data.files import require_writable
 from data.image_io import read_header
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
 from utils.inference.args import add_network_flags, predictor_from_flags
@@ -58,7 +59,6 @@ from utils.inference.outputs import (
     OutputChoice,
     check_outputs,
     output_files,
-    require_writable,
     write_outputs,
 )
 from utils.inference.predictor import Predictor

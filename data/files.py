@@ -6,6 +6,7 @@ that must start quickly, so it imports `data.errors` and the standard library.
 
 import codecs
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 NAME_MAX = 255  # bytes of a file's name on every common file system
 SHOWN_LINES = 3
+PROBE_BYTES = 1 << 16  # written to see whether a folder takes files
 OTHER_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -47,7 +49,7 @@ def write_aside(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         raise InputError(f"{path}: is a folder; expected the path of a file to write")
     aside = path.with_name(_aside_name(path.name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             yield aside
             if sync:
@@ -63,6 +65,15 @@ def write_aside(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         if ours and error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder, and those above it; NotADirectoryError, and not FileExistsError, for a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        number = errno.ENOTDIR
+        raise NotADirectoryError(number, os.strerror(number), error.filename) from error
 
 
 def _aside_name(name: str) -> str:
@@ -95,27 +106,43 @@ def require_file(path: str | Path, what: str = "file") -> Path:
         raise FileNotFoundError(f"{path}: no such {what}") from error
     except ValueError as error:  # a zero byte in the path
         raise InputError(f"{str(path)!r}: is no path of a {what} ({error})") from error
+    expected = f"expected {'an' if what[0] in 'aeiou' else 'a'} {what}"
     if stat.S_ISDIR(mode):
-        raise InputError(f"{path}: is a folder; expected a {what}")
+        raise InputError(f"{path}: is a folder; {expected}")
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: is a named pipe, a socket or a device; expected a {what}")
+        raise InputError(f"{path}: is a named pipe, a socket or a device; {expected}")
     return path
 
 
-def require_writable(folder: str | Path) -> None:
-    """Make the folder if need be; OSError that names it if no file can be made in it."""
+def require_writable(folder: str | Path, flag: str = "--out") -> None:
+    """InputError, which names the flag, unless files can be written into a folder.
+
+    Nothing is left there: folders that had to be made for the try are removed again.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    created: list[Path] = []
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        created += [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))  # a full disk takes empty files
+            probe.flush()
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise InputError(
+            f"{flag} {folder}: cannot be written to ({error.strerror}); give another folder"
+        ) from error
+    finally:
+        for place in created:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def require_space(folder: str | Path, needed: int, what: str) -> None:
-    """InputError unless the file system of an existing folder has room for `needed` bytes."""
-    free = shutil.disk_usage(folder).free
+    """InputError unless the file system of a folder, which need not exist, has `needed` bytes."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
     if needed > free:
         raise InputError(
             f"{folder}: {what} needs {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make "

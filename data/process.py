@@ -21,6 +21,8 @@ def end_with_parent(parent: int | None = None) -> None:
     # From the fork server, the default from Python 3.14 on, a worker's parent in the system's sense
     # is the server, which lives as long as the workers do.
     started_by = multiprocessing.parent_process()
+    if started_by is not None and started_by.sentinel is None:
+        started_by = None  # loky passes its workers no sentinel, which `is_alive` waits for
     if started_by is not None and not started_by.is_alive():  # it has ended before this line
         os._exit(1)
     known = os.getppid() if parent is None else parent

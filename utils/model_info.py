@@ -131,7 +131,7 @@ def _class_faults(count: int, classes: Any, palette: Any) -> Iterator[str]:
         if not isinstance(values, list | tuple):
             yield _expected(name, values, "a list")
         elif len(values) != count:
-            yield f"{len(values)} {name}, but num_classes is {count}"
+            yield f"{len(values)} entries of {name}, but num_classes is {count}"
     for value in classes:
         if not _is_text(value):
             yield _expected("a class", value, "text without control characters")

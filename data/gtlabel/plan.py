@@ -5,8 +5,6 @@ script wrote; two images with one output; names that no list can hold; a folder 
 written to.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +14,7 @@ from typing import Any
 import scipy.io
 
 from data.errors import InputError
-from data.files import read_text, resolved, write_lines
+from data.files import read_text, require_space, require_writable, resolved, write_lines
 from data.gtlabel.job import Job
 from data.gtlabel.jobs import Outcome, run_jobs
 from data.gtlabel.mat import write_mat_list
@@ -88,7 +86,7 @@ def run_plans(plans: Sequence[Plan], options: WorkOptions) -> int:
 
 
 def _run(plan: Plan, options: WorkOptions) -> int:
-    require_writable(plan)
+    require_room(plan)
     for stamp in {product.stamp for job in plan.jobs for product in job.products}:
         stamp.write()
     outcome = run_jobs(plan.jobs, options, plan.what, plan.out)
@@ -144,23 +142,11 @@ def _require_own_products(plan: Plan) -> None:
                     )
 
 
-def require_writable(plan: Plan) -> None:
+def require_room(plan: Plan) -> None:
     """InputError if no file can be made below OUT, or not all of them."""
-    try:
-        plan.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=plan.out):
-            pass
-        free = shutil.disk_usage(plan.out).free
-    except OSError as error:
-        raise InputError(
-            f"--out {plan.out}: cannot be written to ({error.strerror}); choose another folder"
-        ) from error
+    require_writable(plan.out)
     missing = sum(not path.exists() for _, path in plan.targets())
-    if free < missing * LEAST_BYTES:
-        raise InputError(
-            f"--out {plan.out}: has {free:,} bytes free for {missing} files; free some, or choose "
-            "another disk"
-        )
+    require_space(plan.out, missing * LEAST_BYTES, f"{missing} files of labels")
 
 
 def _inputs(plan: Plan) -> set[Path]:

@@ -1,7 +1,9 @@
 """Where jobs run: in this process, in worker processes, or on a Dask cluster."""
 
 import contextlib
+import os
 import signal
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -88,9 +90,12 @@ def _until_one_dies(
     from joblib.externals.loky import ProcessPoolExecutor, wait
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
+    # loky's words about a worker that has died; ours follow.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     running: dict[Future[Result], Job[Any]] = {}
     unsent: list[Job[Any]] = []
-    with _closing(ProcessPoolExecutor(workers, initializer=start_worker), running) as pool:
+    started = ProcessPoolExecutor(workers, initializer=start_worker, initargs=(os.getpid(),))
+    with _closing(started, running) as pool:
         while True:
             try:
                 for job in islice(jobs, waiting - len(running)):
@@ -132,11 +137,14 @@ def _closing(
             pool.shutdown(kill_workers=True)
 
 
-def start_worker() -> None:
-    """What a worker process does first. It is ended by its parent, not by signals to the group."""
+def start_worker(parent: int) -> None:
+    """What a worker process does first. It is ended by its parent, not by signals to the group.
+
+    parent: the id of that process.
+    """
     import cv2
 
-    end_with_parent()
+    end_with_parent(parent)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     cv2.setNumThreads(1)  # the workers together already keep all cores busy

@@ -231,7 +231,7 @@ def test_disk_and_permission_are_asked_first(
     usage = shutil.disk_usage(tmp_path)._replace(free=2000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     assert label_folder(tmp_path) == 2
-    assert "has 2,000 bytes free for 4 files" in capsys.readouterr().err
+    assert "4 files of labels needs" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
 
 

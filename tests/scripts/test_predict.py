@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -560,6 +561,27 @@ def test_the_command_ends_with_one_line_and_status_2(tmp_path):
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [f"error: {tmp_path / 'none.png'}: no such file"]
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
+    """Even where the module that is being imported catches everything."""
+    (tmp_path / "tqdm.py").write_text(
+        "import time\nprint('ready', flush=True)\n"
+        "try:\n    time.sleep(30)\nexcept BaseException:\n    time.sleep(30)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "predict.py", "x.png", "--checkpoint", "c.pth", "--out", tmp_path],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, "interrupted\n")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """utils.inference: from an image to scores, against the formulas written as loops."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from data.image_io import read_index, write_png
 from data.samples.transforms import normalize
 from utils.checkpoint import ModelInfo
 from utils.inference.device import pick_device
+from utils.inference.memory import bytes_of_pass, bytes_on_host
 from utils.inference.options import InferenceOptions
 from utils.inference.predictor import Predictor
 from utils.inference.scores import dequantize, quantize
@@ -151,6 +153,72 @@ def test_an_output_that_is_not_finite_is_no_result(model, rng):
     model.shift.data[0, 1] = torch.nan
     with pytest.raises(InputError, match="not finite"):
         predict_edges(model, random_image(rng, 32, 32))
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_infinite_logits_are_no_result(model, rng, value):
+    """Their sigmoid is finite, so they are looked at before it."""
+    model.shift.data[0, 1] = value
+    words = "the net's output 'fuse' is not finite: the checkpoint is damaged"
+    for options in ({}, {"window": 32, "scales": (0.5, 1.0)}):
+        with pytest.raises(InputError, match=words):
+            predict_edges(model, random_image(rng, 40, 50), **options)
+
+
+def test_what_a_predictor_is_made_of(model):
+    info = predictor_of(model, "edge").info
+    assert Predictor(model, info, device="cpu").device == torch.device("cpu")
+    with pytest.raises(ValueError, match=r"model: found dict, expected a torch\.nn\.Module"):
+        Predictor({}, info, device="cpu")  # pyright: ignore
+    with pytest.raises(ValueError, match="info: found str, expected a ModelInfo"):
+        Predictor(model, "dff", device="cpu")  # pyright: ignore
+    with pytest.raises(InputError, match="device toaster: no such kind"):
+        Predictor(model, info, device="toaster")
+
+
+def estimate(height: int, width: int, num_classes: int = 19, **options: Any) -> float:
+    info = replace(
+        predictor_of(Tint().eval(), options.pop("task", "edge")).info,
+        backbone=options.pop("backbone", "resnet50"),
+        num_classes=num_classes,
+    )
+    chosen = InferenceOptions(**options)
+    size = (height, width)
+    return bytes_of_pass(size, info, chosen) + bytes_on_host(size, info, chosen)
+
+
+def test_memory_grows_as_what_goes_through_the_net():
+    whole = estimate(1024, 2048)
+    # Measured for a pass: 1887 bytes a pixel of DFF-ResNet-50 with 19 classes, see there.
+    assert 1800 < whole / 2**21 < 2200
+    assert 500 < estimate(512, 512, 3, backbone="resnet18") / 2**18 < 700
+    assert 900 < estimate(512, 512, task="seg") / 2**18 < 1500
+    assert estimate(2048, 2048) == pytest.approx(2 * whole)
+    assert estimate(1024, 2048, base_size=1024) == pytest.approx(whole / 4, rel=0.15)
+    assert estimate(1024, 2048, scales=(0.5, 1.0, 2.0)) == pytest.approx(4 * whole, rel=0.15)
+    assert estimate(1024, 2048, mirror=True, batch_size=2) == pytest.approx(2 * whole, rel=0.15)
+    assert estimate(1024, 2048, mirror=True) < 1.2 * whole
+    # A window bounds the pass; image and scores stay.
+    windowed = estimate(20000, 20000, window=832)
+    assert windowed < 4e8 * (4 * 19 * 2 + 24) + 2e3 * 832**2
+    assert windowed < estimate(20000, 20000) / 5
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"window": 32}, {"base_size": 10**6, "window": 32}, {"base_size": 10**5}]
+)
+def test_too_little_memory_is_said_in_keywords(model, rng, monkeypatch, options):
+    monkeypatch.setattr("data.memory.available_memory", lambda: 10**5)
+    image = random_image(rng, 200, 300)
+    with pytest.raises(InputError, match=r"the image is 300x200, which takes about .*; ") as error:
+        predict_edges(model, image, **options)
+    advice = str(error.value).partition("; ")[2]
+    if options.get("base_size"):
+        assert advice == "give a smaller base_size"
+    elif options:
+        assert advice == "shrink it with base_size"
+    else:
+        assert advice == "cut it up with window=N, or shrink it with base_size"
 
 
 @pytest.mark.parametrize(
@@ -394,6 +462,8 @@ def test_half_precision_stays_near(rng):
         ({"window": 16}, "window 16: expected 32"),
         ({"batch_size": 0}, "batch size"),
         ({"base_size": -1}, "base size"),
+        ({"max_pixels": 0}, "max pixels 0: expected 1 or more"),
+        ({"max_pixels": 1.5}, "max pixels 1.5"),
     ],
 )
 def test_wrong_options(options, words):

@@ -20,6 +20,7 @@ from models import build_model
 from utils.checkpoint import CheckpointError, ModelInfo, load_model, save_checkpoint
 from utils.inference import InferenceOptions, Predictor, load
 from utils.inference.scores import quantize
+from utils.inference.words import in_keywords
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE_SIZE = 48  # of both checkpoints; the images of tiny_camvid are 64x48, so the nets see 48x36
@@ -171,7 +172,10 @@ def test_photographs_are_taken_as_stored_unless_they_are_turned(
         (np.zeros((48, 64, 3), np.float32), r"found float32 \(48, 64, 3\)"),
         (np.zeros((48, 64, 4), np.uint8), r"found uint8 \(48, 64, 4\)"),
         (np.zeros((0, 64, 3), np.uint8), r"found uint8 \(0, 64, 3\)"),
+        (np.zeros((48, 64, 3), bool), r"found bool \(48, 64, 3\)"),
+        (np.zeros((1, 48, 64, 3), np.uint8), r"found uint8 \(1, 48, 64, 3\)"),
         (torch.zeros((48, 64, 3), dtype=torch.uint8), "found Tensor"),
+        (None, "found NoneType"),
     ],
 )
 def test_a_wrong_image_is_named(seg_checkpoint, image, found):
@@ -188,6 +192,54 @@ def test_a_file_that_is_no_image(seg_checkpoint, tmp_path):
         predictor(tmp_path / "text.png")
     with pytest.raises(FileNotFoundError):
         predictor(tmp_path / "missing.png")
+
+
+def test_paths_that_are_no_file(seg_checkpoint, tmp_path):
+    predictor = load(seg_checkpoint, "cpu")
+    for call in (predictor, predictor.scores, predictor.draw, predictor.read):
+        with pytest.raises(InputError, match="image: found an empty path, expected that of an"):
+            call("")
+        with pytest.raises(InputError, match="is a folder; expected an image"):
+            call(tmp_path)
+
+
+def test_arrays_in_any_layout_and_of_any_size(seg_checkpoint, rng):
+    predictor = load(seg_checkpoint, "cpu")
+    image = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    for view in (
+        image[::-1, ::-1],
+        image[:, ::2],
+        image.transpose(1, 0, 2),
+        np.asfortranarray(image),
+    ):
+        view.flags.writeable = False
+        np.testing.assert_array_equal(predictor(view), predictor(np.ascontiguousarray(view)))
+    huge = np.broadcast_to(np.zeros(3, np.uint8), (1 << 16, 1 << 15, 3))
+    with pytest.raises(InputError, match=r"expected at most 1,073,741,824 pixels"):
+        predictor(huge)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), "0.5", None])
+def test_thresholds(edge_checkpoint, image_path, threshold):
+    with pytest.raises(InputError, match=r"threshold .*: expected a probability, 0 to 1"):
+        load(edge_checkpoint, "cpu").draw(image_path, threshold=threshold)
+
+
+def test_a_bound_of_pixels(edge_checkpoint, image_path):
+    assert load(edge_checkpoint, "cpu", max_pixels=64 * 48)(image_path).shape == (11, 48, 64)
+    predictor = load(edge_checkpoint, "cpu", max_pixels=64 * 48 - 1)
+    words = r"is 64x48, 3,072 pixels, more than max_pixels 3,071; make it smaller"
+    for image in (image_path, read_image(image_path)):
+        with pytest.raises(InputError, match=words):
+            predictor(image)
+
+
+def test_errors_name_keywords_in_python_and_flags_on_the_command_line():
+    assert in_keywords("give --window N, --base-size, or --no-fast") == (
+        "give window=N, base_size, or fast=False"
+    )
+    for text in ("/data/--odd/a--b.png: is cut off", "a--window", "-- not a flag"):
+        assert in_keywords(text) == text
 
 
 def test_an_unknown_option_lists_the_options(edge_checkpoint):

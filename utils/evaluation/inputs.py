@@ -1,7 +1,6 @@
 """What both tasks settle before they score: the data set and its classes beside the network's."""
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,22 +54,3 @@ def note_turned(dataset: Dataset, ranks: Ranks) -> None:
             "taken as stored, as labels are drawn on those",
             file=sys.stderr,
         )
-
-
-def require_writable(folder: Path, flag: str) -> Path:
-    """The folder, or the lowest one above it that exists, if files can be made there.
-
-    InputError, which names the flag, if not. It is tried with a file that has no name, so nothing
-    is left behind, and nothing is made before the work is done.
-    """
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            return place
-    except OSError as error:
-        reason = f"{place}: {error.strerror}"
-        if not place.is_dir():
-            reason = f"{place} is no folder"
-        raise InputError(f"{flag} {folder}: cannot be written ({reason}); give another") from error

@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,19 +110,6 @@ def _require_possible(path: Path) -> bool:
     if stat.S_ISDIR(mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     return True
-
-
-def require_writable(out: Path) -> None:
-    """Make the output folder; InputError if nothing can be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out) as file:
-            file.write(b"\0" * 4096)  # a full disk takes empty files
-            file.flush()
-    except OSError as error:
-        raise InputError(
-            f"--out {out}: cannot be written to ({error.strerror}); give another folder"
-        ) from error
 
 
 def write_outputs(

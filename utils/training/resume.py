@@ -22,7 +22,7 @@ from utils.training.run_dir import (
     remove_partial_files,
     require_own_folder,
 )
-from utils.training.saving.disk import require_writable
+from utils.training.saving.disk import require_run_files
 from utils.training.saving.divergence import SET_ASIDE, forget_divergence, read_divergence
 from utils.training.saving.fields import require_run_state
 from utils.training.saving.finite import first_not_finite
@@ -61,7 +61,7 @@ def open_run_dir(
         archived = closing.enter_context(lock_run_dir(folder, archive=resume is None))
         if archived is not None:
             print(f"--no-resume: the run that was in {folder} is now in {archived}")
-        require_writable(folder)
+        require_run_files(folder)
         remove_partial_files(folder)
         found = _find(folder, resume)
         return None if found is None else (found.path, _validation(folder, found))

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from data.errors import InputError
-from data.files import require_file
+from data.files import require_file, require_writable
 from utils.training.run_dir import LAST, PREVIOUS
 from utils.training.saving.divergence import NOTE
 
@@ -16,20 +16,12 @@ SLACK = 16 * 2**20  # for the log and its curves
 GIB = 2**30
 
 
-def require_writable(folder: Path) -> None:
+def require_run_files(folder: Path) -> None:
     """InputError if files cannot be made in the folder, or something else has their names."""
     for name in OUTPUTS:
         if os.path.lexists(folder / name):
             require_file(folder / name, "file of the run")
-    probe = folder / f".probe.{os.getpid()}.part"
-    try:
-        probe.write_bytes(b"\0")
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"{folder}: no file can be written there ({error.strerror}); "
-            "mend that, or choose another --run-dir"
-        ) from error
+    require_writable(folder, "--run-dir")
 
 
 def checkpoint_bytes(model: nn.Module, *, momentum: bool, average: bool) -> tuple[int, int]:
