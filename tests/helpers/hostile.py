@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import scipy.io
 from PIL import Image
 
 Damage = Callable[[Path], None]
@@ -685,6 +687,35 @@ ID_MAP = (
 )
 
 
+def drawn(change: Callable[[dict], object]) -> Damage:
+    """Polygons of Cityscapes, changed in place."""
+
+    def damage(path: Path) -> None:
+        content = json.loads(path.read_text())
+        change(content)
+        _put(path, json.dumps(content).encode())
+
+    return damage
+
+
+POLYGONS = (
+    *(case for case in BAD_JSON if case.name not in ("missing", "a list")),
+    refused("an unknown label", drawn(lambda d: d["objects"][0].update(label="unicorn"))),
+    refused("no objects", drawn(lambda d: d.pop("objects"))),
+    refused("objects of text", drawn(lambda d: d.update(objects="car"))),
+    refused("a height of text", drawn(lambda d: d.update(imgHeight="48"))),
+    refused("a height of 0", drawn(lambda d: d.update(imgHeight=0))),
+    refused("a height of -48", drawn(lambda d: d.update(imgHeight=-48))),
+    refused("a height of 10^9", drawn(lambda d: d.update(imgHeight=10**9))),
+    refused("a point of one number", drawn(lambda d: d["objects"][0].update(polygon=[[1]]))),
+    refused("a point of text", drawn(lambda d: d["objects"][0].update(polygon=[["a", "b"]]))),
+    refused(
+        "a corner at NaN",
+        drawn(lambda d: d["objects"][0]["polygon"][0].__setitem__(0, float("nan"))),
+    ),
+)
+
+
 # --- log.jsonl ---
 
 
@@ -727,3 +758,139 @@ LOG = (
 def forbidden(path: Path) -> None:
     """A pickle that would run code."""
     _put(path, pickle.dumps({"weights": Evil()}))
+
+
+# --- archives ---
+
+
+def rezip(
+    change: Callable[[zipfile.ZipFile, dict[str, bytes]], object],
+    method: int = zipfile.ZIP_STORED,
+) -> Damage:
+    """The archive packed again: `change` may change the members, or write into the new file."""
+
+    def damage(path: Path) -> None:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        path.unlink()
+        with zipfile.ZipFile(path, "w", method) as archive:
+            change(archive, members)
+            for name, content in members.items():
+                archive.writestr(name, content)
+
+    return damage
+
+
+def zip_header(flag: int = 0, method: int | None = None) -> Damage:
+    """The first member said to be encrypted, or packed by another method."""
+
+    def change(content: bytes) -> bytes:
+        changed = bytearray(content)
+        for start, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            at = content.index(start) + offset
+            changed[at] |= flag
+            if method is not None:
+                changed[at + 2 : at + 4] = struct.pack("<H", method)
+        return bytes(changed)
+
+    return edited(change)
+
+
+def member(name: str, content: bytes = b"x") -> Damage:
+    return rezip(lambda archive, _: archive.writestr(name, content))
+
+
+def as_tar(path: Path) -> None:
+    """The same files in a .tar.gz under this name."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    path.unlink()
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def link_to_passwd(path: Path) -> None:
+    """A tar with a link that leads out in place of a label map."""
+    as_tar(path)
+    with tarfile.open(path) as archive:
+        members = [(entry, archive.extractfile(entry).read()) for entry in archive]
+    path.unlink()
+    with tarfile.open(path, "w") as archive:
+        for entry, content in members:
+            if "semantic" in entry.name:
+                entry.type, entry.linkname, entry.size = tarfile.SYMTYPE, "/etc/passwd", 0
+                archive.addfile(entry)
+            else:
+                archive.addfile(entry, io.BytesIO(content))
+
+
+ARCHIVE = (
+    *(case for case in FILE if case.name in ("empty", "one byte", "cut at half", "text", "zeros")),
+    *(case for case in FILE if case.name in ("HTML page", "Git LFS pointer", "behind a link")),
+    refused("PNG", replaced(SOME_PNG)),
+    refused("flipped byte", flip(0.5)),
+    refused("encrypted", zip_header(flag=1)),
+    refused("an unknown method", zip_header(method=77)),
+    refused("damaged LZMA", zip_header(method=14)),
+    refused("damaged bzip2", zip_header(method=12)),
+    refused("damaged deflate", zip_header(method=8)),
+    refused("../evil", member("../evil.png")),
+    refused("an absolute path", member("/tmp/evil_was_here")),
+    refused("backslashes", member("..\\..\\evil.png")),
+    refused("a name of 300 letters", member("y" * 300), culprit="yyy"),
+    refused("a file as a folder", member("training"), culprit="training"),
+    refused(
+        "no labels",
+        rezip(lambda _, members: [members.pop(n) for n in list(members) if "semantic" in n]),
+    ),
+    refused("links out", link_to_passwd),
+    ok("deflate", rezip(lambda *_: None, zipfile.ZIP_DEFLATED)),
+    ok("LZMA", rezip(lambda *_: None, zipfile.ZIP_LZMA)),
+    ok("a tar", as_tar),
+    ok("bytes before the zip", edited(lambda content: b"MZ" + bytes(100) + content)),
+)
+
+# --- .mat ---
+
+
+def mat(change: Callable[[dict], object]) -> Damage:
+    """The one structure of a .mat, {field: value}, changed in place or replaced."""
+
+    def damage(path: Path) -> None:
+        variables = scipy.io.loadmat(path)
+        name = next(key for key in variables if not key.startswith("__"))
+        structure = {field: variables[name][field][0, 0] for field in variables[name].dtype.names}
+        changed = change(structure)
+        path.unlink()
+        scipy.io.savemat(path, changed if isinstance(changed, dict) else {name: structure})
+
+    return damage
+
+
+def field(name: str, change: Callable[[np.ndarray], object]) -> Damage:
+    return mat(lambda structure: structure.update({name: change(structure[name])}))
+
+
+MAT = (
+    *FILE,
+    refused("PNG", replaced(SOME_PNG)),
+    refused("HDF5", replaced(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM\x89HDF\r\n\x1a\n")),
+    refused("another variable", mat(lambda structure: {"x": structure})),
+    refused("a matrix", mat(lambda _: {"GTcls": np.ones((48, 64)), "GTinst": np.ones((48, 64))})),
+    refused("no Segmentation", mat(lambda structure: structure.pop("Segmentation") is None)),
+    refused("no Boundaries", mat(lambda structure: structure.pop("Boundaries") is None)),
+    refused("Segmentation of NaN", field("Segmentation", lambda a: np.full(a.shape, np.nan))),
+    refused("Segmentation of -1", field("Segmentation", lambda a: np.full(a.shape, -1.0))),
+    refused("Segmentation of 0.5", field("Segmentation", lambda a: np.full(a.shape, 0.5))),
+    refused("Segmentation of 77", field("Segmentation", lambda a: np.full(a.shape, 77, np.uint8))),
+    refused("Segmentation complex", field("Segmentation", lambda a: a.astype(complex))),
+    refused("Segmentation as text", field("Segmentation", lambda a: "road")),
+    refused("Segmentation in 3-D", field("Segmentation", lambda a: np.dstack([a, a]))),
+    refused("Segmentation turned", field("Segmentation", lambda a: a.T)),
+    refused("no pixels", field("Segmentation", lambda a: a[:0])),
+    refused("Boundaries as text", field("Boundaries", lambda a: "edges")),
+    refused("one boundary less", field("Boundaries", lambda a: a[1:])),
+)

@@ -33,6 +33,11 @@ SORTS: dict[str, tuple[Case, ...]] = {
     "id map": sorts.ID_MAP,
     "log": sorts.LOG,
     "checkpoint": checkpoints.CHECKPOINT_FILE,
+    "archive": sorts.ARCHIVE,
+    "mat cls": sorts.MAT,
+    "mat inst": sorts.MAT,
+    "sbd image": sorts.IMAGE,
+    "polygons": sorts.POLYGONS,
     "model": checkpoints.CHECKPOINT_MODEL,
     # `load` has them whole; these doors call it.
     "checkpoint sample": checkpoints.CHECKPOINT_FILE[::4],

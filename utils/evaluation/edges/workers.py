@@ -3,6 +3,7 @@
 The workers import this module, so it imports no torch.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -76,7 +77,7 @@ def _pool(
     """A pool that ends with the block, whatever is still `waiting`."""
     # loky starts fresh processes (a fork after torch has started its threads can hang), and it does
     # not import the calling script, so that workers do without torch.
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(counter,))
+    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(counter, os.getpid()))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -99,8 +100,9 @@ def _wait_for_handover(waiting: set[Future[tuple[int, np.ndarray]]]) -> None:
         time.sleep(0.001)
 
 
-def _start_worker(counter: ResumableCounter) -> None:
-    end_with_parent()
+def _start_worker(counter: ResumableCounter, parent: int) -> None:
+    # A worker takes seconds to get here, and its parent may have been killed meanwhile.
+    end_with_parent(parent)
     # Ctrl-C goes to all processes of a terminal; the main one ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker_counter[:] = [counter]
