@@ -84,7 +84,7 @@ TINY = {
 SMALL_IMAGES = 2  # of a folder of test images
 
 
-class Parsed(Exception):
+class Parsed(BaseException):
     """Raised in place of what a command would do, once it has accepted its flags."""
 
 
