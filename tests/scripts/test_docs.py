@@ -64,8 +64,8 @@ LEFT_BY_RUNS = {
     *("last.pth", "best.pth", "args.json", "log.jsonl", "curves.png"),
     *("metrics.json", "scores.csv", "curves.csv", "counts.npz", "confusion.csv", "report.html"),
 }
-# Left by more than a tiny run, which other tests look for: a second epoch, --profile.
-LEFT_BY_OTHERS = {"previous.pth", "trace.json"}
+# Left by more than a tiny run, which other tests look for: a second epoch, --profile; labels.
+LEFT_BY_OTHERS = {"previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl"}
 # Names that the prose uses for a layout or an example and that are no file of ours.
 EXAMPLES = {
     *("train.txt", "val.txt", "test.txt", "config_v1.2.json", "config_v2.0.json"),
@@ -85,7 +85,10 @@ SMALL_IMAGES = 2  # of a folder of test images
 
 
 class Parsed(BaseException):
-    """Raised in place of what a command would do, once it has accepted its flags."""
+    """Raised in place of what a command would do, once it has accepted its flags.
+
+    No Exception: `data.errors.run` reports those.
+    """
 
 
 class World:
