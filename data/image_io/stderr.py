@@ -16,12 +16,12 @@ from typing import IO
 
 STDERR = 2
 # How lines begin that libjpeg, libpng and libtiff print, and OpenCV's log, whose other lines
-# begin with ">". All that begins otherwise was printed by somebody else.
+# begin with ">" or are empty. All that begins otherwise was printed by somebody else.
 DECODERS = re.compile(
     rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Invalid SOF|Inconsistent progression|"
     rb"Unknown Adobe color|Warning: unknown JFIF|Unsupported (JPEG|marker)|JPEG datastream|"
     rb"Application transferred|Invalid crop|libpng (warning|error)|\[ *[A-Z]+:\d+@|>|"
-    rb"TIFF\w+: |.{0,80}: (Warning|Error), "
+    rb"TIFF\w+: |.{0,80}: (Warning|Error), |\s*$"
 )
 
 
@@ -83,7 +83,8 @@ def held_stderr() -> Iterator[Held]:
 
 def _split(text: bytes) -> tuple[bytes, bytes]:
     """(what decoders printed, the rest), each in its order."""
-    lines = text.splitlines(keepends=True)
+    # At "\n" only: a progress bar begins its line with "\r".
+    lines = [line for line in re.split(rb"(?<=\n)", text) if line]
     decoders = [bool(DECODERS.match(line)) for line in lines]
     return (
         b"".join(line for line, known in zip(lines, decoders, strict=True) if known),
