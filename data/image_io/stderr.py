@@ -83,7 +83,8 @@ def held_stderr() -> Iterator[Held]:
 
 def _split(text: bytes) -> tuple[bytes, bytes]:
     """(what decoders printed, the rest), each in its order."""
-    lines = text.splitlines(keepends=True)
+    # At "\n" only: a progress bar begins its line with "\r".
+    lines = [line for line in re.split(rb"(?<=\n)", text) if line]
     decoders = [bool(DECODERS.match(line)) for line in lines]
     return (
         b"".join(line for line, known in zip(lines, decoders, strict=True) if known),

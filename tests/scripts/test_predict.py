@@ -319,13 +319,14 @@ def test_an_image_that_is_too_large_is_refused_before_it_is_decoded(
 ):
     Image.new("1", (30000, 20000)).save(images / "huge.png")  # 75 kB
     flags = (images, "--checkpoint", checkpoint, "--out")
-    monkeypatch.setattr("data.memory.available_memory", lambda: 10**9)
+    monkeypatch.setattr("data.memory.available_memory", lambda: 30 * 10**9)
     assert run(*flags, tmp_path / "memory") == 2
     said = capsys.readouterr()
     assert "3 of 4 images predicted" in said.out
     assert re.fullmatch(
         rf"failed: {images}/huge\.png: the image is 30000x20000, which takes about \d+\.\d GB of "
-        r"memory, and 1\.0 GB are free; cut it up with --window N, or shrink it with --base-size\n",
+        r"memory, and 30\.0 GB are free; "
+        r"cut it up with --window N, or give a smaller --base-size\n",
         said.err,
     )
     assert run(*flags, tmp_path / "bound", "--max-pixels", 1352) == 2

@@ -213,12 +213,16 @@ def test_too_little_memory_is_said_in_keywords(model, rng, monkeypatch, options)
     with pytest.raises(InputError, match=r"the image is 300x200, which takes about .*; ") as error:
         predict_edges(model, image, **options)
     advice = str(error.value).partition("; ")[2]
-    if options.get("base_size"):
-        assert advice == "give a smaller base_size"
-    elif options:
-        assert advice == "shrink it with base_size"
-    else:
-        assert advice == "cut it up with window=N, or shrink it with base_size"
+    assert advice == ("give a smaller base_size" if options.get("base_size") else "make it smaller")
+
+
+@pytest.mark.parametrize("window", [None, 64])
+def test_too_little_memory_for_the_net_is_said_in_keywords(model, rng, monkeypatch, window):
+    monkeypatch.setattr("data.memory.available_memory", lambda: 4 * 10**6)
+    with pytest.raises(InputError, match=r"the image is 300x200, which takes about .*; ") as error:
+        predict_edges(model, random_image(rng, 200, 300), window=window)
+    advice = str(error.value).partition("; ")[2]
+    assert advice == ("" if window else "cut it up with window=N, or ") + "give a smaller base_size"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ BASIC_BYTES, BOTTLENECK_EDGE_BYTES, BOTTLENECK_SEG_BYTES = 600, 1650, 1270
 LEFT_SHARE = 0.6
 HEAD_BYTES = 50
 FLOAT = 4
-IMAGE_BYTES = 12  # of each pixel of an image: as read, resized, and as floats of a window
+IMAGE_BYTES = 12  # of each pixel of an image, as it is read and as it is resized or drawn
 
 
 def require_fitting(
@@ -52,16 +52,14 @@ def require_fitting(
             f"{what} is {width}x{height}, {height * width:,} pixels, more than --max-pixels "
             f"{options.max_pixels:,}; make it smaller, or give a larger number"
         )
+    what = f"{what} is {width}x{height}, which"
+    enlarged = options.base_size > max(size)
     needed = bytes_on_host(size, info, options)
+    require_memory(needed, what, "give a smaller --base-size" if enlarged else "make it smaller")
     if device == "cpu" and options.max_pixels is None:
         needed += bytes_of_pass(size, info, options)
-    if options.base_size > max(size):
-        advice = "give a smaller --base-size"
-    elif options.window is None:
-        advice = "cut it up with --window N, or shrink it with --base-size"
-    else:
-        advice = "shrink it with --base-size"
-    require_memory(needed, f"{what} is {width}x{height}, which", advice)
+        advice = "cut it up with --window N, or " if options.window is None else ""
+        require_memory(needed, what, f"{advice}give a smaller --base-size")
 
 
 def bytes_on_host(size: tuple[int, int], info: ModelInfo, options: InferenceOptions) -> float:
