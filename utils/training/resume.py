@@ -6,7 +6,6 @@ Whether the command is the one that wrote the checkpoint is asked by
 """
 
 import contextlib
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -177,12 +176,7 @@ def go_back(
 def read_run_checkpoint(path: Path) -> RunCheckpoint:
     """Check a run's checkpoint and read it; CheckpointError says in one line what is wrong."""
     require_file(path, "weight file")
-    try:
-        _check_integrity(path)
-        state = read_checkpoint(path)
-    except (CheckpointError, zipfile.BadZipFile, EOFError) as error:
-        text = str(error)
-        raise CheckpointError(text if str(path) in text else f"{path}: {text}") from error
+    state = read_checkpoint(path)
     if "optimizer" not in state:
         raise CheckpointError(
             f"{path} holds weights only; resume from last.pth, or start from it with --init-from"
@@ -192,11 +186,3 @@ def read_run_checkpoint(path: Path) -> RunCheckpoint:
     if name is not None:
         raise CheckpointError(f"{path}: {name} is not finite: the run had diverged")
     return RunCheckpoint(path, state)
-
-
-def _check_integrity(path: Path) -> None:
-    # PyTorch writes the zip file's checksums, but does not compare them when it loads.
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise CheckpointError(f"{path}: {damaged} does not have its checksum")
