@@ -74,7 +74,8 @@ def fetch(
         found = file_sha256(path)
         _check(f"{path}", path, found, sha256, kept, "delete the file and it is fetched again")
         return found
-    require_writable(path.parent)
+    require_writable(path.parent, "--downloads")
+    path.parent.mkdir(parents=True, exist_ok=True)
     _fetch_part(url, part, timeout, retries, pause)
     found = file_sha256(part)
     _note_of(part).unlink(missing_ok=True)

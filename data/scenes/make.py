@@ -53,10 +53,11 @@ def make_scenes(root: str | Path, plan: Plan | None = None, *, overwrite: bool =
             f"{root} is the current folder or a mount point, which cannot be replaced by the set; "
             "give a folder below it"
         )
-    require_writable(root.parent)
+    require_writable(root.parent, "--root")
     images = sum(plan.count(part) for part in PARTS)
     needed = images * plan.width * plan.height * BYTES_PER_PIXEL
     require_space(root.parent, needed, f"a set of {images} images")
+    root.parent.mkdir(parents=True, exist_ok=True)
     with _lock(root) as locked:
         if _set_at(root, plan, overwrite) is None:
             _draw_and_rename(root, plan, overwrite, remove_leftovers=locked)

@@ -412,6 +412,11 @@ def scores_of(work: Path) -> dict:
     return {key: value for key, value in metrics.items() if key not in ("source", "origin")}
 
 
+def unpacked(work: Path) -> dict[str, str]:
+    """The data set's own files."""
+    return {name: value for name, value in outputs(work).items() if name.endswith(".png")}
+
+
 def trained(work: Path) -> dict[str, object]:
     """The weights of last.pth, and the losses of the log."""
     state = torch.load(work / "out/run/last.pth", weights_only=True)
@@ -492,6 +497,13 @@ DOORS = (
         (("image", "in/images/b.png"), ("checkpoint sample", "in/seg.pth")),
         goes_on=("image",),
         searched=("image",),
+    ),
+    Door(
+        "predict-upright",
+        script(predict),
+        "{w}/in/images --checkpoint {w}/in/net.pth --out {w}/out --device cpu --upright",
+        make_images,
+        (("photo", "in/images/b.png"),),
     ),
     Door(
         "load",
@@ -647,7 +659,7 @@ DOORS = (
             ("names", "in/names.txt"),
         ),
         goes_on=("label", "instance"),
-        searched=("label",),
+        searched=("label", "polygons"),
     ),
     Door(
         "gtlabel-id-map",
@@ -679,7 +691,7 @@ DOORS = (
             ("polygons", "in/cityscapes/gtFine/val/ulm/ulm_3_0_gtFine_polygons.json"),
         ),
         goes_on=("label", "instance", "polygons"),
-        searched=("label",),
+        searched=("label", "polygons"),
     ),
     Door(
         "kitti_gtlabel",
@@ -691,7 +703,7 @@ DOORS = (
             ("instance", "in/kitti/training/instance/000000_10.png"),
         ),
         goes_on=("label", "instance"),
-        searched=("label",),
+        searched=("label", "polygons"),
     ),
     Door(
         "kitti-odometry",
@@ -701,7 +713,7 @@ DOORS = (
         make_odometry,
         (("label", "in/maps/03/000001.png"), ("instance", "in/numbers/03/000000.png")),
         goes_on=("label", "instance"),
-        searched=("label",),
+        searched=("label", "polygons"),
     ),
     Door(
         "sbd_gtlabel",
@@ -723,6 +735,7 @@ DOORS = (
         "kitti-semantics --out {w}/out/kitti --downloads {w}/out/downloads",
         make_archive,
         (("archive", "out/downloads/data_semantics.zip"),),
+        result=unpacked,
     ),
     Door(
         "curves",
