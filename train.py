@@ -71,6 +71,8 @@ def main(args: argparse.Namespace) -> int:
         checkpoint = open_run_dir(folder, args.resume, ranks, closing)
         stop.hold_sigterm()
         changes = allowed_changes(args, checkpoint)
+        if checkpoint is None and args.resume_with and ranks.is_main:
+            print(f"note: nothing to resume in {folder}; --resume-with has no effect", flush=True)
         if checkpoint is not None and checkpoint.state["epoch"] >= args.epochs:
             say_complete(args, ranks)
             return 0
@@ -184,7 +186,7 @@ def say_complete(args: argparse.Namespace, ranks: Ranks) -> None:
     if ranks.is_main:
         print(
             f"this run is complete: {plural(args.epochs, 'epoch')}, see {args.run_dir}; "
-            "--resume-with epochs trains it longer"
+            "a larger --epochs with --resume-with epochs trains it longer"
         )
 
 

@@ -391,7 +391,8 @@ def test_a_complete_run_says_so_and_trains_longer_when_it_is_meant(
 ) -> None:
     log = (folder / "log.jsonl").read_bytes()
     assert status(*flags(tiny_camvid, folder, *SMALL)) == 0
-    line = f"this run is complete: 2 epochs, see {folder}; --resume-with epochs trains it longer"
+    line = f"this run is complete: 2 epochs, see {folder}; "
+    line += "a larger --epochs with --resume-with epochs trains it longer"
     assert capsys.readouterr().out.strip() == line
     assert (folder / "log.jsonl").read_bytes() == log
 
@@ -409,6 +410,15 @@ def test_a_complete_run_says_so_and_trains_longer_when_it_is_meant(
     assert json.loads((folder / "args.json").read_text())["lr"] == 0.005
     assert status(*argv) == 0
     assert "this run is complete: 3 epochs" in capsys.readouterr().out
+
+
+def test_resume_with_says_that_there_is_nothing_to_resume(
+    tmp_path: Path, tiny_camvid: Path, capsys: pytest.CaptureFixture
+) -> None:
+    argv = flags(tiny_camvid, tmp_path / "new", "--epochs", "1", "--val-every", "0")
+    assert status(*argv, "--resume-with", "lr") == 0
+    line = f"note: nothing to resume in {tmp_path / 'new'}; --resume-with has no effect\n"
+    assert capsys.readouterr().out.startswith(line)
 
 
 def test_flags_of_a_run_stopped_within_an_epoch(
