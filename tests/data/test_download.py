@@ -347,7 +347,8 @@ def test_folders_that_cannot_be_made_are_refused_before_the_download(
 
     monkeypatch.setattr(tempfile, "TemporaryFile", denied)
     assert end(lambda: run(server, "kitti-semantics", tmp_path / "sets/kitti")) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}/sets: Permission denied\n"
+    said = f"{tmp_path}/sets: cannot be written to (Permission denied); give another folder"
+    assert capsys.readouterr().err == f"error: --out {said}\n"
     assert server.asked == []
 
 

@@ -472,7 +472,8 @@ def test_permission_is_asked_before_drawing(
     monkeypatch.setattr(tempfile, "TemporaryFile", denied)
     flags = ["--root", str(tmp_path / "set"), "--train", "1"]
     assert run(lambda: command.main(command.parse_args(flags))) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}: Permission denied\n"
+    said = f"{tmp_path}: cannot be written to (Permission denied); give another folder"
+    assert capsys.readouterr().err == f"error: --root {said}\n"
 
 
 @pytest.mark.parametrize("why", ["windows", "file system"])

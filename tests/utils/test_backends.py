@@ -104,7 +104,10 @@ def test_where_the_fast_forms_are_used(argv: list[str], device: str, fast: bool)
     assert setup.use_fast_forms(train.parse_args(argv), device) is fast
 
 
-@pytest.mark.parametrize("more", [(), ("--no-fast",), ("--fast", "--resume")])
+@pytest.mark.parametrize(
+    "more",
+    [(), ("--no-fast",), ("--fast", "--epochs", "2", "--resume", "--resume-with", "epochs")],
+)
 def test_the_fast_forms_are_set_once_and_named_in_the_log(
     more: tuple[str, ...], tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

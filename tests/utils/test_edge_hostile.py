@@ -284,7 +284,7 @@ CASES = {
     "out in a file": (
         lambda root: (root / "file").write_text(""),
         (*FILES, "--out", "file/below"),
-        "results cannot be written there",
+        "cannot be written to",
     ),
     "result is a folder": (
         lambda root: (root / "res/metrics.json").mkdir(parents=True),

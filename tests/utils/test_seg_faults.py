@@ -3,12 +3,14 @@
 import csv
 import json
 import os
+import shutil
 import struct
 import threading
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,7 +35,6 @@ from utils.evaluation.segmentation.run import count_label_maps
 from utils.evaluation.segmentation.scores import SegProtocol
 from utils.evaluation.segmentation.submission import (
     prepare_submission,
-    require_space,
     write_submission,
     zip_submission,
 )
@@ -463,7 +464,7 @@ def scenes(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda sub: sub.parent.write_text("mine"), r"is no folder\); give another"),
+        (lambda sub: sub.parent.write_text("mine"), r"\(Not a directory\); give another"),
         (lambda sub: sub.mkdir(parents=True) or (sub / "a").touch(), "is not empty"),
         (lambda sub: sub.mkdir(parents=True) or (sub.parent / "sub.zip").mkdir(), "there already"),
     ],
@@ -491,8 +492,10 @@ def test_names_and_space_of_a_submission(scenes, tmp_path, monkeypatch):
     sizes = prepare_submission(dataset, tmp_path / "new/sub")
     assert sizes == {record.name: (64, 128) for record in dataset.records}
     assert not (tmp_path / "new").exists()
-    with pytest.raises(InputError, match=r"MB are free, the submission takes about .* MB"):
-        require_space(tmp_path, {"a": (10**12, 10**6)})
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _place: SimpleNamespace(free=10))
+        with pytest.raises(InputError, match=r"a submission needs .* GB, and .* GB are free"):
+            prepare_submission(dataset, tmp_path / "new/sub")
     first = dataset.records[0]
     monkeypatch.setattr(dataset, "records", [type(first)("my image", first.image)])
     with pytest.raises(InputError, match=r"1 images are not named <city>_<sequence>_<frame>"):
