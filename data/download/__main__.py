@@ -77,6 +77,12 @@ def main(args: argparse.Namespace) -> int:
         print(f"{out} holds {args.dataset} already")
         return 0
     place = _require_free(out)
+    downloads = Path(os.path.realpath(args.downloads or out.parent / "downloads"))
+    if downloads == place or place in downloads.parents:
+        raise InputError(
+            f"--downloads {downloads}: lies in --out {out}, which appears in one step; give "
+            "another folder"
+        )
     archive = (args.downloads or out.parent / "downloads") / source.archive
     url = args.url or source.url
     found = fetch(url, archive, sha256=source.sha256, timeout=args.timeout)

@@ -615,6 +615,14 @@ def test_a_folder_of_something_else_is_left_alone(server: Server, tmp_path: Path
     assert server.asked == []
 
 
+@pytest.mark.parametrize("inside", ["", "archives"])
+def test_downloads_inside_out_are_refused_before_the_work(inside: str, tmp_path: Path) -> None:
+    flags = ["sbd", "--out", str(tmp_path / "sbd"), "--downloads", str(tmp_path / "sbd" / inside)]
+    with pytest.raises(InputError, match=r"--downloads .* lies in --out .*give another folder"):
+        command.main(command.parse_args(flags))
+    assert not (tmp_path / "sbd").exists()
+
+
 def test_the_command_ends_with_one_line_and_status_2(server: Server, tmp_path: Path) -> None:
     flags = [
         "camvid",
