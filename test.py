@@ -115,6 +115,8 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     places = image_places(source, truth, dataset)
     if ranks.is_main:
         print(protocol.describe(sizes_in_words(truth.size(i) for i in source.indices)))
+        if isinstance(truth, FolderGroundTruth) and (note := truth.note()):
+            print(f"note: {note}", file=sys.stderr)
     counter = ResumableCounter(
         ImageCounter(truth, protocol, source.files, source.image_files),
         fingerprint(source.identity, truth.origin),

@@ -1,6 +1,7 @@
 """Files of the edge evaluation: predictions and ground truth in all layouts, and their names."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,3 +222,14 @@ def test_a_class_cell_with_as_many_regions_as_classes_is_not_taken_for_an_instan
     }
     scipy.io.savemat(tmp_path / "instances.mat", {"GTinst": truth})
     np.testing.assert_array_equal(read_mat(tmp_path / "instances.mat", 3)[0], [bits])
+
+
+@pytest.mark.parametrize(("radius", "noted"), [(0, False), (2, True)])
+def test_truth_wider_than_a_line_is_noted(tmp_path: Path, radius: int, noted: bool) -> None:
+    bits = np.zeros((40, 60), np.uint32)
+    bits[20 - radius : 21 + radius, 5:50] = 1
+    bits[5:35, 30 - radius : 31 + radius] = 2
+    write_png(tmp_path / "a.png", encode_png(bits))
+    truth = FolderGroundTruth(tmp_path, find_protocol("dff"), 2)
+    assert ("wider than a line" in (truth.note() or "")) == noted
+    assert FolderGroundTruth(tmp_path, find_protocol("dff", thin=False), 2).note() is None

@@ -10,6 +10,7 @@ NAME.png is a 24-bit image with a bit per class (`data.edges.encode_png`), with 
 NAME_24.png and so on; of one class also a grey image of 0 and 255. NAME.mat: see `read_mat`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from utils.evaluation.edges.label_folders import (
     training_radius,
 )
 from utils.evaluation.edges.protocols import EdgeProtocol
+
+THICK = 0.25  # share of blocks: a line has below 0.05, a band two pixels wide about 0.5
 
 
 class FolderGroundTruth:
@@ -85,6 +88,21 @@ class FolderGroundTruth:
         if label is None and self.protocol.kill_internal:
             raise self._no_labels(self.paths(index)[0])
         return ImageGroundTruth({mode: groups for mode, (groups, _) in loaded.items()}, label)
+
+    def note(self) -> str | None:
+        """What to say before the work: that the truth of thin scores is wider than a line.
+
+        Label files without their gtlabel.json say nowhere that they are training labels.
+        """
+        if "thin" not in self.files:
+            return None
+        path = self.files["thin"][self.names[0]]
+        if thick_share(self._read(path)[0]) < THICK:
+            return None
+        return (
+            f"{path} holds edges wider than a line, and thin scores want thin ones; "
+            "data.gtlabel --eval makes both kinds, --no-thin scores raw edges alone"
+        )
 
     def _common_names(self) -> list[str]:
         """The names of the images, sorted. All modes must have the same; the first names them."""
@@ -155,6 +173,19 @@ class FolderGroundTruth:
             return False
         header = read_header(path)
         return header.channels == 1 and not header.palette
+
+
+def thick_share(groups: Sequence[np.ndarray]) -> float:
+    """The share of edge pixels with edges of their class right, below and right below of them.
+
+    groups: uint32 (h, w) each. Near 0 for lines of one pixel, near 1 for broad bands.
+    """
+    edges = blocks = 0
+    for bits in groups:
+        block = bits[:-1, :-1] & bits[1:, :-1] & bits[:-1, 1:] & bits[1:, 1:]
+        edges += int(np.bitwise_count(bits).sum())
+        blocks += int(np.bitwise_count(block).sum())
+    return blocks / max(edges, 1)
 
 
 def read_mask(path: Path) -> np.ndarray:
