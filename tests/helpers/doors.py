@@ -473,6 +473,10 @@ CAMVID_VAL = (
     ("list", "in/camvid/val.txt"),
     ("columns", "in/camvid/val.txt"),
 )
+CAMVID_SAMPLE = (
+    ("data image sample", "in/camvid/val/val1.png"),
+    ("label sample", "in/camvid/valannot/val0.png"),
+)
 LABEL_MAPS = "--labels {w}/in/labels --num-classes 4 --out {w}/out"
 
 DOORS = (
@@ -486,17 +490,17 @@ DOORS = (
             ("checkpoint sample", "in/net.pth"),
             ("model sample", "in/net.pth"),
         ),
-        goes_on=("image",),
-        searched=("image",),
+        goes_on=("image", "image sample"),
+        searched=("image", "image sample"),
     ),
     Door(
         "predict-seg",
         script(predict),
         "{w}/in/images --checkpoint {w}/in/seg.pth --out {w}/out --device cpu",
         make_images,
-        (("image", "in/images/b.png"), ("checkpoint sample", "in/seg.pth")),
-        goes_on=("image",),
-        searched=("image",),
+        (("image sample", "in/images/b.png"), ("checkpoint sample", "in/seg.pth")),
+        goes_on=("image sample",),
+        searched=("image sample",),
     ),
     Door(
         "predict-upright",
@@ -562,7 +566,7 @@ DOORS = (
         lambda argv: evaluation.score(*argv),
         f"--checkpoint {{w}}/in/seg.pth --data-root {{w}}/in/camvid {SCORE}",
         make_camvid,
-        (*CAMVID_VAL, ("checkpoint sample", "in/seg.pth")),
+        (*CAMVID_SAMPLE, ("checkpoint sample", "in/seg.pth")),
         result=scores_of,
     ),
     Door(
@@ -604,9 +608,9 @@ DOORS = (
         f"{TRAIN} --model {SEG} --class-uniform-tile 32",
         make_camvid,
         (
-            ("data image", "in/camvid/train/train1.png"),
-            ("label", "in/camvid/trainannot/train2.png"),
-            ("label", "in/camvid/valannot/val1.png"),
+            ("data image sample", "in/camvid/train/train1.png"),
+            ("label sample", "in/camvid/trainannot/train2.png"),
+            ("label sample", "in/camvid/valannot/val1.png"),
         ),
         slow=True,
         result=trained,
