@@ -116,7 +116,7 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     if ranks.is_main:
         print(protocol.describe(sizes_in_words(truth.size(i) for i in source.indices)))
     counter = ResumableCounter(
-        ImageCounter(truth, protocol, source.files),
+        ImageCounter(truth, protocol, source.files, source.image_files),
         fingerprint(source.identity, truth.origin),
         args.out / "partial",
     )

@@ -40,15 +40,23 @@ from utils.training.precision import Precision
 from utils.training.progress_lines import plural
 from utils.training.records import describe_run
 from utils.training.resume import RunCheckpoint, go_back, open_run_dir
-from utils.training.run_dir import LAST
+from utils.training.run_dir import LAST, keep_best
 from utils.training.saving.command import (
     Change,
     describe_changes,
     require_same_command,
     scoring_note,
+    steps_note,
 )
 from utils.training.saving.disk import checkpoint_bytes, require_space
-from utils.training.setup import TrainSetup, build_network, build_setup, split_of, use_fast_forms
+from utils.training.setup import (
+    TrainSetup,
+    build_network,
+    build_setup,
+    folders_read,
+    split_of,
+    use_fast_forms,
+)
 from utils.training.state import Settings
 from utils.training.trainer import Trainer
 
@@ -68,19 +76,30 @@ def main(args: argparse.Namespace) -> int:
         setup = build_setup(args, train_set, ranks)
 
         folder = Path(args.run_dir)
-        checkpoint = open_run_dir(folder, args.resume, ranks, closing)
+        # Before --no-resume renames a run: what does not fit is refused then, and a file of that
+        # run can be started from.
+        network = None
+        if args.resume is None:
+            network = build_network(args, train_set, ranks, device, fresh=True)
+        inputs = folders_read(args, train_set)
+        checkpoint = open_run_dir(folder, args.resume, ranks, closing, inputs)
         stop.hold_sigterm()
         changes = allowed_changes(args, checkpoint)
+        if checkpoint is None and args.resume_with and ranks.is_main:
+            print(f"note: nothing to resume in {folder}; --resume-with has no effect", flush=True)
         if checkpoint is not None and checkpoint.state["epoch"] >= args.epochs:
             say_complete(args, ranks)
             return 0
-        model, info = build_network(args, train_set, ranks, device, fresh=checkpoint is None)
+        fresh = checkpoint is None
+        model, info = network or build_network(args, train_set, ranks, device, fresh=fresh)
         logger = closing.enter_context(open_logger(args, folder, ranks))
         settings = loop_settings(args, folder, device, changed=bool(changes))
         trainer = build_trainer(args, setup, model, info, ranks, logger, stop, settings)
         look_at_disk(args, model, ranks)
         if checkpoint is None:
             logger.start_over()
+            if ranks.is_main:
+                keep_best(folder)
         else:
             changes = resume(args, trainer, checkpoint, ranks)
         if ranks.is_main and (checkpoint is None or changes):
@@ -184,7 +203,7 @@ def say_complete(args: argparse.Namespace, ranks: Ranks) -> None:
     if ranks.is_main:
         print(
             f"this run is complete: {plural(args.epochs, 'epoch')}, see {args.run_dir}; "
-            "--resume-with epochs trains it longer"
+            "a larger --epochs with --resume-with epochs trains it longer"
         )
 
 
@@ -213,6 +232,8 @@ def resume(
         progress = trainer.progress
         if changes:
             print(describe_changes(changes, progress.epoch, progress.step))
+        if note := steps_note(checkpoint.state, progress.steps, changes):
+            print(note)
         if note := scoring_note(checkpoint.state["args"], vars(args)):
             print(note)
     return changes

@@ -81,7 +81,7 @@ def main(args: argparse.Namespace) -> int:
     """Make what is missing or stale, and the lists; returns the exit status."""
     root, out = (Path(os.path.realpath(folder)) for folder in (args.root, args.out))
     found = [split for split in SPLITS if (root / LABELS / split).is_dir()]
-    splits = args.split or found or SPLITS
+    splits = dict.fromkeys(args.split or found or SPLITS)
     frames = [frame for split in splits for frame in find_frames(root, split)]
     rule = Rule(len(Cityscapes.classes), args.instance)
     options = product_options(args)

@@ -128,8 +128,9 @@ def require_writable(folder: str | Path, flag: str = "--out") -> None:
             probe.write(bytes(PROBE_BYTES))  # a full disk takes empty files
             probe.flush()
     except OSError as error:
+        why = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror
         raise InputError(
-            f"{flag} {folder}: cannot be written to ({error.strerror}); give another folder"
+            f"{flag} {folder}: cannot be written to ({why}); give another folder"
         ) from error
     finally:
         for place in created:

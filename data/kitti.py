@@ -93,8 +93,15 @@ def read_instances(path: Path) -> np.ndarray:
     """Read instance ids in Cityscapes' numbers: label id * 1000 + number, or the label id alone.
 
     int32 (H, W). So Cityscapes' ids that take part in no edge, 2 and 3, mean the same here.
+    InputError for a map of 8 bits, which has lost the label ids.
     """
-    coded = read_index(path).astype(np.int32)
+    stored = read_index(path)
+    if stored.dtype == np.uint8 and stored.any():
+        raise InputError(
+            f"{path}: is an instance map of 8 bits; expected one of 16, with the label id "
+            "in the high byte; unzip data_semantics.zip again"
+        )
+    coded = stored.astype(np.int32)
     label = coded >> 8
     number = coded & 255
     return np.where((number > 0) & (label > 0), label * 1000 + number, label)

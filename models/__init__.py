@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +91,8 @@ def build_model(
     build, task, backbones = MODELS[name]
     if backbone not in backbones:
         raise ValueError(f"{name} has no backbone {backbone!r}; there are {', '.join(backbones)}")
+    if not isinstance(num_classes, Integral) or num_classes < 1:
+        raise ValueError(f"num_classes {num_classes!r}: expected a whole number from 1")
     allowed = OPTIONS.get(name, ())
     if unknown := sorted(options.keys() - set(allowed)):
         has = ", ".join(allowed) or "none"

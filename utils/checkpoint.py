@@ -217,6 +217,8 @@ def _describe(
         info = ModelInfo.from_plain(plain_dict(said) if isinstance(said, dict) else said, path)
         _require_agreement(path, "--model", name, info.name)
         _require_agreement(path, "--backbone", backbone, info.backbone)
+        if dataset is not None:  # its names are not taken, but it must be a possible one
+            _names_and_colors(info.num_classes, dataset, path)
         # Before a net of that size is built.
         if num_classes not in (None, info.num_classes):
             raise CheckpointError(

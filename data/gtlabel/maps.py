@@ -175,7 +175,10 @@ def note_ids(reader: MapReader, id_map_name: str, outcome: Outcome) -> None:
             verb = "is" if len(lost) == 1 else "are"
             ids = f"id{'s' * (len(lost) > 1)} {list_ids(lost)}"
             count_as = "counts" if len(lost) == 1 else "count"
-            print(f"note: {ids} {verb} not in {id_map_name} and {count_as} as no class")
+            part = ""
+            if outcome.read < outcome.total:
+                part = f" (of the {outcome.read} read in this run, of {outcome.total})"
+            print(f"note: {ids} {verb} not in {id_map_name} and {count_as} as no class{part}")
     named = {k for number, k in class_of.items() if number not in reader.ignored_ids}
     _note_classes([k for k in range(reader.num_classes) if k not in named], "has", "have", "no id")
     # Classes that occur nowhere are known only if all maps were read.

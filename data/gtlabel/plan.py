@@ -102,8 +102,10 @@ def require_safe(plan: Plan, *, overwrite: bool = False) -> None:
 
     overwrite: outputs may replace label files that no label script is known to have written.
     """
-    listed = dict.fromkeys(part for file in plan.lists for _, row in file.rows for part in row)
-    require_listable(listed, "files")
+    rows = [[part.lstrip("/") for part in row] for file in plan.lists for _, row in file.rows]
+    # The inputs first: the outputs' names follow from theirs.
+    require_listable(dict.fromkeys(part for row in rows for part in row[:1]), "files")
+    require_listable(dict.fromkeys(part for row in rows for part in row[1:]), "files")
     require_own_targets(plan.targets())
     place = _Places()
     kept = {place(path) for path in (*plan.keep, *_inputs(plan))}

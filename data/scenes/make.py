@@ -15,7 +15,7 @@ from data.errors import InputError
 from data.files import first_few, require_space, require_writable
 from data.image_io import write_png
 from data.scenes import layout
-from data.scenes.plan import PARTS, STAMP, Plan, read_plan, write_plan
+from data.scenes.plan import PARTS, STAMP, Plan, read_plan, redraw, write_plan
 
 try:
     import fcntl
@@ -25,6 +25,10 @@ except ImportError:  # Windows
 # One "city" for each part: names of samples must not repeat between splits.
 TOWNS = {"train": "elmstreet", "val": "oakstreet", "test": "ashstreet"}
 FOLDERS = ("leftImg8bit", "gtFine")
+DRAWN = re.compile(
+    rf"({'|'.join(TOWNS.values())})_[0-9]{{6,}}_[0-9]{{6}}_"
+    r"(leftImg8bit|gtFine_labelIds|gtFine_instanceIds)\.png"
+)
 # What else may be in the folder of a set that is replaced: made by the commands from the set.
 MADE_FROM_IT = ("class_centroids",)
 BYTES_PER_PIXEL = 2  # of the three files of a scene, about; noise is hard to compress
@@ -72,6 +76,12 @@ def _set_at(root: Path, plan: Plan, overwrite: bool) -> Plan | None:
     if overwrite and (root / STAMP).is_file():
         known = (STAMP, *FOLDERS, *MADE_FROM_IT)
         strange = [path.name for path in sorted(root.iterdir()) if path.name not in known]
+        for folder in FOLDERS:
+            strange += [
+                path.relative_to(root).as_posix()
+                for path in sorted((root / folder).rglob("*"))
+                if not path.is_dir() and not DRAWN.fullmatch(path.name) and path.name[0] != "."
+            ]
         if strange:
             raise InputError(
                 f"{root} also holds {first_few(strange)}, which --overwrite would delete; move "
@@ -84,7 +94,25 @@ def _set_at(root: Path, plan: Plan, overwrite: bool) -> Plan | None:
             f"{root} holds another set ({found}); choose another folder, or replace it with "
             "--overwrite"
         )
+    if found is not None:
+        _require_complete(root, found)
     return found
+
+
+def _require_complete(root: Path, plan: Plan) -> None:
+    """InputError if files of a set that was drawn are missing."""
+    paths = [
+        path
+        for part in PARTS
+        for index in range(plan.count(part))
+        for path in _files_of(root, plan, part, index)
+    ]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"{root}: {len(missing)} of {len(paths)} files of the set are missing, such as "
+            f"{missing[0]}; draw it again with {redraw(root)}, and the flags of then"
+        )
 
 
 def _draw_and_rename(root: Path, plan: Plan, overwrite: bool, *, remove_leftovers: bool) -> None:
@@ -131,12 +159,22 @@ def _draw_files(folder: Path, plan: Plan, job: tuple[str, int]) -> None:
     image, label, instance = layout.draw_scene(
         plan.seed, PARTS.index(part), index, plan.width, plan.height
     )
+    for path, drawn in zip(
+        _files_of(folder, plan, part, index), (image, label, instance), strict=True
+    ):
+        write_png(path, drawn)
+
+
+def _files_of(folder: Path, plan: Plan, part: str, index: int) -> tuple[Path, Path, Path]:
+    """The image, label map and instance map of a scene."""
     town = TOWNS[part]
     name = f"{town}_{plan.seed:06d}_{index:06d}"
     images, labels = (folder / kind / part / town for kind in FOLDERS)
-    write_png(images / f"{name}_leftImg8bit.png", image)
-    write_png(labels / f"{name}_gtFine_labelIds.png", label)
-    write_png(labels / f"{name}_gtFine_instanceIds.png", instance)
+    return (
+        images / f"{name}_leftImg8bit.png",
+        labels / f"{name}_gtFine_labelIds.png",
+        labels / f"{name}_gtFine_instanceIds.png",
+    )
 
 
 @contextlib.contextmanager

@@ -340,6 +340,14 @@ def test_many_failures_with_one_reason_are_one_line(
 # --- class names, ids, notes ---
 
 
+def test_names_that_no_list_holds_are_those_of_the_inputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    maps_at(tmp_path, "a b.png", "c.png")
+    assert label_folder(tmp_path) == 2
+    assert "1 names of files have spaces, such as 'a b.png'; lists" in capsys.readouterr().err
+
+
 def test_encodings_of_class_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     maps_at(tmp_path)
     names = tmp_path / "names.txt"
@@ -372,6 +380,10 @@ def test_ids_that_a_map_leaves_out_are_named(tmp_path: Path, capsys: pytest.Capt
     np.testing.assert_array_equal(
         read_bits(tmp_path / "out/a_edge.png"), label_to_edges(expected, num_classes=4)
     )
+    shutil.copy(tmp_path / "maps/a.png", tmp_path / "maps/d.png")
+    assert label_folder(tmp_path, "--id-map", tmp_path / "ids.json", classes=4) == 0
+    said = capsys.readouterr().out
+    assert "count as no class (of the 1 read in this run, of 4)\n" in said
     flags = ("--id-map", tmp_path / "ids.json", "--ignored-ids", 0, 4, "--out", tmp_path / "o")
     assert label_folder(tmp_path, *flags, classes=4) == 0
     assert "count as no class" not in capsys.readouterr().out  # somebody said so

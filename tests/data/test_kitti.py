@@ -73,6 +73,15 @@ def test_instance_numbers_mean_what_they_mean_in_cityscapes(tmp_path):
     assert read_instances(tmp_path / "a.png").tolist() == [[0, 0, 2, 26255, 33]]
 
 
+def test_an_instance_map_of_8_bits_has_lost_the_label_ids(tmp_path):
+    _, coded = draw_frame()
+    write_png(tmp_path / "a.png", (coded & 255).astype(np.uint8))
+    with pytest.raises(InputError, match=r"a\.png: is an instance map of 8 bits"):
+        read_instances(tmp_path / "a.png")
+    write_png(tmp_path / "a.png", np.zeros((2, 3), np.uint8))
+    assert not read_instances(tmp_path / "a.png").any()
+
+
 def test_errors(root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data_semantics.zip"):
         KITTI(tmp_path, "trainval")

@@ -418,6 +418,23 @@ def test_overwrite_deletes_nothing_that_was_not_drawn(tmp_path: Path) -> None:
     assert make_scenes(tmp_path / "set", SMALL) == SMALL
 
 
+def test_overwrite_deletes_no_file_deep_in_the_set(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    make_scenes(root, SMALL)
+    (root / "gtFine/notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"also holds gtFine/notes\.txt"):
+        make_scenes(root, SMALL, overwrite=True)
+    assert (root / "gtFine/notes.txt").read_text() == "mine"
+
+
+def test_a_set_with_files_gone_is_not_called_complete(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    make_scenes(root, SMALL)
+    next(root.rglob("*_labelIds.png")).unlink()
+    with pytest.raises(InputError, match=r"1 of \d+ files of the set are missing.*--overwrite"):
+        make_scenes(root, SMALL)
+
+
 def test_only_leftovers_of_ours_are_removed(tmp_path: Path) -> None:
     names = [".se[t].12.part", ".se[t].mine.part", ".set.1.part"]
     for name in names:

@@ -95,3 +95,9 @@ def test_the_check_leaves_no_trace(name: str) -> None:
     assert list(state) == list(expected.state_dict())
     assert all(torch.equal(state[key], value) for key, value in expected.state_dict().items())
     assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, "3", 2.0, None])
+def test_a_number_of_classes_that_is_none(num_classes: object) -> None:
+    with pytest.raises(ValueError, match=r"num_classes .*: expected a whole number from 1"):
+        build_model("fcn", num_classes=num_classes, backbone="resnet18")  # pyright: ignore

@@ -371,6 +371,72 @@ def test_the_users_own_folder_is_no_run(
     assert f"--run-dir {where}: is the folder that you are in, or one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["", "train", "valannot", "."])
+def test_what_a_run_reads_is_no_folder_of_a_run(
+    place: str, tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root = tmp_path / "own" / "camvid"
+    shutil.copytree(tiny_camvid, root)
+    wrong = root.parent if place == "." else root / place
+    wrong.mkdir(exist_ok=True)
+    (wrong / "last.pth").touch()
+    before = sorted(tmp_path.rglob("*"))
+    argv = flags(root, wrong, *SMALL, "--val-every", "1", "--no-resume")
+    assert status(*argv) == 2
+    assert f"--run-dir {wrong}: holds what the run reads" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_weights_that_do_not_fit_rename_no_run(
+    folder: Path, tiny_camvid: Path, capsys: pytest.CaptureFixture
+) -> None:
+    files = sorted(folder.iterdir())
+    argv = flags(tiny_camvid, folder, *SMALL, "--no-resume", "--init-from", "nowhere.pth")
+    assert status(*argv) == 2
+    assert "nowhere.pth: no such weight file" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == files
+
+
+def test_a_run_starts_from_the_one_that_it_replaces(folder: Path, tiny_camvid: Path) -> None:
+    best = ["--init-from", str(folder / "last.pth"), "--no-resume"]
+    assert start(*flags(tiny_camvid, folder, *SMALL, *best)) == 0
+    assert (folder.with_name("run.1") / "last.pth").exists()
+    assert (folder / "last.pth").exists()
+
+
+def test_a_run_from_scratch_keeps_an_earlier_best(
+    folder: Path, tiny_camvid: Path, capsys: pytest.CaptureFixture
+) -> None:
+    content = (folder / "last.pth").read_bytes()
+    (folder / "last.pth").rename(folder / "best.pth")
+    for path in folder.iterdir():
+        if path.name != "best.pth":
+            path.unlink()
+    assert start(*flags(tiny_camvid, folder, *SMALL)) == 0
+    assert (folder / "best.pth.1").read_bytes() == content
+    assert "it is now best.pth.1" in capsys.readouterr().out
+
+
+def test_another_number_of_samples_is_said_on_resuming(
+    folder: Path, tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root = tmp_path / "camvid"
+    shutil.copytree(tiny_camvid, root)
+    lines = (root / "train.txt").read_text().splitlines(keepends=True)
+    (root / "train.txt").write_text("".join(lines[:4]))
+    more = [*SMALL, "--resume-with", "epochs", "--epochs", "3"]
+    assert start(*flags(root, folder, *more)) == 0
+    assert "an epoch has 1 step, and had 2 when" in capsys.readouterr().out
+
+
+def test_a_file_is_no_folder_of_a_run(
+    tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "run").touch()
+    assert status(*flags(tiny_camvid, tmp_path / "run", *SMALL)) == 2
+    assert f"--run-dir {tmp_path / 'run'}: the folder cannot be" in capsys.readouterr().err
+
+
 def test_a_run_from_scratch_keeps_the_log_of_an_earlier_one(
     folder: Path, tiny_camvid: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -391,7 +457,8 @@ def test_a_complete_run_says_so_and_trains_longer_when_it_is_meant(
 ) -> None:
     log = (folder / "log.jsonl").read_bytes()
     assert status(*flags(tiny_camvid, folder, *SMALL)) == 0
-    line = f"this run is complete: 2 epochs, see {folder}; --resume-with epochs trains it longer"
+    line = f"this run is complete: 2 epochs, see {folder}; "
+    line += "a larger --epochs with --resume-with epochs trains it longer"
     assert capsys.readouterr().out.strip() == line
     assert (folder / "log.jsonl").read_bytes() == log
 
@@ -409,6 +476,15 @@ def test_a_complete_run_says_so_and_trains_longer_when_it_is_meant(
     assert json.loads((folder / "args.json").read_text())["lr"] == 0.005
     assert status(*argv) == 0
     assert "this run is complete: 3 epochs" in capsys.readouterr().out
+
+
+def test_resume_with_says_that_there_is_nothing_to_resume(
+    tmp_path: Path, tiny_camvid: Path, capsys: pytest.CaptureFixture
+) -> None:
+    argv = flags(tiny_camvid, tmp_path / "new", "--epochs", "1", "--val-every", "0")
+    assert status(*argv, "--resume-with", "lr") == 0
+    line = f"note: nothing to resume in {tmp_path / 'new'}; --resume-with has no effect\n"
+    assert capsys.readouterr().out.startswith(line)
 
 
 def test_flags_of_a_run_stopped_within_an_epoch(

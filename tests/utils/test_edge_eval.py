@@ -248,6 +248,22 @@ class RecordingTruth(FolderGroundTruth):
         return super().load(index)
 
 
+def test_counts_of_an_image_that_has_changed_are_not_used(scored, tmp_path):
+    """A network's scores are made from the image, so its file counts as the label's does."""
+    folder, _, scores, _ = scored
+    protocol = find_protocol("dff", thresholds=5)
+    truth = FolderGroundTruth(folder / "gt", protocol, 3)
+    image = tmp_path / "p0.png"
+    write_png(image, np.zeros((4, 4, 3), np.uint8))
+    counter = ResumableCounter(
+        ImageCounter(truth, protocol, images={0: image}), "", tmp_path / "partial"
+    )
+    counts = counter.count(0, scores[0])
+    assert np.array_equal(counter.saved(0), counts)
+    write_png(image, np.zeros((5, 4, 3), np.uint8))
+    assert counter.saved(0) is None
+
+
 def test_an_interrupted_run_resumes_where_it_was(scored):
     folder, names, scores, _ = scored
 

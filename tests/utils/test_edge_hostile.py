@@ -441,6 +441,31 @@ def test_label_folders_and_their_stamps(folder):
     assert training_radius(folder / "gt") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("gt/gtlabel.json", '{"num_classes": 30, "scale": 1}', "holds edges of 30 classes"),
+        ("gt/gtlabel.json", '{"num_classes": 2, "scale": 1}', "holds edges of 2 classes"),
+        ("gt/gtlabel.json", "[1]", "is no stamp of a label script"),
+    ],
+)
+def test_labels_of_another_number_of_classes(folder, monkeypatch, capsys, name, content, words):
+    monkeypatch.chdir(folder)
+    (folder / name).write_text(content)
+    assert status_of_score("--task", "edge", *FEW, *FILES, "--out", "a") == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_files_of_others_among_partial_results_stay(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "a/partial").mkdir(parents=True)
+    (folder / "a/partial/mine.npz").write_bytes(b"mine")
+    score("--task", "edge", *FEW, *FILES, "--out", "a", "--no-report")
+    assert [path.name for path in (folder / "a/partial").iterdir()] == ["mine.npz"]
+
+
 def test_damaged_partial_results_are_counted_again(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     flags = ("--task", "edge", *FEW, *FILES, "--no-report")

@@ -25,6 +25,7 @@ PROB = np.full((8, 8), 0.5)
         ({"prob": PROB * 1j}, "scores must be float"),
         ({"prob": PROB.astype(int)}, "scores must be float"),
         ({"prob": PROB > 0}, "scores must be float"),
+        ({"prob": np.ma.masked_greater(PROB, 0.4)}, "masked array"),
         ({"prob": PROB[:4]}, "resize the prediction"),
         ({"gt": GT * 0.5}, "gt holds float64 numbers"),
         ({"gt": np.arange(64).reshape(8, 8)}, "gt holds int64 numbers"),
@@ -135,3 +136,8 @@ def test_labels_of_another_size_than_their_image_are_refused(tmp_path):
     other = DatasetGroundTruth(Sized(tmp_path, (30, 40), (15, 20)), protocol)
     with pytest.raises(InputError, match=r"its edges are 20x15, but .* should be 40x30"):
         other.load(0)
+
+
+def test_counts_of_few_bits_do_not_overflow():
+    counts = np.full((300, 3, 4), 60000)
+    assert summarize(counts.astype(np.float16)).ods == summarize(counts).ods

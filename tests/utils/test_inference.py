@@ -174,6 +174,26 @@ def test_what_a_predictor_is_made_of(model):
         Predictor(model, "dff", device="cpu")  # pyright: ignore
     with pytest.raises(InputError, match="device toaster: no such kind"):
         Predictor(model, info, device="toaster")
+    with pytest.raises(ValueError, match="options: found dict, expected InferenceOptions"):
+        Predictor(model, info, options={"window": 64})  # pyright: ignore
+    with pytest.raises(InputError, match="fast 'no': expected True or False"):
+        Predictor(model, info, fast="no")  # pyright: ignore
+
+
+def test_a_net_that_is_not_what_its_predictor_says(model, rng):
+    image = random_image(rng, 40, 50)
+    info = predictor_of(model, "edge").info
+    with pytest.raises(ValueError, match="output 'fuse' has 3 classes, info says 2"):
+        Predictor(model, replace(info, num_classes=2), device="cpu", fast=False)(image)
+    with pytest.raises(ValueError, match="returns a Tensor, expected a dictionary"):
+        Predictor(nn.Identity().eval(), info, device="cpu", fast=False)(image)
+
+
+def test_a_model_that_goes_back_into_training_mode(model, rng):
+    predictor = predictor_of(model, "edge")
+    model.train()
+    with pytest.raises(ValueError, match=r"model\.eval\(\)"):
+        predictor(random_image(rng, 40, 50))
 
 
 def estimate(height: int, width: int, num_classes: int = 19, **options: Any) -> float:
@@ -435,7 +455,7 @@ def test_base_size_comes_before_the_scales(rng):
 
 def test_half_precision_stays_near(rng):
     image = random_image(rng, 40, 50)
-    net = nn.Conv2d(3, 4, 3, padding=1)
+    net = nn.Conv2d(3, 3, 3, padding=1)
 
     class Small(nn.Module):
         def __init__(self) -> None:
@@ -468,6 +488,11 @@ def test_half_precision_stays_near(rng):
         ({"base_size": -1}, "base size"),
         ({"max_pixels": 0}, "max pixels 0: expected 1 or more"),
         ({"max_pixels": 1.5}, "max pixels 1.5"),
+        ({"scales": (10**5000,)}, "scales .above 1000000000.: expected one"),
+        ({"window": 10**5000}, "window above 1000000000: expected"),
+        ({"base_size": 10**5000}, "base size above 1000000000: expected"),
+        ({"base_size": -(10**5000)}, "base size below 0: expected"),
+        ({"batch_size": 10**5000}, "batch size above 1000000000: expected"),
     ],
 )
 def test_wrong_options(options, words):

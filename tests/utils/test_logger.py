@@ -1,8 +1,10 @@
 import errno
 import json
 import os
+import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -209,6 +211,30 @@ def test_curves_without_matplotlib_are_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     assert draw(log) == 2
     assert "pip install matplotlib" in capsys.readouterr().err
+
+
+def test_the_user_s_settings_of_matplotlib_change_nothing(tmp_path):
+    log = write_log(tmp_path / "log.jsonl", [{"kind": "train", "epoch": 0, "loss": 1.0}])
+    assert draw(log, "--out", tmp_path / "plain.png") == 0
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red"}):
+        assert draw(log, "--out", tmp_path / "own.png") == 0
+        assert matplotlib.rcParams["text.usetex"]
+    images = [np.asarray(Image.open(tmp_path / name)) for name in ("plain.png", "own.png")]
+    np.testing.assert_array_equal(*images)
+
+
+def test_a_wrong_backend_of_matplotlib_is_one_line(tmp_path):
+    log = write_log(tmp_path / "log.jsonl", [{"kind": "train", "epoch": 0, "loss": 1.0}])
+    done = subprocess.run(
+        [sys.executable, "-m", "utils.curves", log],
+        env=os.environ | {"MPLBACKEND": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "see the variable MPLBACKEND" in line
 
 
 def test_a_log_without_values_is_an_error(tmp_path):

@@ -262,6 +262,8 @@ def test_an_unknown_option_lists_the_options(edge_checkpoint):
         ({"mirror": "no"}, "mirror 'no': expected True or False"),
         ({"device": "toaster"}, "toaster"),
         ({"model": "casenet"}, "holds dff, but model says casenet"),
+        ({"dataset": "nonsense"}, "unknown data set 'nonsense'"),
+        ({"dataset": "cityscapes"}, "has 11 classes, but cityscapes has 19"),
         ({"fusion": "simultaneous"}, "holds dff, which knows no fusion"),
     ],
 )

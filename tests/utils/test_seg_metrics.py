@@ -335,3 +335,13 @@ def test_what_is_no_confusion_matrix(counts):
 def test_counts_of_boundaries_have_four_columns():
     with pytest.raises(ValueError, match=r"expected counts \(\.\.\., 4\)"):
         boundary_f_measure(np.zeros((3, 5)))
+
+
+def test_what_would_be_lost_in_silence(rng):
+    ids = rng.integers(0, 3, (8, 8))
+    with pytest.raises(ValueError, match="masked array"):
+        confusion(np.ma.masked_equal(ids, 1), ids, 3)
+    counts = np.full((3, 3), 60000)
+    assert np.array_equal(class_iou(counts.astype(np.float16)), class_iou(counts.astype(float)))
+    with pytest.raises(ValueError, match="more matched pixels"):
+        boundary_f_measure([[5, 1, 5, 1]])

@@ -100,6 +100,8 @@ def evaluate_both(
 
 def _levels(prob: np.ndarray, shape: tuple[int, ...], thresholds: np.ndarray) -> np.ndarray:
     """The number of thresholds that each score reaches, uint16 (H, W), compared as float64."""
+    if isinstance(prob, np.ma.MaskedArray):
+        raise InputError("scores are a masked array, whose mask would be lost; fill it with 0")
     thresholds = np.asarray(thresholds, np.float64)
     if prob.shape != shape:
         raise InputError(

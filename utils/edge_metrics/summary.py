@@ -71,6 +71,8 @@ def summarize(
     if counts.ndim != 3 or counts.shape[1:] != (len(thresholds), 4):
         raise ValueError(f"expected counts (images, {len(thresholds)}, 4), got {counts.shape}")
     _check(counts, thresholds)
+    if counts.dtype.kind == "f":  # sums of 16 bits overflow
+        counts = counts.astype(np.float64)
     pooled = counts.sum(axis=0)
     recall, precision = _rates(pooled)
     curve = np.stack([thresholds, recall, precision, f_measure(recall, precision)], axis=1)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from data.args import MAX_COUNT
 from data.errors import InputError
 
 MIN_SIDE = 32  # the smallest side that every net takes (models.build_model's contract)
@@ -45,14 +46,15 @@ class InferenceOptions:
         # A list of scales is taken too. Text is iterable, but no list of factors.
         if isinstance(self.scales, Iterable) and not isinstance(self.scales, str):
             object.__setattr__(self, "scales", tuple(self.scales))
-        if not _is_whole(self.base_size) or self.base_size < 0:
-            raise InputError(f"base size {self.base_size!r}: expected a long side in pixels, or 0")
+        if not _is_whole(self.base_size) or not 0 <= self.base_size <= MAX_COUNT:
+            raise InputError(f"base size {_short(self.base_size)}: expected a long side, or 0")
         if (
             not isinstance(self.scales, tuple)
             or not self.scales
             or not all(map(_fits, self.scales))
         ):
-            scales = list(self.scales) if isinstance(self.scales, tuple) else repr(self.scales)
+            listed = isinstance(self.scales, tuple)
+            scales = f"[{', '.join(map(_short, self.scales))}]" if listed else _short(self.scales)
             raise InputError(
                 f"scales {scales}: expected one or more factors above 0, such as 0.5 1 2"
             )
@@ -60,10 +62,12 @@ class InferenceOptions:
             raise InputError(
                 f"overlap {self.overlap!r}: expected a share of the window, from 0 to below 1"
             )
-        if self.window is not None and not (_is_whole(self.window) and self.window >= MIN_SIDE):
-            raise InputError(f"window {self.window!r}: expected {MIN_SIDE} pixels or more")
-        if not _is_whole(self.batch_size) or self.batch_size < 1:
-            raise InputError(f"batch size {self.batch_size!r}: expected 1 or more")
+        if self.window is not None and not (
+            _is_whole(self.window) and MIN_SIDE <= self.window <= MAX_COUNT
+        ):
+            raise InputError(f"window {_short(self.window)}: expected {MIN_SIDE} pixels or more")
+        if not _is_whole(self.batch_size) or not 1 <= self.batch_size <= MAX_COUNT:
+            raise InputError(f"batch size {_short(self.batch_size)}: expected 1 or more")
         if self.max_pixels is not None and not (_is_whole(self.max_pixels) and self.max_pixels > 0):
             raise InputError(f"max pixels {self.max_pixels!r}: expected 1 or more")
         for name in ("mirror", "half", "quirks"):
@@ -80,4 +84,14 @@ def _is_whole(value: object) -> bool:
 
 
 def _fits(scale: object) -> bool:
-    return isinstance(scale, Real) and 0 < float(scale) <= MAX_SCALE
+    try:
+        return isinstance(scale, Real) and 0 < float(scale) <= MAX_SCALE
+    except OverflowError:  # a whole number or a fraction beyond all floats
+        return False
+
+
+def _short(value: object) -> str:
+    """A value for a message; Python refuses to print very long numbers."""
+    if isinstance(value, int) and abs(value) > MAX_COUNT:
+        return f"above {MAX_COUNT}" if value > 0 else "below 0"
+    return repr(value)

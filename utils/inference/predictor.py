@@ -8,6 +8,7 @@ The one way from an image to scores that test.py, predict.py and Python share, f
 Validation in training has its own, which needs the loss too.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
 from numbers import Real
@@ -130,14 +131,13 @@ class Predictor:
         fast: bool | None = None,
         names_flags: bool = False,
     ) -> None:
-        _require_net(model, info)
-        if model.training:
-            raise ValueError(
-                "inference needs model.eval(): batch norm must use its running statistics"
-            )
+        _require_net(model, info, options)
+        _require_evaluation_mode(model)
         self.in_keywords = partial(keywords_for_flags, active=not names_flags)
         with self.in_keywords():
             self.device = pick_device(str(device))
+        if not isinstance(fast, bool | None):
+            raise InputError(f"fast {fast!r}: expected True or False")
         if fast is None:
             fast = tried_on(self.device.type)
         self.model = (optimize_for_inference(model) if fast else model).to(self.device)
@@ -233,11 +233,20 @@ class Predictor:
         batch = np.stack([pad_to_min_side(crop) for crop in crops])
         net_input = normalize(torch.from_numpy(batch).to(self.device))
         dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        _require_evaluation_mode(self.model)
         with torch.autocast(self.device.type, dtype=dtype, enabled=self.options.half):
             outputs = self.model(net_input)
+        if not isinstance(outputs, Mapping):
+            found = type(outputs).__name__
+            raise ValueError(f"the network returns a {found}, expected a dictionary of logits")
         if output not in outputs:
             raise ValueError(f"no output {output!r}; the network has {', '.join(outputs)}")
         logits = outputs[output][:, :, :height, :width].float()
+        if output != "edge" and logits.shape[1] != self.info.num_classes:
+            raise ValueError(
+                f"the network's output {output!r} has {logits.shape[1]} classes, info says "
+                f"{self.info.num_classes}"
+            )
         # One number that is not finite makes the sum so, too. Looked at here, since the sigmoid of
         # an infinite logit is finite.
         if not torch.isfinite(logits.sum()):
@@ -260,12 +269,20 @@ def require_image(image: object) -> None:
         raise InputError(f"image: found {image.shape}, expected at most {MAX_PIXELS:,} pixels")
 
 
-def _require_net(model: object, info: object) -> None:
+def _require_evaluation_mode(model: nn.Module) -> None:
+    if model.training:
+        raise ValueError("inference needs model.eval(): batch norm must use its running statistics")
+
+
+def _require_net(model: object, info: object, options: object) -> None:
     """ValueError unless the arguments of a Predictor are what they should be."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: found {type(model).__name__}, expected a torch.nn.Module")
     if not isinstance(info, ModelInfo):
         raise ValueError(f"info: found {type(info).__name__}, expected a ModelInfo")
+    if not isinstance(options, InferenceOptions | None):
+        found = type(options).__name__
+        raise ValueError(f"options: found {found}, expected InferenceOptions")
 
 
 def pad_to_min_side(image: np.ndarray) -> np.ndarray:

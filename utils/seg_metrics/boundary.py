@@ -89,6 +89,8 @@ def boundary_f_measure(counts: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected counts (..., 4) of `boundary_counts`, found {counts.shape}")
     counts = np.moveaxis(counts, -1, 0)
     matched_true, true, matched_predicted, predicted = counts
+    if not ((matched_true <= true) & (matched_predicted <= predicted) & (counts >= 0).all(0)).all():
+        raise ValueError("counts below 0, or of more matched pixels than pixels")
     recall = matched_true / np.maximum(true, 1)
     precision = matched_predicted / np.maximum(predicted, 1)
     total = recall + precision

@@ -10,9 +10,11 @@ MAX_CLASSES = 255  # ids are uint8, and 255 is no class
 def as_ids(ids: np.ndarray) -> np.ndarray:
     """A label map as uint8 (H, W).
 
-    ValueError for another shape or an empty map, for numbers with fractions, and for ids outside
-    0..255.
+    ValueError for another shape, an empty map or a masked one, for numbers with fractions, and for
+    ids outside 0..255.
     """
+    if isinstance(ids, np.ma.MaskedArray):
+        raise ValueError("a masked array, whose mask would be lost; fill it with 255, no class")
     ids = np.asarray(ids)
     if ids.ndim != 2 or not ids.size:
         raise ValueError(f"a label map is (H, W), found an array of shape {ids.shape}")
@@ -55,4 +57,5 @@ def require_matrix(counts: np.ndarray) -> np.ndarray:
         )
     if not (np.isfinite(counts).all() and (counts >= 0).all()):
         raise ValueError("a confusion matrix counts pixels; found numbers below 0, or none")
-    return counts
+    # Sums of small types overflow.
+    return counts.astype(np.float64) if counts.dtype.kind == "f" else counts

@@ -5,12 +5,14 @@ python -m utils.curves runs/camvid/deeplabv3plus-resnet18/base/log.jsonl --out b
 """
 
 from pathlib import Path
+from typing import Any
 
 from data.errors import InputError, one_line
 from data.files import write_aside
 from utils.training.logger import read_log
 
 LARGEST = 1e150  # matplotlib computes with squares of what it draws
+Plot = tuple[str, list[tuple[str, list[float], list[float]]]]  # title; label, epochs, values
 COLORS = ("#1f5fa8", "#d1622b")
 # Title, and label, kind and key of each curve.
 PLOTS = (
@@ -30,15 +32,20 @@ def plot_curves(log: Path, out: Path) -> None:
     """
     # Importing matplotlib takes as long as all other imports of train.py together.
     try:
+        from matplotlib import rc_context, rcParamsDefault
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(
             f"curves need the package matplotlib: pip install matplotlib ({one_line(error)})"
         ) from error
+    except ValueError as error:  # of a wrong MPLBACKEND
+        raise InputError(
+            f"matplotlib cannot be imported ({one_line(error)}); see the variable MPLBACKEND"
+        ) from error
 
     entries = read_log(log)
-    drawn = [
+    drawn: list[Plot] = [
         (title, [(label, *_series(entries, kind, key)) for label, kind, key in curves])
         for title, curves in PLOTS
     ]
@@ -48,9 +55,17 @@ def plot_curves(log: Path, out: Path) -> None:
         raise InputError(
             f'{log}: no line like {{"kind": "train", "epoch": 0, "loss": 1.5}} in it to draw'
         )
+    # Not as the user's matplotlibrc says, which may ask for LaTeX.
+    own: Any = {key: value for key, value in rcParamsDefault.items() if key != "backend"}
+    with rc_context(own):
+        _draw(drawn, Figure, FigureCanvasAgg, out)
+
+
+def _draw(drawn: list[Plot], figure_class: Any, canvas_class: Any, out: Path) -> None:
+    """Write the plots as a PNG. The classes are matplotlib's, which is imported late."""
     columns = min(3, len(drawn))
     rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    figure = figure_class(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
     places = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     for axes, (title, curves) in zip(places, drawn, strict=False):
         for place, (label, epochs, values) in enumerate(curves):
@@ -68,7 +83,7 @@ def plot_curves(log: Path, out: Path) -> None:
     for axes in places[len(drawn) :]:
         axes.remove()
     with write_aside(out) as aside:
-        FigureCanvasAgg(figure).print_figure(aside, format="png", dpi=120)
+        canvas_class(figure).print_figure(aside, format="png", dpi=120)
 
 
 def _series(entries: list[dict], kind: str, key: str) -> tuple[list[float], list[float]]:

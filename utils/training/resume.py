@@ -6,6 +6,7 @@ Whether the command is the one that wrote the checkpoint is asked by
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +38,11 @@ class RunCheckpoint:
 
 
 def open_run_dir(
-    folder: Path, resume: str | None, ranks: Ranks, closing: contextlib.ExitStack
+    folder: Path,
+    resume: str | None,
+    ranks: Ranks,
+    closing: contextlib.ExitStack,
+    inputs: Iterable[Path] = (),
 ) -> RunCheckpoint | None:
     """Make the run's folder, lock it until `closing` closes, and read what to resume from.
 
@@ -49,6 +54,7 @@ def open_run_dir(
             a path, or None (start from scratch, and rename a folder that holds a run already).
         ranks: all processes of the run.
         closing: holds the lock.
+        inputs: folders that the run reads from, which are not its own.
 
     Returns None to start from scratch. CheckpointError if there is nothing intact to resume from.
     """
@@ -56,7 +62,7 @@ def open_run_dir(
 
     def prepare() -> tuple[Path, dict | None] | None:
         nonlocal found
-        require_own_folder(folder)
+        require_own_folder(folder, inputs)
         archived = closing.enter_context(lock_run_dir(folder, archive=resume is None))
         if archived is not None:
             print(f"--no-resume: the run that was in {folder} is now in {archived}")

@@ -7,7 +7,7 @@ whatever kills the process. `utils.training.resume` reads them.
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data.errors import InputError
@@ -21,6 +21,7 @@ except ImportError:  # Windows, where folders cannot be locked
 
 LAST = "last.pth"
 PREVIOUS = "previous.pth"
+BEST = "best.pth"
 
 
 def save_last(folder: Path, state: dict, *, rotate: bool = True) -> None:
@@ -43,10 +44,12 @@ def save_last(folder: Path, state: dict, *, rotate: bool = True) -> None:
     save_checkpoint(last, state)
 
 
-def require_own_folder(folder: Path) -> None:
+def require_own_folder(folder: Path, inputs: Iterable[Path] = ()) -> None:
     """InputError for the folder that the user is in, and for those above it, such as /.
 
     A run's folder may be renamed (--no-resume), and holds files of fixed names.
+
+    inputs: folders that the run reads from; neither they nor those above them are a run's.
     """
     here, wanted = Path.cwd(), resolved(folder)
     if wanted == here or wanted in here.parents or wanted == Path(wanted.anchor):
@@ -54,6 +57,12 @@ def require_own_folder(folder: Path) -> None:
             f"--run-dir {folder}: is the folder that you are in, or one above it; "
             "name a folder of the run's own"
         )
+    for place in map(resolved, inputs):
+        if wanted == place or wanted in place.parents:
+            raise InputError(
+                f"--run-dir {folder}: holds what the run reads ({place}); "
+                "name a folder of the run's own"
+            )
 
 
 def holds_run(folder: Path) -> bool:
@@ -68,6 +77,18 @@ def archive_run_dir(folder: Path) -> Path:
         number += 1
     folder.rename(archived)
     return archived
+
+
+def keep_best(folder: Path) -> None:
+    """For a run from scratch: rename the best.pth of an earlier one that left nothing else."""
+    best = folder / BEST
+    if not best.exists():
+        return
+    number = 1
+    while (older := folder / f"{BEST}.{number}").exists():
+        number += 1
+    best.rename(older)
+    print(f"{best}: of an earlier run that left no {LAST}; it is now {older.name}", flush=True)
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -107,7 +128,12 @@ def _locked(folder: Path, patience: float) -> int | None:
     """A handle that holds the lock; None where there are no locks."""
     deadline = time.monotonic() + patience
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--run-dir {folder}: the folder cannot be made ({error.strerror}); name another"
+            ) from error
         if fcntl is None:
             return None
         handle = os.open(folder, os.O_RDONLY)

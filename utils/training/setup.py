@@ -271,6 +271,15 @@ def files_of(dataset: Dataset) -> list[Path | None]:
     return [record.image for record in dataset.records]
 
 
+def folders_read(args: TrainArgs, train_set: Dataset) -> set[Path]:
+    """The folders that training reads from."""
+    sets = [train_set, *([split_of(args, args.val_split)] if args.val_every else [])]
+    found = [record for dataset in sets for record in dataset.records]
+    records = [(record.image, record.label, record.instance) for record in found]
+    folders = {path.parent for paths in records for path in paths if path is not None}
+    return folders | {Path(root) for root in (args.data_root, args.edge_labels) if root}
+
+
 def augmentation(args: TrainArgs) -> Augmentation:
     """The random part of the samples."""
     return Augmentation(

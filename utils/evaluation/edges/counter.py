@@ -3,7 +3,8 @@
 Runs in worker processes, so it imports no torch.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 class ImageCounter:
     """Counts one image by its index in the ground truth.
 
-    files: None where `count` is given the scores.
+    files: None where `count` is given the scores. images: the files that these scores are made
+    from, by index.
     """
 
     ground_truth: EdgeGroundTruth
     protocol: EdgeProtocol
     files: PredictionFiles | None = None
+    images: Mapping[int, Path] = field(default_factory=dict)
 
     def count(self, index: int, scores: np.ndarray | None = None) -> np.ndarray:
         """int64 (M, K, T, 4). scores: (K, h, w), or None to read them from the files."""
@@ -41,4 +44,5 @@ class ImageCounter:
     def paths(self, index: int) -> list[Path]:
         """All files that the counts of an image are made from."""
         predicted = self.files.paths(index) if self.files else []
-        return self.ground_truth.paths(index) + predicted
+        image = [self.images[index]] if index in self.images else []
+        return [*self.ground_truth.paths(index), *predicted, *image]

@@ -21,7 +21,11 @@ from data.image_io import image_size, read_header, read_index
 from data.names import keyed_files
 from utils.evaluation.edges.ground_truth_mat import read_mat
 from utils.evaluation.edges.image_counts import ImageGroundTruth
-from utils.evaluation.edges.label_folders import find_mode_folders, training_radius
+from utils.evaluation.edges.label_folders import (
+    find_mode_folders,
+    require_classes,
+    training_radius,
+)
 from utils.evaluation.edges.protocols import EdgeProtocol
 
 
@@ -38,6 +42,8 @@ class FolderGroundTruth:
             raise FileNotFoundError(f"no such folder of labels: {self.root}")
         found = find_mode_folders(self.root, protocol.modes, instance=bool(protocol.instance))
         self.folders = {mode: folder.path for mode, folder in found.items()}
+        for folder in dict.fromkeys(self.folders.values()):
+            require_classes(folder, num_classes)
         by_kind = all(folder.by_kind for folder in found.values())
         self.protocol = replace(
             protocol, scale=None, instance=protocol.instance if by_kind else None

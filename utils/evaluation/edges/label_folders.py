@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
-from data.files import read_json, resolved
+from data.files import resolved
+from data.gtlabel.stamp import NAME as STAMP
+from data.gtlabel.stamp import read_stamp
 
-STAMP = "gtlabel.json"
 LEVELS = 6  # of folders above a label file that may hold its stamp
 KINDS = {"inst": "--instance", "cls": "--no-instance"}
 
@@ -79,7 +80,23 @@ def training_radius(root: Path) -> object:
     for folder in [resolved(root), *resolved(root).parents][:LEVELS]:
         if folder.name == "gt_eval":
             return None
-        if (folder / STAMP).is_file():
-            settings = read_json(folder / STAMP)
-            return settings.get("radius") if isinstance(settings, dict) else None
+        if (settings := read_stamp(folder)) is not None:
+            return settings.get("radius")
     return None
+
+
+def require_classes(folder: Path, num_classes: int) -> None:
+    """InputError if the stamp that is nearest above label files says another number of classes.
+
+    The files of later classes would be taken for images of their own, or missing classes for some
+    that occur nowhere.
+    """
+    for above in [resolved(folder), *resolved(folder).parents][:LEVELS]:
+        if (settings := read_stamp(above)) is not None:
+            found = settings.get("num_classes", num_classes)
+            if found != num_classes:
+                raise InputError(
+                    f"{folder}: holds edges of {found} classes by its {above / STAMP}; expected "
+                    f"{num_classes}; give --num-classes and predictions of as many"
+                )
+            return

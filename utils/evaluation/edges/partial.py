@@ -6,6 +6,7 @@ Wraps a counter and works as it does; what is counted, and how, is none of its b
 import contextlib
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from utils.evaluation.edges.counter import ImageCounter
 
 # Goes up when the counting changes, so that partial results of older code are not used.
 COUNTS_VERSION = 1
+# Of a file that `count` writes, and of a half that a killed run leaves: others are not ours.
+OUR_FILE = re.compile(r"[0-9a-f]{24}\.npz|\.[0-9a-f]{24}\.npz\.[0-9]+\.part")
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,11 @@ class ResumableCounter:
 
     def forget(self) -> None:
         """Remove the partial results: the whole is written."""
-        for path in [*self.folder.glob("*.npz"), *self.folder.glob(".*.part")]:
-            path.unlink(missing_ok=True)
+        if not self.folder.is_dir():
+            return
+        for path in list(self.folder.iterdir()):
+            if OUR_FILE.fullmatch(path.name):
+                path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # there is none, or somebody keeps other files in it
             self.folder.rmdir()
 

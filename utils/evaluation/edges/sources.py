@@ -23,9 +23,9 @@ SHOWN = 10  # files of a kind that are listed by name
 class NetworkSource:
     """Scores by a network on a data set's images, quantized as `predict.py --save-prob` does.
 
-    indices: the images to score, numbered as in the ground truth. origin: what is scored, for
-    `metrics.json`. identity: what the scores depend on, beside files that are compared image by
-    image.
+    indices: the images to score, numbered as in the ground truth. image_files: by these indices.
+    origin: what is scored, for `metrics.json`. identity: what the scores depend on, beside files
+    that are compared image by image.
 
     Args:
         checkpoint: the file of the predictor's network, which `origin` names.
@@ -52,6 +52,10 @@ class NetworkSource:
                 f"({len(lacking)} labels are without one)"
             )
         self.indices = list(range(len(truth.names)))
+        records = [dataset.records[self.images[i]] for i in self.indices]
+        self.image_files = {
+            i: r.image for i, r in zip(self.indices, records, strict=True) if r.image
+        }
         self.origin: dict[str, object] = {
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
@@ -92,6 +96,7 @@ class FileSource:
             report=_to_stderr if is_main else _nowhere,
         )
         self.files = PredictionFiles(predictions, keys)
+        self.image_files: dict[int, Path] = {}
         self.binary = predictions.are_binary(keys.values())
         self.indices = sorted(keys)
         self.origin: dict[str, object] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from utils.checkpoint import CheckpointError
 from utils.training.args import default_run_dir
 from utils.training.objective import default_loss, losses_of
+from utils.training.progress_lines import plural
 
 Flags = Mapping[str, object]
 
@@ -138,6 +139,17 @@ def describe_changes(changes: list[Change], epoch: int, step: int) -> str:
     if any(change.name == "epochs" for change in changes):
         text += "; the learning rate follows the schedule of the new number of epochs"
     return text
+
+
+def steps_note(state: Mapping, steps: int, changes: list[Change]) -> str | None:
+    """That the data set has changed since the checkpoint was written, if an epoch's steps tell."""
+    was = state.get("steps") or steps
+    if was == steps or any(change.name in BETWEEN_EPOCHS for change in changes):
+        return None
+    return (
+        f"note: an epoch has {plural(steps, 'step')}, and had {was} when the checkpoint was "
+        "written: the training split has other samples now"
+    )
 
 
 def scoring_note(theirs: Flags, ours: Flags) -> str | None:
