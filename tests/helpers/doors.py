@@ -41,6 +41,7 @@ from data.image_io import write_png
 from data.scenes import __main__ as scenes
 from utils.curves import __main__ as curves
 from utils.evaluation.segmentation import submission
+from utils.training import trainer
 
 SECONDS = 20  # more is a hang
 
@@ -56,7 +57,7 @@ class Door:
     files: (sort, file below the work folder) of its inputs.
     goes_on: the sorts with which the other files are done, and a line says which failed.
     searched: the sorts that are found by looking into a folder: what is no file is no input.
-    slow: half a second a call; of the inputs that are fine, only a few are tried.
+    slow: a training a call; of the inputs that are fine, only a few are tried.
     result: what is compared between calls; None: all files below out/.
     """
 
@@ -447,6 +448,12 @@ def load_and_predict(argv: list[str]) -> None:
     LOADED[:] = [predictor(read_image(image)).tolist()]
 
 
+def train_without_curves(argv: list[str]) -> int:
+    """train.py but for curves.png, which takes most of half a second; train-resume draws it."""
+    with mock.patch.object(trainer, "plot_curves"):
+        return train.main(train.parse_args(argv))
+
+
 def submit(argv: list[str]) -> None:
     """A test split of two images, which the server would not take."""
     with mock.patch.object(submission, "TEST_IMAGES", 2):
@@ -590,7 +597,7 @@ DOORS = (
     ),
     Door(
         "train-edge",
-        script(train),
+        train_without_curves,
         TRAIN_EDGE,
         make_camvid,
         (
@@ -604,7 +611,7 @@ DOORS = (
     ),
     Door(
         "train-seg",
-        script(train),
+        train_without_curves,
         f"{TRAIN} --model {SEG} --class-uniform-tile 32",
         make_camvid,
         (
@@ -617,7 +624,7 @@ DOORS = (
     ),
     Door(
         "train-init",
-        script(train),
+        train_without_curves,
         f"{TRAIN_EDGE} --init-from {{w}}/in/start.pth",
         make_start,
         (("checkpoint", "in/start.pth"),),
@@ -626,7 +633,7 @@ DOORS = (
     ),
     Door(
         "train-pretrained",
-        script(train),
+        train_without_curves,
         f"{TRAIN_EDGE.replace('--pretrained none', '--pretrained {w}/in/backbone.pth')}",
         make_start,
         (("bare weights", "in/backbone.pth"),),
@@ -635,7 +642,7 @@ DOORS = (
     ),
     Door(
         "train-labels",
-        script(train),
+        train_without_curves,
         f"{TRAIN_EDGE} --edge-labels {{w}}/in/edges",
         make_edge_label_run,
         (("training edges", "in/edges/trainannot/train1_edge.png"),),
