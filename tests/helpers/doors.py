@@ -41,6 +41,7 @@ from data.image_io import write_png
 from data.scenes import __main__ as scenes
 from utils.curves import __main__ as curves
 from utils.evaluation.segmentation import submission
+from utils.training import trainer
 
 SECONDS = 20  # more is a hang
 
@@ -56,7 +57,7 @@ class Door:
     files: (sort, file below the work folder) of its inputs.
     goes_on: the sorts with which the other files are done, and a line says which failed.
     searched: the sorts that are found by looking into a folder: what is no file is no input.
-    slow: half a second a call; of the inputs that are fine, only a few are tried.
+    slow: a training a call; of the inputs that are fine, only a few are tried.
     result: what is compared between calls; None: all files below out/.
     """
 
@@ -447,6 +448,12 @@ def load_and_predict(argv: list[str]) -> None:
     LOADED[:] = [predictor(read_image(image)).tolist()]
 
 
+def train_without_curves(argv: list[str]) -> int:
+    """train.py but for curves.png, which takes most of half a second; train-resume draws it."""
+    with mock.patch.object(trainer, "plot_curves"):
+        return train.main(train.parse_args(argv))
+
+
 def submit(argv: list[str]) -> None:
     """A test split of two images, which the server would not take."""
     with mock.patch.object(submission, "TEST_IMAGES", 2):
@@ -473,6 +480,10 @@ CAMVID_VAL = (
     ("list", "in/camvid/val.txt"),
     ("columns", "in/camvid/val.txt"),
 )
+CAMVID_SAMPLE = (
+    ("data image sample", "in/camvid/val/val1.png"),
+    ("label sample", "in/camvid/valannot/val0.png"),
+)
 LABEL_MAPS = "--labels {w}/in/labels --num-classes 4 --out {w}/out"
 
 DOORS = (
@@ -486,17 +497,17 @@ DOORS = (
             ("checkpoint sample", "in/net.pth"),
             ("model sample", "in/net.pth"),
         ),
-        goes_on=("image",),
-        searched=("image",),
+        goes_on=("image", "image sample"),
+        searched=("image", "image sample"),
     ),
     Door(
         "predict-seg",
         script(predict),
         "{w}/in/images --checkpoint {w}/in/seg.pth --out {w}/out --device cpu",
         make_images,
-        (("image", "in/images/b.png"), ("checkpoint sample", "in/seg.pth")),
-        goes_on=("image",),
-        searched=("image",),
+        (("image sample", "in/images/b.png"), ("checkpoint sample", "in/seg.pth")),
+        goes_on=("image sample",),
+        searched=("image sample",),
     ),
     Door(
         "predict-upright",
@@ -562,7 +573,7 @@ DOORS = (
         lambda argv: evaluation.score(*argv),
         f"--checkpoint {{w}}/in/seg.pth --data-root {{w}}/in/camvid {SCORE}",
         make_camvid,
-        (*CAMVID_VAL, ("checkpoint sample", "in/seg.pth")),
+        (*CAMVID_SAMPLE, ("checkpoint sample", "in/seg.pth")),
         result=scores_of,
     ),
     Door(
@@ -586,7 +597,7 @@ DOORS = (
     ),
     Door(
         "train-edge",
-        script(train),
+        train_without_curves,
         TRAIN_EDGE,
         make_camvid,
         (
@@ -600,20 +611,20 @@ DOORS = (
     ),
     Door(
         "train-seg",
-        script(train),
+        train_without_curves,
         f"{TRAIN} --model {SEG} --class-uniform-tile 32",
         make_camvid,
         (
-            ("data image", "in/camvid/train/train1.png"),
-            ("label", "in/camvid/trainannot/train2.png"),
-            ("label", "in/camvid/valannot/val1.png"),
+            ("data image sample", "in/camvid/train/train1.png"),
+            ("label sample", "in/camvid/trainannot/train2.png"),
+            ("label sample", "in/camvid/valannot/val1.png"),
         ),
         slow=True,
         result=trained,
     ),
     Door(
         "train-init",
-        script(train),
+        train_without_curves,
         f"{TRAIN_EDGE} --init-from {{w}}/in/start.pth",
         make_start,
         (("checkpoint", "in/start.pth"),),
@@ -622,7 +633,7 @@ DOORS = (
     ),
     Door(
         "train-pretrained",
-        script(train),
+        train_without_curves,
         f"{TRAIN_EDGE.replace('--pretrained none', '--pretrained {w}/in/backbone.pth')}",
         make_start,
         (("bare weights", "in/backbone.pth"),),
@@ -631,7 +642,7 @@ DOORS = (
     ),
     Door(
         "train-labels",
-        script(train),
+        train_without_curves,
         f"{TRAIN_EDGE} --edge-labels {{w}}/in/edges",
         make_edge_label_run,
         (("training edges", "in/edges/trainannot/train1_edge.png"),),

@@ -40,7 +40,10 @@ SORTS: dict[str, tuple[Case, ...]] = {
     "sbd image": sorts.IMAGE,
     "polygons": sorts.POLYGONS,
     "model": checkpoints.CHECKPOINT_MODEL,
-    # `load` has them whole; these doors call it.
+    # Of what another door of the table tries whole, through the same reader.
+    "image sample": sorts.PREDICT_IMAGE[::3],
+    "data image sample": sorts.DATA_IMAGE[::3],
+    "label sample": sorts.LABEL[::3],
     "checkpoint sample": checkpoints.CHECKPOINT_FILE[::4],
     "model sample": checkpoints.CHECKPOINT_MODEL[::7],
 }

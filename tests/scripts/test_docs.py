@@ -65,7 +65,9 @@ LEFT_BY_RUNS = {
     *("metrics.json", "scores.csv", "curves.csv", "counts.npz", "confusion.csv", "report.html"),
 }
 # Left by more than a tiny run, which other tests look for: a second epoch, --profile; labels.
-LEFT_BY_OTHERS = {"previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl"}
+LEFT_BY_OTHERS = {"previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl"} | {
+    "diverged.json"
+}
 # Names that the prose uses for a layout or an example and that are no file of ours.
 EXAMPLES = {
     *("train.txt", "val.txt", "test.txt", "config_v1.2.json", "config_v2.0.json"),
