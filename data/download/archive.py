@@ -81,7 +81,7 @@ def _unpack_into(folder: Path, archive: Path, source: Source) -> int:
     folder.mkdir()
     _require_space_for_zip(archive, folder, source)
     for name, size, file in tqdm(_members(archive), desc="unpacking", unit="file", disable=None):
-        place = _place(name, source.inside)
+        place = _place(name, source.inside, archive)
         if place is not None:
             _copy(file, folder, place, size, archive)
             count += 1
@@ -103,7 +103,7 @@ def _require_space_for_zip(archive: Path, folder: Path, source: Source) -> None:
             return
         with zipfile.ZipFile(archive) as opened:
             sizes = [(member.filename, member.file_size) for member in opened.infolist()]
-    needed = sum(size for name, size in sizes if _place(name, source.inside) is not None)
+    needed = sum(size for name, size in sizes if _place(name, source.inside, archive) is not None)
     require_space(folder.parent, needed, f"what {archive} holds")
 
 
@@ -151,13 +151,14 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             )
 
 
-def _place(name: str, inside: tuple[str, ...]) -> PurePosixPath | None:
+def _place(name: str, inside: tuple[str, ...], archive: Path) -> PurePosixPath | None:
     """Where a file of the archive goes, below the data set's folder; None: it is left out."""
     path = PurePosixPath(name)
     # The archive comes from the network: a path must not lead out of the folder.
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise InputError(
-            f"the archive holds {name!r}, which points out of its folder; it is not to be trusted"
+            f"{archive}: holds {name!r}, which points out of its folder; it is not to be trusted, "
+            "delete it"
         )
     above, below = path.parts[: len(inside)], path.parts[len(inside) :]
     if not below or not all(map(fnmatch.fnmatchcase, above, inside)):

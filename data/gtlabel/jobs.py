@@ -194,6 +194,8 @@ def _changed(path: Path) -> float:
 
 def _time(path: Path) -> int:
     try:
-        return path.stat().st_mtime_ns
+        state = path.stat()
     except OSError:  # not there, or its name is too long to be: making it will say so
         return MISSING
+    # A power cut soon after the rename can leave a file without its content.
+    return state.st_mtime_ns if state.st_size else MISSING

@@ -453,6 +453,21 @@ def test_a_corrected_map_with_an_older_time(tmp_path: Path, capsys: pytest.Captu
     assert "all 1 are up to date" in capsys.readouterr().out
 
 
+def test_a_label_without_content_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """As a power cut soon after it was written can leave it."""
+    maps_at(tmp_path)
+    assert label_folder(tmp_path) == 0
+    label = tmp_path / "out/a_edge.png"
+    whole = label.read_bytes()
+    label.write_bytes(b"")
+    capsys.readouterr()
+    assert label_folder(tmp_path) == 0
+    assert "1 made, 0 up to date" in capsys.readouterr().out
+    assert label.read_bytes() == whole
+
+
 def test_folders_without_records_are_compared_by_time_once(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -560,12 +561,12 @@ def test_space_and_permission_are_asked_before_the_work(
     free["bytes"] = 0
     assert disk.require_space(tmp_path, 100, 50).startswith("warning")
 
-    def refuse(*_: object) -> None:
+    def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(InputError, match=r"no file can be written there \(Permission denied\)"):
-        disk.require_writable(tmp_path)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=r"--run-dir .*cannot be written to \(Permission denied\)"):
+        disk.require_run_files(tmp_path)
 
 
 def test_a_log_file_gets_a_line_a_minute(

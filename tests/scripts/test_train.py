@@ -184,7 +184,7 @@ def test_a_pickle_that_could_run_code_is_refused(tmp_path: Path) -> None:
             return (Path(tmp_path / "ran").touch, ())
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(InputError, match="refused, it holds more than tensors and plain values"):
+    with pytest.raises(InputError, match=r"holds a .*, which is not a tensor or a plain value"):
         load_model(tmp_path / "evil.pth", name="dff", backbone="resnet18")
     assert not (tmp_path / "ran").exists()
 
@@ -193,7 +193,7 @@ def test_a_pickle_that_could_run_code_is_refused(tmp_path: Path) -> None:
     ("contents", "message"),
     [
         ({"side1.0.weight": torch.zeros(1)}, "cannot tell the number of classes"),
-        ({}, "cannot tell the number of classes"),
+        ({}, "found no tensors in it"),
         ([1, 2], "found list, expected a dictionary"),
         ({"format": 99}, "checkpoint format 99, this version reads 1"),
     ],
@@ -208,8 +208,8 @@ def test_torn_and_missing_checkpoints(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(1000)}, tmp_path / "file.pth")
     (tmp_path / "torn.pth").write_bytes((tmp_path / "file.pth").read_bytes()[:900])
     (tmp_path / "text.pth").write_text("hello")
-    for name in ("torn.pth", "text.pth"):
-        with pytest.raises(InputError, match=f"{name}: (not a whole PyTorch weight file|refused)"):
+    for name, what in (("torn.pth", "is cut off"), ("text.pth", "is text, not a PyTorch")):
+        with pytest.raises(InputError, match=f"{name}: {what}"):
             load_model(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no such weight file"):
         load_model(tmp_path / "nothing.pth")

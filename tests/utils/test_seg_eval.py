@@ -272,7 +272,7 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, tiny_camvid, tmp_path, c
         (("--checkpoint", checkpoint, "--task", "edge", *root), "is for the task seg"),
         (
             ("--checkpoint", checkpoint, *root, "--window", 8),
-            "window 8: expected 32 pixels or more",
+            "--window: found '8', expected a whole number, 32 to",
         ),
         (
             ("--checkpoint", checkpoint, *root, "--submit", tmp_path / "s"),
