@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from data.image_io import write_png
 
@@ -19,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)
+    # The same examples in every run: a failure is of the change, not of the day.
+    settings.register_profile("repeatable", derandomize=True, database=None)
+    settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -175,10 +175,15 @@ def test_pairs_are_one_to_one_and_as_near_as_can_be(wanted, available, random) -
     assert set(pairs) <= set(wanted)
     assert set(pairs.values()) <= set(available)
     assert len(set(pairs.values())) == len(pairs)
+    how = {
+        theirs: next(k for k in range(3) if forms(ours)[k] == forms(theirs)[k])
+        for ours, theirs in pairs.items()
+    }
     for ours, theirs in pairs.items():
-        how = next(k for k in range(3) if forms(ours)[k] == forms(theirs)[k])
-        # Nothing that is nearer was passed by.
-        assert not any(forms(ours)[k] == forms(name)[k] for k in range(how) for name in available)
+        for k in range(how[theirs]):
+            nearer = [name for name in available if forms(ours)[k] == forms(name)[k]]
+            # Nothing that is nearer was passed by, but for what is another's, and as near to that.
+            assert all(how.get(name, 3) <= k for name in nearer)
     for name in set(wanted) - set(pairs):
         left = set(available) - set(pairs.values())
         assert not any(forms(name)[2] == forms(other)[2] for other in left)
