@@ -27,22 +27,18 @@ def decode(encoded: bytes, header: Header, path: Path, flags: int) -> np.ndarray
     """
     if header.kind == "TIFF" and header.orientation != 1:
         encoded = _as_stored(encoded, path)
-    image = None
     with held_stderr() as held:
-        try:
-            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-        except cv2.error as error:
-            if out_of_memory(error):
-                size = f"{header.width}x{header.height}"
-                raise MemoryError(f"{path}: an image of {size} does not fit") from error
-    said = held.text.lower()
+        image = _imdecode(encoded, header, path, flags)
+    if header.kind == "JPEG" and held.shared and _damage_in(held.text):
+        # It may have been said of another thread's image.
+        with held_stderr(alone=True) as held:
+            image = _imdecode(encoded, header, path, flags)
     if image is None:
         raise InputError(
             f"{path}: the {header.kind} is cut off or damaged, or of a kind that OpenCV cannot "
             "read; replace it"
         )
-    if header.kind == "JPEG" and any(damage in said for damage in JPEG_DAMAGE):
-        reason = said.decode("ascii", "replace").strip().splitlines()[0]
+    if header.kind == "JPEG" and (reason := _damage_in(held.text)):
         raise InputError(f"{path}: the JPEG is cut off or damaged inside ({reason}); replace it")
     if image.shape[:2] != header.size:
         raise InputError(
@@ -50,6 +46,25 @@ def decode(encoded: bytes, header: Header, path: Path, flags: int) -> np.ndarray
             f"{image.shape[1]}x{image.shape[0]}; replace it"
         )
     return image
+
+
+def _imdecode(encoded: bytes, header: Header, path: Path, flags: int) -> np.ndarray | None:
+    """What OpenCV makes of the file; None if it cannot read it."""
+    try:
+        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        if out_of_memory(error):
+            size = f"{header.width}x{header.height}"
+            raise MemoryError(f"{path}: an image of {size} does not fit") from error
+        return None
+
+
+def _damage_in(printed: bytes) -> str:
+    """What libjpeg has said about damaged pixels, "" if nothing."""
+    said = printed.lower()
+    if not any(damage in said for damage in JPEG_DAMAGE):
+        return ""
+    return said.decode("ascii", "replace").strip().splitlines()[0]
 
 
 def _as_stored(encoded: bytes, path: Path) -> bytes:
@@ -80,8 +95,8 @@ def read_whole(path: Path, max_pixels: int) -> tuple[bytes, Header]:
             require_memory(
                 bytes_on_disk + BYTES_PER_PIXEL * pixels, what, "give a smaller image, or more"
             )
-        file.seek(0)
-        encoded = file.read()
+    # Read again, in one piece: a buffered file that was looked into copies what it joins.
+    encoded = path.read_bytes()
     if header.kind == "PNG":
         require_whole_png(encoded, path)
     return encoded, header
