@@ -107,11 +107,6 @@ def find_files(folder: Path, pattern: str) -> list[Path]:
     return [path for path in found if len(path.relative_to(folder).parts) == depth + 1]
 
 
-def find_names(folder: Path, ending: str) -> set[str]:
-    """The names of the files in `folder` that end in `ending`, without it."""
-    return set(named_files(folder, ending))
-
-
 def named_files(folder: Path, ending: str, *, above: int = 0) -> dict[str, Path]:
     """The files that end in `ending`, by their names without it.
 

@@ -29,7 +29,7 @@ from data.files import (
     write_lines,
 )
 from data.memory import _left_in_groups, available_memory, require_memory
-from data.names import find_files, find_names
+from data.names import find_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -322,7 +322,6 @@ def test_hidden_files_are_not_found(tmp_path: Path) -> None:
     for name in ("b.png", "a.png", "._a.png", "c.txt"):
         (tmp_path / name).write_text("")
     assert [path.name for path in find_files(tmp_path, "*.png")] == ["a.png", "b.png"]
-    assert find_names(tmp_path, ".png") == {"a", "b"}
     assert first_few("abc") == "a, b, c"
     assert first_few("abcd") == "a, b, c, …"
 
