@@ -118,13 +118,8 @@ def named_files(folder: Path, ending: str, *, above: int = 0) -> dict[str, Path]
         above: 0 for the files of `folder` itself, 1 for those of its folders, whose names are
             "FOLDER/NAME".
     """
-    named: dict[str, Path] = {}
-    for path in find_files(folder, f"{'*/' * above}*{ending}"):
-        name = composed(path.relative_to(folder).as_posix()[: -len(ending)])
-        if name in named:
-            raise InputError(f"both {named[name]} and {path} are {name}; remove or rename one")
-        named[name] = path
-    return named
+    found = find_files(folder, f"{'*/' * above}*{ending}")
+    return _by_name((path.relative_to(folder).as_posix()[: -len(ending)], path) for path in found)
 
 
 def keyed_files(root: str | Path, *endings: str) -> dict[str, Path]:
@@ -132,14 +127,19 @@ def keyed_files(root: str | Path, *endings: str) -> dict[str, Path]:
 
     InputError if two files have one name, such as a.png and a.PNG.
     """
-    root = Path(root)
-    keyed: dict[str, Path] = {}
-    for path in walk_files(root, endings):
-        name = composed(path.relative_to(root).with_suffix("").as_posix())
-        if name in keyed:
-            raise InputError(f"both {keyed[name]} and {path} are {name}; remove or rename one")
-        keyed[name] = path
-    return keyed
+    found = walk_files(root, endings)
+    return _by_name((path.relative_to(root).with_suffix("").as_posix(), path) for path in found)
+
+
+def _by_name(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """{name in its composed form: path}; InputError if two files have one name."""
+    named: dict[str, Path] = {}
+    for spelled, path in files:
+        name = composed(spelled)
+        if name in named:
+            raise InputError(f"both {named[name]} and {path} are {name}; remove or rename one")
+        named[name] = path
+    return named
 
 
 def composed(name: str) -> str:
@@ -159,7 +159,7 @@ def match_names(wanted: Sequence[str], available: Iterable[str]) -> dict[str, st
     """
     matches: dict[str, str] = {}
     left_wanted, left_available = list(wanted), list(available)
-    for form in (composed, _base, _bare):
+    for form in (composed, base_name, _bare):
         by_form: dict[str, tuple[list[str], list[str]]] = {}
         for side, names in enumerate((left_wanted, left_available)):
             for name in names:
@@ -215,12 +215,9 @@ def base_name(name: str) -> str:
     return composed(name).rsplit("/", 1)[-1]
 
 
-_base = base_name
-
-
 def _bare(name: str) -> str:
     """A name without its folders and its ending."""
-    return ENDINGS.sub("", _base(name))
+    return ENDINGS.sub("", base_name(name))
 
 
 def require_utf8(names: Iterable[str | Path], what: str) -> None:
