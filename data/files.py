@@ -85,6 +85,15 @@ def _aside_name(name: str) -> str:
     return f".{short}.{os.getpid()}.part"
 
 
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder to the first free of PATH.1, PATH.2, ...; returns that path."""
+    number = 1
+    while (free := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    path.rename(free)
+    return free
+
+
 def resolved(path: str | Path) -> Path:
     """The path without links. A loop of links stays, and whoever opens it gets an OSError.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
-from data.files import parse_json, require_file, write_aside
+from data.files import parse_json, require_file, set_aside, write_aside
 from utils.training.services import Guarded, open_services
 
 
@@ -99,10 +99,7 @@ class Logger:
             return
         log = parse_log(self.path)
         if log.bad or any(entry["kind"] != "start" for entry in log.entries):
-            number = 1
-            while (older := self.path.with_name(f"{self.path.name}.{number}")).exists():
-                number += 1
-            self.path.rename(older)
+            older = set_aside(self.path)
             print(f"{self.path}: of an earlier run that left no checkpoint; it is now {older.name}")
         else:
             self.keep_until(0)  # a torn last line would be the beginning of the next one

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data.errors import InputError
-from data.files import resolved
+from data.files import resolved, set_aside
 from utils.checkpoint import save_checkpoint
 
 try:
@@ -70,24 +70,12 @@ def holds_run(folder: Path) -> bool:
     return any(folder.glob("*.pth*")) or (folder / "log.jsonl").exists()
 
 
-def archive_run_dir(folder: Path) -> Path:
-    """Rename the folder to the first free of `<folder>.1`, `<folder>.2`, ...; returns that path."""
-    number = 1
-    while (archived := folder.with_name(f"{folder.name}.{number}")).exists():
-        number += 1
-    folder.rename(archived)
-    return archived
-
-
 def keep_best(folder: Path) -> None:
     """For a run from scratch: rename the best.pth of an earlier one that left nothing else."""
     best = folder / BEST
     if not best.exists():
         return
-    number = 1
-    while (older := folder / f"{BEST}.{number}").exists():
-        number += 1
-    best.rename(older)
+    older = set_aside(best)
     print(f"{best}: of an earlier run that left no {LAST}; it is now {older.name}", flush=True)
 
 
@@ -115,7 +103,7 @@ def lock_run_dir(
     archived = None
     try:
         if archive and holds_run(folder):
-            archived = archive_run_dir(folder)
+            archived = set_aside(folder)
             # The first lock went with the renamed folder, and is held until there is another.
             first, handle = handle, _locked(folder, patience)
             _close(first)

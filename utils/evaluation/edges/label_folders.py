@@ -77,7 +77,7 @@ def training_radius(root: Path) -> object:
     """
     if (root / "gt_eval").is_dir():
         return None
-    for folder in [resolved(root), *resolved(root).parents][:LEVELS]:
+    for folder in _with_parents(root):
         if folder.name == "gt_eval":
             return None
         if (settings := read_stamp(folder)) is not None:
@@ -91,7 +91,7 @@ def require_classes(folder: Path, num_classes: int) -> None:
     The files of later classes would be taken for images of their own, or missing classes for some
     that occur nowhere.
     """
-    for above in [resolved(folder), *resolved(folder).parents][:LEVELS]:
+    for above in _with_parents(folder):
         if (settings := read_stamp(above)) is not None:
             found = settings.get("num_classes", num_classes)
             if found != num_classes:
@@ -100,3 +100,8 @@ def require_classes(folder: Path, num_classes: int) -> None:
                     f"{num_classes}; give --num-classes and predictions of as many"
                 )
             return
+
+
+def _with_parents(folder: Path) -> list[Path]:
+    """The folders that may hold the stamp of label files in `folder`, the nearest first."""
+    return [resolved(folder), *resolved(folder).parents][:LEVELS]
