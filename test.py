@@ -106,7 +106,7 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     """Count on all ranks; add up, print and write on the main one. predictor: None scores files."""
     info = predictor and predictor.info
     name = args.dataset or (info.dataset if info else "")
-    dataset = open_images(args, name)
+    dataset = open_images(args, name, "edge")
     if predictor and dataset:
         note_turned(dataset, ranks)
     protocol = chosen_protocol(args, name)
@@ -153,7 +153,7 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
     """Count on all ranks; add up, print and write on the main one. predictor: None scores files."""
     info = predictor and predictor.info
     name = args.dataset or (info.dataset if info else "")
-    dataset = open_images(args, name)
+    dataset = open_images(args, name, "seg")
     num_classes = info.num_classes if info else declared_classes(name, args.num_classes, dataset)
     if num_classes is None:
         raise InputError(
@@ -198,7 +198,7 @@ def submit(args: argparse.Namespace, predictor: Predictor, ranks: Ranks) -> None
         raise InputError(
             f"{args.checkpoint} holds {info.name}, a network for edges; --submit wants label maps"
         )
-    dataset = open_named(args, args.dataset or info.dataset)
+    dataset = open_named(args, args.dataset or info.dataset, "seg")
     note_turned(dataset, ranks)
     predictions = open_network(args, predictor, dataset)
     path = write_submission(dataset, predictions, args.submit, ranks)
@@ -206,18 +206,20 @@ def submit(args: argparse.Namespace, predictor: Predictor, ranks: Ranks) -> None
         print(f"{len(dataset)} label maps, valid by the server's rules: {path}")
 
 
-def open_images(args: argparse.Namespace, name: str) -> Dataset | None:
+def open_images(args: argparse.Namespace, name: str, task: str) -> Dataset | None:
     """The data set, or None if only files are scored and --data-root does not give their images."""
     if args.labels and args.predictions and not args.data_root:
         return None
-    return open_named(args, name)
+    return open_named(args, name, task)
 
 
-def open_named(args: argparse.Namespace, name: str) -> Dataset:
+def open_named(args: argparse.Namespace, name: str, task: str) -> Dataset:
     """The data set `name`; InputError if neither the flags nor the checkpoint name one."""
     if not name:
         raise InputError(f"{args.checkpoint} does not say what it was trained on; add --dataset")
-    return open_dataset(name, root=args.data_root, split=args.split, options=args.data_option)
+    return open_dataset(
+        name, root=args.data_root, split=args.split, task=task, options=args.data_option
+    )
 
 
 def open_edges(

@@ -18,6 +18,7 @@ DATASETS: dict[str, tuple[str, str]] = {
     "bdd": ("data.bdd", "BDD"),
     "camvid": ("data.camvid", "CamVid"),
     "cityscapes": ("data.cityscapes", "Cityscapes"),
+    "folder": ("data.folder", "Folder"),
     "kitti": ("data.kitti", "KITTI"),
     "mapillary": ("data.mapillary", "Mapillary"),
     "sbd": ("data.sbd", "SBD"),
@@ -40,7 +41,9 @@ def dataset_class(name: str) -> type["Dataset"]:
     return getattr(importlib.import_module(module), class_name)
 
 
-def build_dataset(name: str, root: str | Path, split: str, **options: Any) -> "Dataset":
+def build_dataset(
+    name: str, root: str | Path, split: str, *, task: str | None = None, **options: Any
+) -> "Dataset":
     """The samples of one split of data set `name` below `root`.
 
     InputError for an unknown name, split or option, FileNotFoundError for missing files: at once,
@@ -50,6 +53,7 @@ def build_dataset(name: str, root: str | Path, split: str, **options: Any) -> "D
         name: one of DATASETS.
         root: the data set's folder, in its official layout.
         split: train, val, test, ...; which there are depends on the data set.
+        task: "edge", "seg" or None; the classes of some data sets depend on it.
         options: keyword arguments of the data set's class (`cv=1`, `version="v2.0"`, ...).
     """
     kind = dataset_class(name)
@@ -62,6 +66,8 @@ def build_dataset(name: str, root: str | Path, split: str, **options: Any) -> "D
         raise InputError(
             f"{name} has no option {unknown[0]!r}; it takes {', '.join(accepted) or 'none'}"
         )
+    if task is not None and "task" in accepted:
+        options.setdefault("task", task)
     return kind(root, split, **options)
 
 

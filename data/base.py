@@ -14,11 +14,14 @@ from data.edges import MAX_CLASSES, class_groups, evaluation_edges, to_groups
 from data.errors import InputError
 from data.files import first_few
 from data.image_io import (
+    Header,
     check_ids,
     image_size,
+    index_header,
     read_header,
     read_image,
     read_index,
+    require_same_size,
     require_size,
 )
 from data.names import require_unique
@@ -123,8 +126,34 @@ class Dataset:
         """`read_ground_truth`, compared with the size of the image, if there is one."""
         label, instance = self.read_ground_truth(record)
         if record.image is not None:
-            _require_sizes(record, image_size(record.image), label, instance)
+            _require_sizes(record, self.image_size(record), label, instance)
         return label, instance
+
+    def image_size(self, record: Record) -> tuple[int, int]:
+        """(H, W) of the image as `read_image` returns it, from its header."""
+        if record.image is None:
+            raise InputError(f"{self.name}: {record.name} has no image, only labels")
+        return image_size(record.image)
+
+    def label_header(self, path: Path) -> Header:
+        """The header of a label map that is a PNG; InputError for a file that cannot be one."""
+        return index_header(path)
+
+    def size(self, record: Record) -> tuple[int, int]:
+        """(H, W) of a record's image, or of its label map where it has none, from the headers.
+
+        InputError if its label or instance map has another size. Only PNGs say theirs at once.
+        """
+        size = None if record.image is None else self.image_size(record)
+        for what, path in (("label", record.label), ("instance map", record.instance)):
+            if path is None or path.suffix.lower() != ".png":
+                continue
+            found = (self.label_header if what == "label" else index_header)(path).size
+            require_same_size(found, size or found, what, path, record.image)
+            size = size or found
+        if size is None:
+            raise InputError(f"{self.name}: {record.name} has no file that says its size")
+        return size
 
     def turned_images(self) -> int:
         """The number of images whose EXIF data ask to be turned, from their headers.

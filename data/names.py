@@ -18,6 +18,22 @@ from pathlib import Path
 from data.errors import InputError
 from data.files import first_few
 
+# Of all kinds of image files that `data.image_io` reads.
+IMAGE_ENDINGS = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 # Names of one image differ by these endings between data sets, label files and predictions.
 ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)\Z")
 Identity = tuple[int, int]  # of a folder, by whatever path: device and inode

@@ -129,7 +129,7 @@ class SBD(Dataset):
             return self._read_prepared_edges(record, thin, scale, instance_sensitive)
         files = _read_files(record)
         if record.image is not None:
-            size = image_size(record.image)
+            size = self.image_size(record)
             require_size(files.label, size, "label", record.label, record.image)
         if scale == 1:
             return files.evaluation_edges(thin=thin, instance_sensitive=instance_sensitive)

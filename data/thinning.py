@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.compiled import compiled
+from data.system.compiled import compiled
 
 WORD = 64
 

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from data import build_dataset, parse_options
 from data.args import Parser, whole
@@ -125,7 +126,7 @@ def plan_dataset(args: argparse.Namespace) -> Plan:
         raise InputError("--dataset needs --root, the data set's folder")
     split = args.split or "train"
     out = Path(os.path.realpath(args.out))
-    options = parse_options(args.option)
+    options: dict[str, Any] = parse_options(args.option)
     dataset = build_dataset(args.dataset, os.path.realpath(args.root), split, **options)
     if not dataset.has_label_maps or any(record.label is None for record in dataset.records):
         raise InputError(

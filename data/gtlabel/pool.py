@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError, one_line
 from data.gtlabel.job import Failure, Job, Result, attempt
-from data.process import end_with_parent
+from data.system.process import end_with_parent
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -11,7 +11,7 @@ from data.files import require_file
 from data.image_io.header import header_of, require_pixels
 from data.image_io.png_jpeg import Header, require_whole_png, without_orientation
 from data.image_io.stderr import held_stderr
-from data.memory import require_memory
+from data.system.memory import require_memory
 
 # What libjpeg says when pixels are missing or wrong; its other warnings are about odd headers.
 JPEG_DAMAGE = (b"premature end", b"bad huffman code", b"corrupt jpeg data: found marker")

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from data.base import Dataset, Record
 from data.errors import InputError
 from data.files import reading, resolved, write_aside
-from data.process import end_with_parent
 from data.samples.sampler import BatchSampler
+from data.system.process import end_with_parent
 
 CACHE = "semantic-edges"  # the folder below ~/.cache
 VERSION = 1  # of the index; it is part of the name of a kept file

@@ -7,7 +7,7 @@ edge share no pixel and leave none out.
 
 import numpy as np
 
-from data.compiled import compiled
+from data.system.compiled import compiled
 
 
 @compiled

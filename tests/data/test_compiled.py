@@ -8,10 +8,10 @@ from pathlib import Path
 import numba.core.caching
 import pytest
 
-from data.compiled import compiled
+from data.system.compiled import compiled
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = "from data.compiled import compiled\n\n@compiled\ndef twice(x):\n    return 2 * x\n"
+SOURCE = "from data.system.compiled import compiled\n\n@compiled\ndef twice(x):\n    return 2 * x\n"
 
 
 @pytest.fixture

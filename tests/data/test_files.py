@@ -28,8 +28,8 @@ from data.files import (
     write_aside,
     write_lines,
 )
-from data.memory import _left_in_groups, available_memory, require_memory
 from data.names import find_files
+from data.system.memory import _left_in_groups, available_memory, require_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -333,13 +333,13 @@ def test_what_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found = available_memory()
     assert found is not None
     assert 10**7 < found < 10**15
-    monkeypatch.setattr("data.memory.available_memory", lambda: 2 * 10**9)
+    monkeypatch.setattr("data.system.memory.available_memory", lambda: 2 * 10**9)
     require_memory(2e9, "x", "do y")
     with pytest.raises(
         InputError, match=r"^x takes about 2\.5 GB of memory, and 2\.0 GB are free; do y$"
     ):
         require_memory(2.5e9, "x", "do y")
-    monkeypatch.setattr("data.memory.available_memory", lambda: None)
+    monkeypatch.setattr("data.system.memory.available_memory", lambda: None)
     require_memory(1e99, "x", "do y")
 
 

@@ -184,7 +184,7 @@ def test_bounds_come_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyP
             InputError, match=r"20000x20000, 400,000,000 pixels; expected at most 9"
         ):
             read(path, max_pixels=9)
-        monkeypatch.setattr("data.memory.available_memory", lambda: 10**8)
+        monkeypatch.setattr("data.system.memory.available_memory", lambda: 10**8)
         with pytest.raises(
             InputError, match=r"takes about 2\.\d GB of memory, and 0\.1 GB are free"
         ):

@@ -1,4 +1,4 @@
-"""data.process: workers end with their parent, however it ends."""
+"""data.system.process: workers end with their parent, however it ends."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # A parent that starts workers which wait for ever, prints their numbers, and waits, too.
 PARENT = """
 import multiprocessing, sys, time
-from data.process import end_with_parent
+from data.system.process import end_with_parent
 
 def work(started):
     end_with_parent()

@@ -319,7 +319,7 @@ def test_an_image_that_is_too_large_is_refused_before_it_is_decoded(
 ):
     Image.new("1", (30000, 20000)).save(images / "huge.png")  # 75 kB
     flags = (images, "--checkpoint", checkpoint, "--out")
-    monkeypatch.setattr("data.memory.available_memory", lambda: 30 * 10**9)
+    monkeypatch.setattr("data.system.memory.available_memory", lambda: 30 * 10**9)
     assert run(*flags, tmp_path / "memory") == 2
     said = capsys.readouterr()
     assert "3 of 4 images predicted" in said.out

@@ -228,7 +228,7 @@ def test_memory_grows_as_what_goes_through_the_net():
     "options", [{}, {"window": 32}, {"base_size": 10**6, "window": 32}, {"base_size": 10**5}]
 )
 def test_too_little_memory_is_said_in_keywords(model, rng, monkeypatch, options):
-    monkeypatch.setattr("data.memory.available_memory", lambda: 10**5)
+    monkeypatch.setattr("data.system.memory.available_memory", lambda: 10**5)
     image = random_image(rng, 200, 300)
     with pytest.raises(InputError, match=r"the image is 300x200, which takes about .*; ") as error:
         predict_edges(model, image, **options)
@@ -238,7 +238,7 @@ def test_too_little_memory_is_said_in_keywords(model, rng, monkeypatch, options)
 
 @pytest.mark.parametrize("window", [None, 64])
 def test_too_little_memory_for_the_net_is_said_in_keywords(model, rng, monkeypatch, window):
-    monkeypatch.setattr("data.memory.available_memory", lambda: 4 * 10**6)
+    monkeypatch.setattr("data.system.memory.available_memory", lambda: 4 * 10**6)
     with pytest.raises(InputError, match=r"the image is 300x200, which takes about .*; ") as error:
         predict_edges(model, random_image(rng, 200, 300), window=window)
     advice = str(error.value).partition("; ")[2]

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from data.errors import InputError
-from data.process import end_with_parent
+from data.system.process import end_with_parent
 from utils.distributed.environment import Ranks, ranks_of, slurm_environment
 
 T = TypeVar("T")

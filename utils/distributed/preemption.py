@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from data.process import end_with_parent
+from data.system.process import end_with_parent
 
 # Exit status of a run that is to be started again: EX_TEMPFAIL of sysexits.h.
 REQUEUE = 75

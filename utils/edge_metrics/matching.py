@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.compiled import compiled
+from data.system.compiled import compiled
 from data.thinning import WORD, Grid
 
 # Both maps are bits packed by `data.thinning.Grid`, padded by the radius. The graph is never built:

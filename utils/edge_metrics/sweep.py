@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data.compiled import compiled
+from data.system.compiled import compiled
 from data.thinning import thin_bits
 from utils.edge_metrics.geometry import matching_geometry
 from utils.edge_metrics.matching import (

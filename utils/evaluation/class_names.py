@@ -21,7 +21,7 @@ def class_names(
     """
     if info is not None:
         return info.classes, info.palette
-    if name:
-        described = dataset or dataset_class(name)
+    described = dataset or (dataset_class(name) if name else None)
+    if described and described.classes:
         return tuple(described.classes), np.asarray(described.palette, np.uint8)
     return default_class_names(num_classes), distinct_colors(num_classes)

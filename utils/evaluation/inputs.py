@@ -12,10 +12,19 @@ from utils.inference.predictor import Predictor
 
 
 def open_dataset(
-    name: str, *, root: Path | None, split: str, options: Sequence[str] = ()
+    name: str, *, root: Path | None, split: str, task: str, options: Sequence[str] = ()
 ) -> Dataset:
-    """A split of the data set called `name`. root: None is datasets/NAME. options: NAME=VALUE."""
-    return build_dataset(name, root or f"datasets/{name}", split, **parse_options(options))
+    """A split of the data set called `name`.
+
+    Args:
+        name: one of `data.DATASETS`.
+        root: its folder; None is datasets/NAME.
+        split: one of its splits.
+        task: "edge" or "seg", on which the classes of some data sets depend.
+        options: NAME=VALUE.
+    """
+    root = root or Path(f"datasets/{name}")
+    return build_dataset(name, root, split, task=task, **parse_options(options))
 
 
 def declared_classes(
@@ -28,7 +37,8 @@ def declared_classes(
         num_classes: What --num-classes says; InputError if the data set has another number.
         dataset: The data set itself, if it is open: its files may say what its classes are.
     """
-    if not name:
+    # `folder` has no classes but those of its files.
+    if not name or not (dataset or dataset_class(name)).classes:
         return num_classes
     found = dataset.num_classes if dataset else len(dataset_class(name).classes)
     if num_classes not in (None, found):

@@ -7,23 +7,7 @@ from pathlib import Path
 
 from data.errors import InputError, one_line
 from data.files import first_few, require_file, resolved
-from data.names import composed, require_own_targets, walk_files
-
-IMAGES = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".jp2",
-    ".jpeg",
-    ".jpg",
-    ".pgm",
-    ".png",
-    ".pnm",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
+from data.names import IMAGE_ENDINGS, composed, require_own_targets, walk_files
 
 Failures = dict[Path, Exception]  # what cannot be predicted -> why
 
@@ -82,14 +66,14 @@ def _in_folder(top: Path, out: Path, recursive: bool, failures: Failures) -> lis
     unreadable: list[OSError] = []
     images = walk_files(
         top,
-        IMAGES,
+        IMAGE_ENDINGS,
         recursive=recursive,
         skip=lambda folder: resolved(folder) == out_full,
         unreadable=unreadable.append,
     )
     failures |= {Path(error.filename): error for error in unreadable}
     if not images and not unreadable:
-        raise InputError(f"no image in this folder ({' '.join(IMAGES)})")
+        raise InputError(f"no image in this folder ({' '.join(IMAGE_ENDINGS)})")
     return images
 
 

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 from data.errors import InputError
-from data.memory import require_memory
+from data.system.memory import require_memory
 from utils.checkpoint import ModelInfo
 from utils.inference.options import InferenceOptions
 

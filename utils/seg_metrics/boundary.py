@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from data.compiled import compiled
 from data.image_io import IGNORE
+from data.system.compiled import compiled
 from utils.seg_metrics.iou import count_pairs
 from utils.seg_metrics.maps import as_ids, as_pair, require_classes
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from data.compiled import compiled
+from data.system.compiled import compiled
 from utils.seg_metrics.maps import as_pair, require_classes, require_matrix
 
 

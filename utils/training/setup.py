@@ -250,8 +250,11 @@ def seg_sampler(
 
 def split_of(args: TrainArgs, split: str) -> Dataset:
     """The samples of a split; for segmentation without instance maps, which are not read then."""
-    dataset = build_dataset(args.dataset, args.data_root, split, **parse_options(args.data_option))
-    if MODELS[args.model][1] == "seg":
+    task = MODELS[args.model][1]
+    dataset = build_dataset(
+        args.dataset, args.data_root, split, task=task, **parse_options(args.data_option)
+    )
+    if task == "seg":
         dataset.records = [replace(record, instance=None) for record in dataset.records]
     return dataset
 

@@ -9,7 +9,6 @@ import numpy as np
 from data.base import Dataset, Record
 from data.edges import resize_nearest
 from data.errors import InputError
-from data.image_io import image_size
 from utils.evaluation.edges.ground_truth_files import FolderGroundTruth
 from utils.evaluation.edges.image_counts import ImageGroundTruth
 from utils.evaluation.edges.protocols import EdgeProtocol
@@ -50,7 +49,7 @@ class DatasetGroundTruth:
         InputError if the image and its label maps differ in size.
         """
         if index not in self._sizes:
-            self._sizes[index] = self._scaled(_record_size(self.dataset.records[index]))
+            self._sizes[index] = self._scaled(self.dataset.size(self.dataset.records[index]))
         return self._sizes[index]
 
     def load(self, index: int) -> ImageGroundTruth:
@@ -94,27 +93,6 @@ class DatasetGroundTruth:
                 "--kill-internal needs the class of each pixel"
             )
         return None if label is None else resize_nearest(label, self._scale)
-
-
-def _record_size(record: Record) -> tuple[int, int]:
-    """(H, W) of a record's image, or of its label map where it has none, from the headers.
-
-    InputError if its label or instance map has another size. Only PNGs say theirs at once.
-    """
-    maps = {"label": record.label, "instance map": record.instance}
-    first = record.image or record.label
-    assert first is not None  # every record has a label, see DatasetGroundTruth
-    size = image_size(first)
-    for what, path in maps.items():
-        if path is None or path.suffix.lower() != ".png":
-            continue
-        height, width = image_size(path)
-        if (height, width) != size:
-            raise InputError(
-                f"{path}: the {what} is {width}x{height}, but its image {first} is "
-                f"{size[1]}x{size[0]}; each {what} must have the size of its image"
-            )
-    return size
 
 
 def sizes_in_words(sizes: Iterable[tuple[int, int]]) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from data.base import Dataset
 from data.errors import InputError
 from data.files import file_sha256
-from data.image_io import image_size
 from data.names import match_names
 from utils.evaluation.edges.ground_truth import EdgeGroundTruth, sizes_in_words
 from utils.evaluation.edges.ground_truth_files import same_aspect
@@ -135,14 +134,14 @@ def require_image_sizes(
     Ground truth from files may be of any scale. images: as `match_images` returns them.
     """
     for index, place in images.items():
-        path = dataset.records[place].image
-        if path is None:
+        record = dataset.records[place]
+        if record.image is None:
             continue
-        size, true_size = image_size(path), truth.size(index)
+        size, true_size = dataset.image_size(record), truth.size(index)
         if not same_aspect(size, true_size):
             raise InputError(
                 f"{truth.paths(index)[0]}: the ground truth is {sizes_in_words([true_size])}, "
-                f"but its image {path} is {sizes_in_words([size])}"
+                f"but its image {record.image} is {sizes_in_words([size])}"
             )
 
 

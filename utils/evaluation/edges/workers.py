@@ -15,7 +15,7 @@ from joblib.externals.loky import ProcessPoolExecutor, wait
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from data.errors import InputError
-from data.process import end_with_parent
+from data.system.process import end_with_parent
 from utils.evaluation.edges.partial import ResumableCounter
 
 HANDOVER_SECONDS = 5.0

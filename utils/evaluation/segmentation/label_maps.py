@@ -17,7 +17,7 @@ from data.base import Dataset
 from data.cityscapes import TRAIN_LABELS, to_train_ids
 from data.errors import InputError
 from data.files import file_sha256, first_few
-from data.image_io import check_ids, image_size, index_header, read_index, require_same_size
+from data.image_io import check_ids, index_header, read_index
 from data.names import ENDINGS, base_name, keyed_files
 from utils.inference.predictor import Predictor
 from utils.seg_metrics.maps import MAX_CLASSES
@@ -82,14 +82,7 @@ class DatasetLabels:
 
     def size(self, name: str) -> tuple[int, int] | None:
         record = self.records[name]
-        label = record.label_path()
-        # SBD's labels are .mat files, which have no such header.
-        found = index_header(label).size if label.suffix.lower() == ".png" else None
-        if record.image is None:
-            return found
-        size = image_size(record.image)
-        require_same_size(found or size, size, "label", label, record.image)
-        return size
+        return self.dataset.size(record)
 
     def where(self, name: str) -> str:
         return str(self.records[name].label)
@@ -164,8 +157,8 @@ class NetworkLabels:
         return self.predictor(self.dataset.read_image(self.records[name]))
 
     def size(self, name: str) -> tuple[int, int] | None:
-        image = self.records[name].image
-        return None if image is None else image_size(image)
+        record = self.records[name]
+        return None if record.image is None else self.dataset.image_size(record)
 
     def where(self, name: str) -> str:
         return str(self.records[name].image)

@@ -1,0 +1,1 @@
+"""Anybody's annotations become a folder that `--dataset folder` reads."""
