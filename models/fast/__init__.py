@@ -6,11 +6,15 @@ says when it applies, and otherwise calls the definition's.
 
 import copy
 
+import torch
 from torch import nn
 
-from models.casenet import FusedClassification
-from models.dff import DynamicFusion, WeightLearner
+from models.casenet import CASENet, FusedClassification
+from models.dff import DFF, DynamicFusion, WeightLearner
 from models.fast.convolution import FastConv2d
+from models.fast.edge_heads import StripCASENet, StripDFF
+from models.fast.folding import fold_batch_norms
+from models.fast.fused import FusedBasicBlock, FusedBottleneck, FusedPreActivationBlock
 from models.fast.fusion import FastDynamicFusion, FastFusedClassification
 from models.fast.residual import FastBasicBlock, FastBottleneck
 from models.fast.sequential import (
@@ -39,6 +43,16 @@ TRAINING_FORMS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+INFERENCE_FORMS: dict[type[nn.Module], type[nn.Module]] = {
+    BasicBlock: FusedBasicBlock,
+    Bottleneck: FusedBottleneck,
+    PreActivationBlock: FusedPreActivationBlock,
+    DFF: StripDFF,
+    CASENet: StripCASENet,
+    nn.ConvTranspose2d: FastConvTranspose2d,
+}
+
+
 def tried_on(device: str) -> bool:
     """Whether the forms have been run on a kind of device, and so are the default there."""
     return device == "cpu"
@@ -58,9 +72,15 @@ def optimize_for_training(model: nn.Module) -> nn.Module:
 
 
 def optimize_for_inference(model: nn.Module) -> nn.Module:
-    """A copy of the model with faster forms of its modules; its numbers are equal up to rounding.
+    """A folded copy of a model in evaluation mode; its numbers are equal up to rounding.
 
-    The table is `TRAINING_FORMS`: what those forms do for convolutions, up-sampling and fusions
-    holds in evaluation too.
+    Batch normalisations are part of the convolutions, ReLUs and residual sums too, and the heads of
+    the edge nets run strip by strip. The copy cannot be trained.
     """
-    return optimize_for_training(copy.deepcopy(model))
+    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    fold_batch_norms(folded)
+    for module in folded.modules():
+        module.__class__ = INFERENCE_FORMS.get(type(module), type(module))
+    if isinstance(folded, StripDFF | StripCASENet):
+        folded.prepare()
+    return folded.to(memory_format=torch.channels_last)

@@ -1,0 +1,201 @@
+"""The heads of the edge nets for evaluation, strip by strip, without maps stacked for every class.
+
+At full size the heads' maps are larger than all others together: four weights for every class and
+pixel. They are made for a strip of rows at a time, in the order in which the learned up-sampling
+produces them: of each map pixel at stride 8 its four quadrants, of each quadrant its 4 x 4 output
+pixels, of each of those the channels. So the 1x1 convolutions behind it are products of matrices,
+and only the sum over classes is put into its place.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.casenet import STRIDE, CASENet
+from models.dff import DFF
+from models.layers import crop_to, pad_to_multiple
+from models.resnet import ResNet
+
+STRIP = 8  # rows of the map at stride 8
+HALF = STRIDE // 2  # the side of a quadrant
+
+
+class StripUpsample(nn.Module):
+    """Learned up-sampling by 8, and with `conv` the 1x1 convolution behind it, of strips of rows.
+
+    See `models.fast.upsample.upsample_convolve`: here the weights are arranged once.
+    """
+
+    taps: Tensor
+
+    def __init__(self, up: nn.ConvTranspose2d, conv: nn.Conv2d | None = None) -> None:
+        super().__init__()
+        weight = up.weight.detach().permute(0, 2, 3, 1)  # (C, 16, 16, O)
+        if conv is not None:
+            weight = F.linear(weight.double(), conv.weight.detach().flatten(1).double())
+            weight = weight.to(up.weight.dtype)
+        self.outputs = weight.shape[3]
+        taps = weight.unflatten(2, (2, 2, HALF)).unflatten(1, (2, 2, HALF)).flip(1, 2, 4, 5)
+        taps = taps.permute(2, 5, 1, 4, 0, 3, 6, 7)  # (quadrant y, x, pixel y, x, C, 4, 4, O)
+        taps = taps.reshape(4, 4 * len(weight), -1).contiguous()
+        self.register_buffer("taps", taps, persistent=False)  # (4, 4 C, 16 O)
+
+    def forward(self, padded: Tensor, first: int, rows: int) -> Tensor:
+        """(N, h + 2, w + 2, C) -> (4, N, rows, w, 16, O) of the rows from `first` on."""
+        count, _, width, channels = padded.shape
+        width -= 2
+        inputs = torch.empty(4, count, rows, width, 4, channels, dtype=padded.dtype)
+        for quadrant in range(4):
+            y, x = divmod(quadrant, 2)
+            for tap in range(4):
+                down, right = divmod(tap, 2)
+                top, left = first + y + down, x + right
+                inputs[quadrant, :, :, :, tap] = padded[:, top : top + rows, left : left + width]
+        blocks = torch.bmm(inputs.view(4, -1, 4 * channels), self.taps)
+        return blocks.view(4, count, rows, width, HALF * HALF, self.outputs)
+
+
+def to_blocks(x: Tensor, first: int, rows: int) -> Tensor:
+    """Rows of (N, C, H, W) at full size in the order of `StripUpsample`: (4, N, rows, w, 16, C)."""
+    strip = x[:, :, STRIDE * first : STRIDE * (first + rows)]
+    parts = strip.unflatten(3, (-1, 2, HALF)).unflatten(2, (-1, 2, HALF))
+    # (N, C, rows, 2, 4, w, 2, 4) -> (2, 2, N, rows, w, 4, 4, C)
+    return parts.permute(3, 6, 0, 2, 5, 4, 7, 1).flatten(5, 6).flatten(0, 1)
+
+
+def from_blocks(blocks: Tensor, out: Tensor, first: int) -> None:
+    """Write (4, N, rows, w, 16, K) to its rows of (N, K, H, W)."""
+    parts = blocks.unflatten(4, (HALF, HALF)).unflatten(0, (2, 2))
+    rows = blocks.shape[2]
+    strip = out[:, :, STRIDE * first : STRIDE * (first + rows)]
+    target = strip.unflatten(3, (-1, 2, HALF)).unflatten(2, (-1, 2, HALF))
+    # (2, 2, N, rows, w, 4, 4, K) -> (N, K, rows, 2, 4, w, 2, 4)
+    target.copy_(parts.permute(2, 7, 3, 0, 5, 4, 1, 6))
+
+
+def stages_and_sides(net: DFF | CASENet, image: Tensor) -> tuple[Tensor, Tensor]:
+    """(x5, sides 1 to 3 at full size (N, 3, H, W)); no stage is kept longer than it is needed."""
+    backbone = net.backbone
+    height, width = image.shape[2:]
+    shared = image.new_empty(len(image), 3, height, width)
+    x = backbone.relu(backbone.bn1(backbone.conv1(image)))
+    shared[:, 0:1] = net.side1(x)
+    x = backbone.layer1(backbone.maxpool(x))
+    shared[:, 1:2] = net.side2(x)
+    x = backbone.layer2(x)
+    shared[:, 2:3] = net.side3(x)
+    return backbone.layer4(backbone.layer3(x)), shared
+
+
+def _applies(net: nn.Module, image: Tensor) -> bool:
+    return (
+        image.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and type(net.backbone) is ResNet
+    )
+
+
+def _framed(x: Tensor) -> Tensor:
+    """(N, C, h, w) -> (N, h + 2, w + 2, C) with a frame of zeros."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+
+
+class StripDFF(DFF):
+    """DFF whose head runs strip by strip. `prepare` is called once, on a folded net."""
+
+    up_side5: StripUpsample
+    up_weights: StripUpsample
+    refine: nn.Sequential
+
+    def prepare(self) -> None:
+        """Arrange the weights of the head."""
+        first, _, _, second, _, _, third, _ = self.weight_learner.refine
+        self.up_side5 = StripUpsample(self.side5[2])
+        self.up_weights = StripUpsample(self.weight_learner.project[2], first)
+        self.refine = nn.Sequential(as_linear(second), nn.ReLU(inplace=True), as_linear(third))
+        # From (class, side) to (side, class): the four weights of a class lie apart, each a row.
+        order = torch.arange(third.out_channels).view(-1, 4).T.flatten()
+        for parameter in self.refine[2].parameters():
+            parameter.data = parameter.data[order].contiguous()
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}."""
+        if not _applies(self, image):
+            return super().forward(image)
+        padded = pad_to_multiple(image, STRIDE)
+        x5, shared = stages_and_sides(self, padded)
+        small5 = _framed(self.side5[0](x5))
+        small_weights = _framed(self.weight_learner.project[0](x5))
+        del x5
+        bias = self.weight_learner.refine[0].bias
+
+        def fuse(first: int, rows: int) -> tuple[Tensor, Tensor]:
+            side5 = self.up_side5(small5, first, rows)
+            weights = self.refine(self.up_weights(small_weights, first, rows).add_(bias).relu_())
+            a0, a1, a2, a3 = weights.unflatten(-1, (4, -1)).unbind(-2)
+            side1, side2, side3 = to_blocks(shared, first, rows).split(1, dim=-1)
+            total = (a0 * side5).addcmul_(a1, side1).addcmul_(a2, side2).addcmul_(a3, side3)
+            return side5, total
+
+        return crop_to(by_strips(fuse, padded, self.up_side5.outputs), *image.shape[-2:])
+
+
+class StripCASENet(CASENet):
+    """CASENet whose head runs strip by strip. `prepare` is called once, on a folded net."""
+
+    up_side5: StripUpsample
+
+    def prepare(self) -> None:
+        """Arrange the weights of the head."""
+        self.up_side5 = StripUpsample(self.side5[1])
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}."""
+        if not _applies(self, image):
+            return super().forward(image)
+        padded = pad_to_multiple(image, STRIDE)
+        x5, shared = stages_and_sides(self, padded)
+        small5 = _framed(self.side5[0](x5))
+        del x5
+        of_side5, *of_sides = self.fuse.weight[:, :, 0, 0].unbind(1)  # (K,) each
+
+        def fuse(first: int, rows: int) -> tuple[Tensor, Tensor]:
+            side5 = self.up_side5(small5, first, rows)
+            total = torch.addcmul(self.fuse.bias, side5, of_side5)
+            for side, weight in zip(to_blocks(shared, first, rows).split(1, -1), of_sides):
+                total.addcmul_(side, weight)
+            return side5, total
+
+        return crop_to(by_strips(fuse, padded, self.up_side5.outputs), *image.shape[-2:])
+
+
+def by_strips(
+    fuse: Callable[[int, int], tuple[Tensor, Tensor]], image: Tensor, classes: int
+) -> dict[str, Tensor]:
+    """{"side5", "fuse"} of all rows, (N, K, H, W).
+
+    Args:
+        fuse: (first row, number of rows) of the map at stride 8 -> both outputs in blocks.
+        image: (N, 3, H, W), H and W multiples of 8.
+        classes: K.
+    """
+    side5 = image.new_empty(len(image), classes, *image.shape[2:])
+    fused = torch.empty_like(side5)
+    height = image.shape[2] // STRIDE
+    for first in range(0, height, STRIP):
+        blocks = fuse(first, min(STRIP, height - first))
+        from_blocks(blocks[0], side5, first)
+        from_blocks(blocks[1], fused, first)
+    return {"side5": side5, "fuse": fused}
+
+
+def as_linear(conv: nn.Conv2d) -> nn.Linear:
+    """A 1x1 convolution as the product of matrices that it is, of (..., C)."""
+    linear = nn.Linear(conv.in_channels, conv.out_channels, bias=conv.bias is not None)
+    linear.weight.data = conv.weight.detach().flatten(1)
+    if conv.bias is not None:
+        linear.bias.data = conv.bias.detach()
+    return linear
