@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fast.convolution import geometry_of, has_geometry, on_grid
+from models.fast.convolution import geometry_of, has_geometry
 from models.resnet import BasicBlock, Bottleneck
 from models.wider_resnet import PreActivationBlock
 
