@@ -149,7 +149,8 @@ def measure(
         ("instance map", instance, record.instance),
     ):
         size = found.size or label.shape
-        if ids is not None and ids.shape != size:
+        # A folder has regions even without instance maps.
+        if ids is not None and path is not None and ids.shape != size:
             text = f"{path}: the {what} is {_in_words(ids.shape)}, its image {_in_words(size)}"
             found.faults.append(Fault(WRONG_SIZE, text))
     if instance is not None and instance.shape != label.shape:

@@ -8,7 +8,7 @@ from data.inspect.duplicates import Twins, can_hash, near_twins, same_content
 from data.inspect.finding import Finding
 from data.inspect.measure import Measured, Task, measure_task
 from data.inspect.source import Source
-from data.inspect.summary import SplitSummary, summarize, summarize_all
+from data.inspect.summary import SplitSummary, Totals
 from data.inspect.suspects import Choice, choose
 from data.inspect.thumbnails import (
     PAGE_BYTES,
@@ -65,9 +65,8 @@ def make_report(source: Source, *, sheet: int = 48, workers: int = 1) -> Report:
         workers: processes.
     """
     hashing = can_hash()
-    measured = measure_all(source, hashing=hashing, workers=workers)
-    splits = summarize(source, measured)
-    total = summarize_all(source, measured)
+    measured, totals = measure_all(source, hashing=hashing, workers=workers)
+    splits, total = list(totals.splits.values()), totals.total
     groups = same_content([found.digest for found in measured])
     twins = _near(source, measured) if hashing else None
     found = [
@@ -91,8 +90,8 @@ def make_report(source: Source, *, sheet: int = 48, workers: int = 1) -> Report:
     return Report(source, measured, splits, total, found, pairs, choices, thumbnails, small)
 
 
-def measure_all(source: Source, *, hashing: bool, workers: int) -> list[Measured]:
-    """Measure each item, in order; see `make_report`."""
+def measure_all(source: Source, *, hashing: bool, workers: int) -> tuple[list[Measured], Totals]:
+    """Measure each item, in order, and add up; see `make_report`."""
     tasks: list[Task] = []
     numbered = list(enumerate(source.items))
     for split, reader in source.readers.items():
@@ -102,9 +101,12 @@ def measure_all(source: Source, *, hashing: bool, workers: int) -> list[Measured
             for first in range(0, len(records), CHUNK)
         ]
     measured: list[Measured] = []
-    for found in run_tasks(measure_task, tasks, workers, "looking at images", CHUNK):
-        measured += found
-    return measured
+    totals = Totals(source)
+    for part in run_tasks(measure_task, tasks, workers, "looking at images", CHUNK):
+        for found in part:
+            totals.add(source.items[found.number], found)
+            measured.append(found)
+    return measured, totals
 
 
 def draw(

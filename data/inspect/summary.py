@@ -1,11 +1,11 @@
 """What was measured on each image, added up for each class and split."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from data.inspect.measure import Measured
-from data.inspect.source import Source
+from data.inspect.source import Item, Source
 
 
 @dataclass
@@ -86,23 +86,29 @@ class SplitSummary:
             self.pixels += counts.pixels
 
 
-def summarize(source: Source, measured: Sequence[Measured]) -> list[SplitSummary]:
-    """Each split, in order."""
-    by_split: dict[str, list[Measured]] = {split: [] for split in source.readers}
-    for item, found in zip(source.items, measured, strict=True):
-        by_split[item.split].append(found)
-    return [_add_up(split, found, len(source.classes)) for split, found in by_split.items()]
+class Totals:
+    """The sums of a source, to which each image is added when it has been measured."""
+
+    def __init__(self, source: Source) -> None:
+        count = len(source.classes)
+        self.splits = {split: empty_summary(split, count) for split in source.readers}
+        self.total = empty_summary("all", count)
+        self._seen: set[Path | None] = set()
+
+    def add(self, item: Item, found: Measured) -> None:
+        """Add an image to its split, and to the total unless another split has it, too.
+
+        Its widths, which take most of the memory, are forgotten.
+        """
+        self.splits[item.split].add(found)
+        key = item.record.image or item.record.label
+        if key not in self._seen:
+            self._seen.add(key)
+            self.total.add(found)
+        for counts in found.classes.values():
+            counts.widths = Counter()
 
 
-def summarize_all(source: Source, measured: Sequence[Measured]) -> SplitSummary:
-    """All splits together, each image once."""
-    once = {item.record.image or item.record.label: found
-            for item, found in zip(source.items, measured, strict=True)}  # fmt: skip
-    return _add_up("all", once.values(), len(source.classes))
-
-
-def _add_up(name: str, measured: Iterable[Measured], num_classes: int) -> SplitSummary:
-    summary = SplitSummary(name, [ClassSummary() for _ in range(num_classes)])
-    for found in measured:
-        summary.add(found)
-    return summary
+def empty_summary(name: str, num_classes: int) -> SplitSummary:
+    """A summary of no image."""
+    return SplitSummary(name, [ClassSummary() for _ in range(num_classes)])

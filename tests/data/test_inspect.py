@@ -359,16 +359,19 @@ def test_unknown_splits_and_options_are_status_2(tmp_path: Path, capsys) -> None
 
 
 def test_broken_files_are_listed_and_the_rest_is_measured(tmp_path: Path) -> None:
-    root = two_splits(tmp_path / "set")
+    root = two_splits(tmp_path / "set", ignored_ids=[255])
     (root / "images/a/0.png").write_bytes((root / "images/a/0.png").read_bytes()[:200])
     (root / "labels/a/1.png").write_bytes(b"no image")
-    write_png(root / "labels/b/0.png", square((20, 50)))
+    small = square((20, 50))
+    small[:, 48:] = 255
+    write_png(root / "labels/b/0.png", small)
     write_png(root / "images/b/2.png", photo(9))
     write_png(root / "labels/b/2.png", np.zeros((48, 64, 3), np.uint8))
     lines = findings_of(root)
     assert "1 image cannot be read" in one(lines, "images/a/0.png")
     assert "labels/b/2.png" in one(lines, "2 label maps cannot be read")
     line = one(lines, "another size")
+    assert line.startswith("problem: 1 map is")
     assert "labels/b/0.png: the label map is 50x20, its image 64x48" in line
     report = make_report(open_source("folder", root))
     assert [split.labelled for split in report.splits] == [1, 2]
