@@ -179,13 +179,13 @@ def find_near(source: Source, twins: Sequence[Twins] | None) -> list[Finding]:
         f"{_names(source, (pair.first, pair.second))} ({pair.bits} of 64 bits differ)"
         for pair in twins
     ]
+    how = ' ("split_by": "folder")' if source.name == "folder" else ""
     count = len({pair.second for pair in twins})
     return [
         finding(
             f"{plural(count, 'image')} {are(count)} nearly the same as one of another split (at "
             f"most {NEAR_BITS} of 64 bits of the perceptual hash differ).",
-            "Scores on them are too good: keep a scene, or a video's frames, in one split "
-            '("split_by": "folder").',
+            f"Scores on them are too good: keep a scene, or a video's frames, in one split{how}.",
             rows,
         )
     ]

@@ -14,6 +14,7 @@ from data.inspect.report import Report
 from data.inspect.suspects import LOW_SCORE
 from data.inspect.table import verdict
 
+FEW = 3  # names that are shown at once
 # The page loads nothing but itself, so it looks the same on any machine, now and later.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 

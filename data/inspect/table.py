@@ -8,7 +8,7 @@ from data.inspect.source import Source
 from data.inspect.summary import ClassSummary, SplitSummary
 
 WIDTH = 100  # columns
-MIN_NAME = 13  # of a class: what three splits beside each other leave
+MIN_NAME = 13  # of a class: three splits beside each other leave no more
 MAX_NAME = 28
 COLUMNS = (("imgs", 5), ("px %", 5), ("inst.", 5), ("wide", 4), ("edges", 5))
 GROUP = sum(width + 1 for _, width in COLUMNS)  # of a split, with the line before it
@@ -20,12 +20,9 @@ def class_table(source: Source, splits: Sequence[SplitSummary]) -> str:
     """The rows of all classes, in one table or, where that is too wide, in several."""
     longest = max((columns_of(name) for name in source.classes), default=0)
     name = min(max(longest, MIN_NAME), MAX_NAME)
-    side_by_side = max(1, (WIDTH - MIN_NAME) // GROUP)
-    parts = []
-    for first in range(0, len(splits), side_by_side):
-        group = splits[first : first + side_by_side]
-        parts.append(_one_table(source, group, min(name, WIDTH - GROUP * len(group))))
-    return "\n\n".join(parts)
+    side_by_side = max(1, (WIDTH - name) // GROUP)
+    groups = [splits[n : n + side_by_side] for n in range(0, len(splits), side_by_side)]
+    return "\n\n".join(_one_table(source, group, name) for group in groups)
 
 
 def _one_table(source: Source, splits: Sequence[SplitSummary], name: int) -> str:

@@ -739,6 +739,35 @@ def test_worker_processes_find_the_same(tmp_path: Path) -> None:
     assert format_page(alone) == format_page(together)
 
 
+def test_splits_beside_each_other_where_they_fit(tmp_path: Path) -> None:
+    """Three of them leave 13 columns for a class; a longer name makes two tables."""
+    labels = {f"{part}/0": square() for part in "abc"}
+    splits = {"train": "a", "val": "b", "test": "c"}
+    for name, tables in (("traffic light", 1), ("a traffic light", 2)):
+        root = folder_at(tmp_path / name, labels, [name, "box"], splits=splits)
+        report = make_report(open_source("folder", root))
+        found = class_table(report.source, report.splits).split("\n\n")
+        assert len(found) == tables
+        assert all(one(table.splitlines(), name) for table in found)
+        assert all(columns_of(line) <= 100 for table in found for line in table.splitlines())
+    row = one(found[0].splitlines(), "box")
+    # 100 of 3072 pixels; within 2 of the border lie 64 inside, 80 beside it and 4 at its corners.
+    assert row.split() == [
+        "box",
+        "|",
+        "1",
+        "3.26",
+        "1",
+        "10",
+        "148|",
+        "1",
+        "3.26",
+        "1",
+        "10",
+        "148",
+    ]
+
+
 def test_cells_of_the_terminal() -> None:
     assert [short(n) for n in (0, 9999, 12345, 999_499, 1_234_567, 10**9)] == [
         "0", "9999", "12.3k", "999k", "1.23M", "1G",
