@@ -751,7 +751,7 @@ def test_splits_beside_each_other_where_they_fit(tmp_path: Path) -> None:
         assert all(one(table.splitlines(), name) for table in found)
         assert all(columns_of(line) <= 100 for table in found for line in table.splitlines())
     row = one(found[0].splitlines(), "box")
-    # 100 of 3072 pixels; within 2 of the border lie 64 inside, 80 beside it and 4 at its corners.
+    # 100 of 3072 pixels; of edges 64 lie inside, 80 beside the box, and 4 at its corners.
     assert row.split() == [
         "box",
         "|",
