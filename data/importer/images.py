@@ -1,8 +1,9 @@
 """Which file of --images an annotation means.
 
 Tools write names as they had them: absolute paths of another machine, with backslashes, as URLs,
-with "%20" for a space, or in Unicode's decomposed form. A name is matched by its whole path, or else it
-means the image of the same base name with which it has the most folders in common, from the end.
+with "%20" for a space, or in Unicode's decomposed form. A name is matched by its whole path, or
+else it means the image of the same base name with which it has the most folders in common, counted
+from the end.
 """
 
 import re
@@ -29,12 +30,13 @@ class FoundImage(NamedTuple):
 class ImageIndex:
     """The images below a folder, by every end of their paths."""
 
-    def __init__(self, folder: Path, *, skip: Path | None = None) -> None:
-        """Look for images. FileNotFoundError without the folder, or without any image in it.
+    def __init__(self, folder: Path, *, skip: Path | None = None, required: bool = True) -> None:
+        """Look for images. FileNotFoundError without the folder.
 
         Args:
             folder: of --images.
             skip: a folder below it that is not searched, such as that of --out.
+            required: FileNotFoundError also if there is no image in it.
         """
         if not folder.is_dir():
             raise FileNotFoundError(f"--images {folder}: no such folder")
@@ -43,7 +45,7 @@ class ImageIndex:
         self.files = walk_files(
             folder, IMAGE_ENDINGS, skip=lambda inner: resolved(inner) == left_out
         )
-        if not self.files:
+        if required and not self.files:
             raise FileNotFoundError(f"--images {folder}: no images below it")
         require_utf8(self.files, "images")
         # By the base name without its ending: few files to compare with each name.
