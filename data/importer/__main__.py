@@ -47,10 +47,11 @@ def main(args: argparse.Namespace) -> int:
 
 
 def images_folder(args: argparse.Namespace) -> Path:
-    """--images, which only LabelMe's files, lying beside the images, need not have."""
+    """--images, or where a format's images lie: LabelMe's beside its files, PASCAL VOC's below."""
     if not args.source.exists():
         raise FileNotFoundError(f"{args.source}: no such file or folder (SOURCE)")
-    images = args.images or (args.source if args.kind == "labelme" else None)
+    usual = {"labelme": args.source, "voc": args.source / "JPEGImages"}
+    images = args.images or usual.get(args.kind)
     if images is None:
         raise InputError("--images DIR is needed: the folder of the images")
     if not images.is_dir():

@@ -32,7 +32,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--images",
         type=file_path,
         metavar="DIR",
-        help="the folder of the images, which may have folders; labelme: SOURCE if not given",
+        help="the folder of the images, which may have folders; if not given, SOURCE for labelme, "
+        "and SOURCE/JPEGImages for voc",
     )
     parser.add_argument(
         "--out", type=file_path, required=True, metavar="DIR", help="the folder to make"
