@@ -26,7 +26,8 @@ def find_maps(
         endings: of the maps.
     """
     if not source.is_dir():
-        raise FileNotFoundError(f"{source}: no such folder of label maps")
+        what = "is a file; expected a folder" if source.exists() else "no such folder"
+        raise FileNotFoundError(f"{source}: {what} of label maps")
     left_out = resolved(options.out) if options.out and not options.in_place else None
 
     def files(*wanted: str) -> list[Path]:

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from os import cpu_count
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from data.dataset_file import value_name
+from data.dataset_file import MAX_ID, value_name
 from data.errors import InputError
 from data.folder import LOSSLESS, pack_colors
 from data.image_io import MAX_PIXELS, Header, index_header, read_header, read_image, read_index
@@ -18,6 +19,7 @@ from data.image_io.decode import decode, read_whole
 from data.importer.annotations import NONE_ID, Drawing
 from data.importer.shapes import MAX_OBJECTS, Size
 
+UNNAMED = 256  # beside the ids of drawings
 SHOWN = 5  # values of one image that are counted one by one
 
 
@@ -30,7 +32,15 @@ class MapFile:
 
     def check(self) -> Header:
         """The header; InputError for a file that cannot be such a map."""
-        return color_header(self.path) if self.colored else index_header(self.path)
+        if self.colored:
+            return color_header(self.path)
+        header = read_header(self.path)
+        if header.kind in LOSSLESS and header.channels > 2:
+            raise InputError(
+                f"{self.path}: is in colours ({header.channels} channels), expected ids; maps in "
+                "colours are of the kind colors, with --palette FILE"
+            )
+        return index_header(self.path)
 
     def values(self) -> np.ndarray:
         """int32 (H, W); InputError also for pixels of a map of colours that are transparent."""
@@ -69,14 +79,13 @@ class MapDrawer:
     def __call__(self, size: Size) -> Drawing:
         """Translate; InputError if the maps do not have the size (H, W) of the image."""
         values = self._read(self.label, size)
-        found, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-        targets = [self.ids.get(value, self.unnamed) for value in found.tolist()]
-        label = np.array(targets, np.uint8)[places.reshape(size)]
-        unnamed = np.array([value not in self.ids for value in found.tolist()])
-        notes = _unnamed_notes(found[unnamed], counts[unnamed], colored=self.label.colored)
-        instance = None
-        if self.instance is not None:
-            instance = self._instances(self.instance, size)
+        codes = _table(tuple(self.ids.items()), 1 << 24 if self.label.colored else MAX_ID + 1)[
+            values
+        ]
+        is_unnamed = codes == UNNAMED
+        notes = _unnamed_notes(values[is_unnamed], colored=self.label.colored)
+        label = np.where(is_unnamed, self.unnamed, codes).astype(np.uint8)
+        instance = None if self.instance is None else self._instances(self.instance, size)
         return Drawing(label, instance, notes)
 
     def _instances(self, file: MapFile, size: Size) -> np.ndarray:
@@ -98,13 +107,22 @@ class MapDrawer:
         return values
 
 
-def _unnamed_notes(values: np.ndarray, counts: np.ndarray, *, colored: bool) -> dict[str, int]:
+@lru_cache(maxsize=2)
+def _table(ids: tuple[tuple[int, int], ...], size: int) -> np.ndarray:
+    """uint16 (size,), value -> id or UNNAMED. A worker makes it once for all its images."""
+    table = np.full(size, UNNAMED, np.uint16)
+    for value, number in ids:
+        if value < size:
+            table[value] = number
+    return table
+
+
+def _unnamed_notes(pixels: np.ndarray, *, colored: bool) -> dict[str, int]:
     """Pixels of values without a meaning: the most frequent one by one, then the rest."""
+    found, counts = np.unique(pixels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     notes = {
-        f"pixels of {value_name(int(values[k]), colored=colored)}, which has no name": int(
-            counts[k]
-        )
+        f"pixels of {value_name(int(found[k]), colored=colored)}, which has no name": int(counts[k])
         for k in order[:SHOWN]
     }
     if rest := int(counts[order[SHOWN:]].sum()):

@@ -220,13 +220,13 @@ def test_opaque_alpha_is_no_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reader", "array", "flags", "message"),
     [
-        (ids.read, RGBA, {}, "found 4 channels"),
-        (ids.read, TABLE[art("12")], {}, "found 3 channels"),
+        (ids.read, RGBA, {}, "is in colours (4 channels)"),
+        (ids.read, TABLE[art("12")], {}, "is in colours (3 channels)"),
         (ids.read, art("12"), {"class_names": {"a": 1, "b": 1}}, "'a' and 'b' are both id 1"),
         (ids.read, art("12"), {"class_names": {"a": 1}, "classes": ("c",)}, "has no label 'c'"),
         (colors.read, TABLE[art("12")], {"palette": {"a": RED, "b": RED}},
          "'a' and 'b' are both [255, 0, 0]"),
-        (ade.read, TABLE[art("12")], {}, "found 3 channels"),
+        (ade.read, TABLE[art("12")], {}, "is in colours (3 channels)"),
     ],
 )  # fmt: skip
 def test_bad_maps(

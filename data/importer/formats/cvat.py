@@ -127,7 +127,7 @@ def _parse(stream: IO[bytes], file: Path, line_width: int) -> _Export:
             f"{file}: defines entities or refers to other files, which no export of CVAT does; "
             "refused"
         ) from error
-    except ParseError as error:
+    except (ParseError, LookupError) as error:  # LookupError: an encoding that is none
         raise InputError(f"{file}: is no complete XML ({error}); export it again") from error
     if not export.images:
         raise InputError(f'{file}: has no <image>; expected an export as "CVAT for images 1.1"')

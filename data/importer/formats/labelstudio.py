@@ -114,7 +114,10 @@ def _add_task(export: _Export, task: Mapping[str, Any], where: str) -> None:
         raise InputError(f'{where}: "annotations" is no list of objects')
     if not isinstance(data, dict):
         raise InputError(f'{where}: has no "data"; expected {{"image": ...}}')
-    export.notes["predictions: not taken"] += len(task.get("predictions") or [])
+    predictions = task.get("predictions")
+    export.notes["predictions: not taken"] += (
+        len(predictions) if isinstance(predictions, list) else 0
+    )
     valid = [a for a in annotations if not a.get("was_cancelled")]
     export.notes["cancelled annotations: not taken"] += len(annotations) - len(valid)
     if not valid:
@@ -125,12 +128,12 @@ def _add_task(export: _Export, task: Mapping[str, Any], where: str) -> None:
     results = newest.get("result")
     if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
         raise InputError(f'{where}: "result" of its annotation is no list of regions')
-    named = {r.get("id") for r in results if labels_of(r.get("value"), r.get("type"))}
+    named = {str(r.get("id")) for r in results if labels_of(r.get("value"), str(r.get("type")))}
     regions = []
     for number, result in enumerate(results):
         if _is_alone(result, named, export.notes):
             place = f"{where}: region {result.get('id', number)}"
-            regions.append(_region(result, result["value"], str(result["type"]), place, export))
+            regions.append(_region(result, result["value"], str(result.get("type")), place, export))
     source = _image_of(data, where)
     export.tasks.append(_Task(source, _with_labels(regions, export), json.dumps(results)))
 
@@ -140,13 +143,13 @@ def _age(annotation: Mapping[str, Any]) -> tuple[str, str]:
     return str(annotation.get("updated_at") or ""), str(annotation.get("created_at") or "")
 
 
-def _is_alone(result: Mapping[str, Any], named: set[Any], notes: Counter[str]) -> bool:
+def _is_alone(result: Mapping[str, Any], named: set[str], notes: Counter[str]) -> bool:
     """Whether a result is a region, and not that of another result again, without its label."""
     value, kind = result.get("value"), str(result.get("type"))
     if not isinstance(value, dict) or kind_of(value) is None:
         notes[f"results of type {kind[:40]!r}: not taken"] += 1
         return False
-    return bool(labels_of(value, kind)) or result.get("id") not in named
+    return bool(labels_of(value, kind)) or str(result.get("id")) not in named
 
 
 def _add_minimal(export: _Export, tasks: list[dict[str, Any]], source: Path) -> None:

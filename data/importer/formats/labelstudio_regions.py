@@ -34,9 +34,11 @@ class Region:
     where: str
 
 
-def labels_of(value: Any, kind: Any) -> list[str]:
+def labels_of(value: Any, kind: str) -> list[str]:
     """The labels of a region's value, which stand below the name of its type."""
-    keys = [kind, *(key for key in value if str(key).endswith("labels"))] if value else []
+    if not isinstance(value, dict):
+        return []
+    keys = [kind, *(key for key in value if key.endswith("labels"))]
     found = next((value[key] for key in keys if isinstance(value.get(key), list)), [])
     return [label for label in found if isinstance(label, str) and label.strip()]
 
@@ -79,7 +81,10 @@ def shape_of(region: Region, size: Size, line_width: int) -> Shape:
     if region.kind == "polygon":
         return Polygons((_turned(_points(value["points"], shown, where), turn, size),))
     if region.kind == "vector":
-        corners = [[v.get("x"), v.get("y")] for v in value["vertices"] if isinstance(v, dict)]
+        vertices = value["vertices"]
+        if not isinstance(vertices, list) or not all(isinstance(v, dict) for v in vertices):
+            raise InputError(f'{where}: "vertices" is no list of objects')
+        corners = [_corner(vertex) for vertex in vertices]
         points = _turned(_points(corners, shown, where), turn, size)
         return Polygons((points,)) if value.get("closed") else Line(points, line_width)
     if region.kind == "keypoint":
