@@ -152,7 +152,7 @@ def test_panoptic_pngs_are_looked_at(place, capsys):
         import_coco(place, panoptic(place, SEGMENTS, twice))
     (place / "instances/a.png").unlink()
     (place / "instances").rmdir()
-    with pytest.raises(FileNotFoundError, match="expected the PNGs of instances.json there"):
+    with pytest.raises(FileNotFoundError, match="expected the PNGs of instances"):
         import_coco(place, coco({"image_id": 1, "segments_info": INFO}))
 
 

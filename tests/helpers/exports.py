@@ -140,7 +140,9 @@ def labelme(*shapes: dict, image: str = "a.png", **more: Any) -> dict:
     }
 
 
-def labelme_shape(label: str, points: list, kind: str = "polygon", group: int | None = None, **more):
+def labelme_shape(
+    label: str, points: list, kind: str = "polygon", group: int | None = None, **more: Any
+) -> dict:
     """A shape of a file of LabelMe."""
     return {
         "label": label,
