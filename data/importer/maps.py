@@ -90,12 +90,13 @@ class MapDrawer:
 
     def _instances(self, file: MapFile, size: Size) -> np.ndarray:
         """uint16 (H, W): its objects, numbered in the order of their values."""
-        found, places = np.unique(self._read(file, size), return_inverse=True)
+        values = self._read(file, size)
+        found = np.unique(values)
         is_object = ~np.isin(found, self.no_instance)
         if (total := int(is_object.sum())) > MAX_OBJECTS:
             raise InputError(f"{file.path}: has {total} objects; expected at most {MAX_OBJECTS}")
         numbers = np.where(is_object, np.cumsum(is_object), 0).astype(np.uint16)
-        return numbers[places.reshape(size)]
+        return numbers[np.searchsorted(found, values)]
 
     def _read(self, file: MapFile, size: Size) -> np.ndarray:
         values = file.values()

@@ -57,8 +57,10 @@ def test_the_packing_is_that_of_the_readme_of_rle_pack() -> None:
     """Its example has 30 bytes, and 20 with words of 3 bits and other sizes of lengths."""
     assert len(pack(SAMPLE)) == 30
     assert len(pack(SAMPLE, 3, (1, 2, 3, 9))) == 20
-    for packed in (pack(SAMPLE), pack(SAMPLE, 3, (1, 2, 3, 9))):
-        assert decode(bytes(packed)).tolist() == SAMPLE
+    assert list(decode(bytes(pack(SAMPLE)))) == SAMPLE
+    assert list(decode(bytes(pack(SAMPLE, 8, (1, 2, 3, 9))))) == SAMPLE
+    with pytest.raises(ValueError, match="words are no bytes"):
+        decode(bytes(pack(SAMPLE, 3, (1, 2, 3, 9))))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -66,7 +68,7 @@ def test_packed_words_come_back(seed: int) -> None:
     rng = np.random.default_rng(seed)
     words = np.repeat(rng.integers(0, 256, 60), rng.integers(1, 40, 60)).tolist()
     words += rng.integers(0, 256, 300).tolist()  # single ones
-    assert decode(bytes(pack(words))).tolist() == words
+    assert list(decode(bytes(pack(words)))) == words
 
 
 def region(
@@ -351,7 +353,9 @@ def test_a_brush_that_is_cut_off_fails_alone(tmp_path: Path, length: int) -> Non
     """Its head is whole, so that its image is found out when it is drawn."""
     cut = region("brush", "car", format="rle", rle=[*WHOLE[:length]])
     found = load(tmp_path, task(cut))
-    with pytest.raises(InputError, match=r"project.json: task 7: region .*: its rle is cut off"):
+    with pytest.raises(
+        InputError, match=r"project.json: task 7: region .*: its rle is wrong: it is cut off"
+    ):
         drawings(found)
 
 

@@ -157,7 +157,8 @@ def ade20k(tmp_path: Path) -> Path:
 def test_ade(tmp_path: Path) -> None:
     source = ade20k(tmp_path)
     (tmp_path / "objectInfo150.txt").write_text(INFO)
-    found = ade.read(source, options(tmp_path / "images"))
+    found = ade.read(tmp_path, options(tmp_path / "images"))
+    assert len(found.entries) == len(ade.read(source, options(tmp_path / "images")).entries)
     assert names(found) == ["wall", "building", "screen, silver screen", "screen, CRT screen"]
     assert found.covers
     assert [e.name for e in found.entries] == ["training/ADE_train_1", "validation/ADE_val_1"]

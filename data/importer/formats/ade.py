@@ -1,6 +1,6 @@
 """Label maps as those of ADE20K's scene parsing benchmark: 0 is none, and classes count from 1.
 
-    annotations/{training,validation}/*.png    SOURCE is annotations/
+    annotations/{training,validation}/*.png    SOURCE is annotations/, or the folder above it
     images/{training,validation}/*.jpg         wherever --images says; the folders are the splits
     objectInfo150.txt                          beside annotations/, with the names; may be absent
 
@@ -18,12 +18,14 @@ from data.importer.map_folders import find_maps, map_annotations, pair_with_imag
 from data.importer.map_values import choose_values, require_distinct_values
 from data.importer.maps import MapFile, count_values
 
-INFO = "objectInfo150.txt"
+FOLDER, INFO = "annotations", "objectInfo150.txt"
 
 
 def read(source: Path, options: ReaderOptions) -> Annotations:
     """Find the maps and the names of their classes; InputError for a file that is no such map."""
     source = Path(source)
+    if (source / FOLDER).is_dir():
+        source /= FOLDER
     maps = find_maps(source, options, (".png",))
     pairs, missing = pair_with_images(maps, source, options)
     files = {name: MapFile(maps[name], colored=False) for name in pairs}

@@ -77,7 +77,14 @@ def _points(element: Element, where: str) -> np.ndarray:
     rows = [pair.split(",") for pair in text.strip().rstrip(";").split(";")]
     if odd := next((row for row in rows if len(row) != 2), None):
         raise InputError(f"{where}: {','.join(odd)[:40]!r} is no point; expected x,y;x,y;...")
-    return np.array([[_coordinate(part, f"{where}: a point") for part in row] for row in rows])
+    flat = [part for row in rows for part in row]
+    try:
+        points = np.array(list(map(float, flat)))
+    except ValueError:
+        points = np.array([np.nan])
+    if not (np.abs(points) <= MAX_COORDINATE).all():
+        points = np.array([_coordinate(part, f"{where}: a point") for part in flat])  # which raises
+    return points.reshape(-1, 2)
 
 
 def _polygon(element: Element, where: str) -> tuple[Shape, ...]:

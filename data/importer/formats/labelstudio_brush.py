@@ -3,7 +3,7 @@
 The coding is that of the JavaScript package `rle-pack`. All numbers have their highest bit first:
 
     32 bits            the number of words
-    5 bits             bits of a word, less 1
+    5 bits             bits of a word, less 1: here always 7
     4 times 4 bits     bits of a length, of each of four kinds, less 1
     then, until there are enough words:
     1 bit              1: one word follows, which is repeated; 0: that many words follow
@@ -22,34 +22,9 @@ from data.errors import InputError
 from data.importer.shapes import Bitmap, Mask, Size
 
 HEAD_BITS = 32 + 5 + 4 * 4
+WORD_BITS = 8
+WINDOW = 64  # bits that are looked at together: the head of a chunk and a word have at most 27
 CHANNELS = 4
-
-
-class _Bits:
-    """A stream of bits. IndexError at its end."""
-
-    def __init__(self, packed: bytes) -> None:
-        self._bits = np.unpackbits(np.frombuffer(packed, np.uint8))
-        self._packed = packed
-        self._at = 0
-
-    def number(self, size: int) -> int:
-        """The next `size` bits as one number."""
-        end = self._take(size)
-        chunk = int.from_bytes(self._packed[(end - size) // 8 : -(-end // 8)], "big")
-        return chunk >> (-end % 8) & ((1 << size) - 1)
-
-    def numbers(self, count: int, size: int) -> np.ndarray:
-        """int64 (count,): the next numbers of `size` bits each."""
-        end = self._take(count * size)
-        rows = self._bits[end - count * size : end].reshape(count, size)
-        return rows @ (1 << np.arange(size - 1, -1, -1, dtype=np.int64))
-
-    def _take(self, size: int) -> int:
-        self._at += size
-        if self._at > len(self._bits):
-            raise IndexError
-        return self._at
 
 
 def count_words(packed: bytes) -> int:
@@ -57,23 +32,37 @@ def count_words(packed: bytes) -> int:
     return int.from_bytes(packed[:4], "big") if 8 * len(packed) >= HEAD_BITS else 0
 
 
-def decode(packed: bytes) -> np.ndarray:
-    """int64 (words,): what was packed. IndexError if the bits end before the words do."""
-    bits = _Bits(packed)
-    words = np.zeros(bits.number(32), np.int64)
-    word_size = bits.number(5) + 1
-    length_sizes = [bits.number(4) + 1 for _ in range(4)]
-    at = 0
-    while at < len(words):
-        is_run = bits.number(1)
-        length = bits.number(length_sizes[bits.number(2)]) + 1
-        if at + length > len(words):
-            raise IndexError
-        words[at : at + length] = (
-            bits.number(word_size) if is_run else bits.numbers(length, word_size)
-        )
-        at += length
-    return words
+def decode(packed: bytes) -> bytes:
+    """What was packed. ValueError if the bits end before the words do, or words are no bytes."""
+    total = count_words(packed)
+    if _bits(packed, 32, 5) + 1 != WORD_BITS:
+        raise ValueError("its words are no bytes")
+    sizes = [_bits(packed, 37 + 4 * kind, 4) + 1 for kind in range(4)]
+    at, end = HEAD_BITS, 8 * len(packed)
+    words = bytearray()
+    while len(words) < total:
+        window = _bits(packed, at, WINDOW)
+        is_run, size = window >> 63, sizes[window >> 61 & 3]
+        length = (window >> (61 - size) & ((1 << size) - 1)) + 1
+        at += 3 + size
+        if is_run:
+            words += (window >> (53 - size) & 255).to_bytes() * length
+            at += WORD_BITS
+        else:
+            words += _bits(packed, at, WORD_BITS * length).to_bytes(length)
+            at += WORD_BITS * length
+        if at > end:
+            raise ValueError("it is cut off")
+    if len(words) > total:
+        raise ValueError("it has more words than it says")
+    return bytes(words)
+
+
+def _bits(packed: bytes, at: int, size: int) -> int:
+    """The `size` bits from bit `at` on as one number; 0 for those beyond the end."""
+    first, last = at // 8, (at + size + 7) // 8
+    chunk = int.from_bytes(packed[first:last]) << 8 * max(0, last - max(first, len(packed)))
+    return chunk >> (8 * last - at - size) & ((1 << size) - 1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +89,7 @@ class Brush:
 
     def _bitmap(self) -> Bitmap:
         try:
-            words = decode(self.packed)
-        except IndexError as error:
-            raise InputError(f"{self.where}: its rle is cut off; export it again") from error
+            words = np.frombuffer(decode(self.packed), np.uint8)
+        except ValueError as error:
+            raise InputError(f"{self.where}: its rle is wrong: {error}; export it again") from error
         return Bitmap(0, 0, words.reshape(*self.size, CHANNELS)[:, :, 3] > 0)
