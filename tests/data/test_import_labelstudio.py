@@ -190,13 +190,14 @@ def test_regions_of_images_that_were_turned(tmp_path: Path, turn: int) -> None:
 def test_lines_and_points_need_a_width(tmp_path: Path) -> None:
     vertices = [{"id": "p1", "x": 10, "y": 50}, {"id": "p2", "x": 90, "y": 50, "prevPointId": "p1"}]
     road = region("vector", "road", vertices=vertices, closed=False)
-    corners = [{"x": x, "y": y} for x, y in SQUARE["value"]["points"]]
+    corners = [{"x": x, "y": y, "isBezier": y > 30} for x, y in SQUARE["value"]["points"]]
     closed = region("vector", "car", closed=True, vertices=corners)
     key = region("keypoint", "eye", x=75, y=25, width=0.3)
     found = load(tmp_path, task(closed, road, key))
     assert names(found) == ["car"]
     assert "1 regions of type 'vector': not drawn (without --line-width)" in found.notes
     assert "1 regions of type 'keypoint': not drawn (without --line-width)" in found.notes
+    assert "1 vectors whose curves are drawn as straight lines" in found.notes
     expected = np.zeros((10, 20), int)
     expected[2:6, 2:8] = 1
     np.testing.assert_array_equal(drawings(found)["a"].label, expected)
@@ -238,7 +239,11 @@ def test_labels_of_regions(tmp_path: Path) -> None:
         {**SQUARE, "id": "r", "type": "labels", "value": {**value, "labels": ["sign"]}},
     ]
     other = {"id": "c", "type": "choices", "value": {"choices": ["good"]}}
-    found = load(tmp_path, task(two, bare, *twice, other, {"type": "relation", "from_id": "r"}))
+    # A choice for a region repeats its coordinates.
+    chosen = {**SQUARE, "id": "r", "type": "choices", "value": {**value, "choices": ["bad"]}}
+    found = load(
+        tmp_path, task(two, bare, *twice, other, chosen, {"type": "relation", "from_id": "r"})
+    )
     assert names(found) == ["car", "sign"]
     label = drawings(found)["a"].label
     assert label[0].tolist() == [0] * 10 + [2, 2] + [0] * 8

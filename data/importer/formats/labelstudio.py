@@ -33,6 +33,7 @@ from data.image_io import read_header
 from data.importer.annotations import Annotations, Entry, FoundClass, ReaderOptions
 from data.importer.formats.labelstudio_regions import (
     Region,
+    is_curved,
     is_drawn,
     kind_of,
     labels_of,
@@ -268,6 +269,7 @@ def _entry(
         if not is_drawn(region, line_width):
             notes[f"regions of type {region.kind!r}: not drawn ({why_not_drawn(region)})"] += 1
         elif (label := labels.id_of(region.label)) is not None:
+            notes["vectors whose curves are drawn as straight lines"] += is_curved(region)
             shape = shape_of(region, size, line_width)
             drawn.append(DrawnObject(label, shape, number))
     parts = (task.text, [(entry.label, entry.instance) for entry in drawn], line_width)

@@ -38,7 +38,8 @@ def labels_of(value: Any, kind: str) -> list[str]:
     """The labels of a region's value, which stand below the name of its type."""
     if not isinstance(value, dict):
         return []
-    keys = [kind, *(key for key in value if key.endswith("labels"))]
+    # Not "choices" of a region, which stand beside its coordinates, too.
+    keys = [key for key in (kind, *value) if key.endswith("labels")]
     found = next((value[key] for key in keys if isinstance(value.get(key), list)), [])
     return [label for label in found if isinstance(label, str) and label.strip()]
 
@@ -62,6 +63,13 @@ def is_drawn(region: Region, line_width: int) -> bool:
         return not region.turn
     open_vector = region.kind == "vector" and not region.value.get("closed")
     return bool(line_width) or not (region.kind == "keypoint" or open_vector)
+
+
+def is_curved(region: Region) -> bool:
+    """Whether it is a vector with curves, which are drawn as straight lines."""
+    vertices = region.value.get("vertices")
+    rows = vertices if isinstance(vertices, list) else []
+    return any(isinstance(vertex, dict) and vertex.get("isBezier") for vertex in rows)
 
 
 def why_not_drawn(region: Region) -> str:
