@@ -9,8 +9,11 @@ import pytest
 from helpers.importing import art, drawings, names, options, photo, save_map
 from PIL import Image
 
+from data import build_dataset
 from data.errors import InputError
+from data.importer.__main__ import main
 from data.importer.annotations import IGNORED_ID
+from data.importer.args import parse_args
 from data.importer.formats import ade, colors, ids
 
 RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 200, 0)
@@ -279,3 +282,25 @@ def test_the_file_of_ades_names(tmp_path: Path) -> None:
         (tmp_path / "objectInfo150.txt").write_text(text)
         with pytest.raises(InputError, match=message):
             ade.read(source, options(tmp_path / "images"))
+
+
+@pytest.mark.parametrize("kind", ["ids", "colors"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_command_makes_the_same_of_both(tmp_path: Path, kind: str, in_place: bool) -> None:
+    """Maps that are copied in the importer's ids, and maps that stay as they are."""
+    names_file = tmp_path / "names.json"
+    named = {"roof": 1, "sky": 2} if kind == "ids" else {"roof": RED, "sky": BLUE}
+    names_file.write_text(json.dumps(named))
+    source = tmp_path / ("mine/labels" if in_place else "maps")
+    images = tmp_path / ("mine/images" if in_place else "photos")
+    for name, label in (("a", art("112 332")), ("b c", art("122 ..1"))):
+        save_map(source / f"{name}.png", label if kind == "ids" else TABLE[label])
+        photo(images / f"{name}.png", 3, 2)
+    flag = "--class-names" if kind == "ids" else "--palette"
+    words = [kind, source, "--images", images, "--out", tmp_path / "mine", flag, names_file]
+    assert main(parse_args(list(map(str, words)))) == 0
+    data = build_dataset("folder", tmp_path / "mine", "all")
+    assert data.classes == ("roof", "sky")
+    labels = {sample.name: sample.label for sample in data}
+    np.testing.assert_array_equal(labels["a"], [[0, 0, 1], [255, 255, 1]])
+    np.testing.assert_array_equal(labels["b c"], [[0, 1, 1], [255, 255, 0]])

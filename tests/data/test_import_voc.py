@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from helpers.importing import art, drawings, names, options, photo, save_map
 
+from data import build_dataset
 from data.errors import InputError
+from data.importer.__main__ import main
 from data.importer.annotations import Annotations
+from data.importer.args import parse_args
 from data.importer.formats.voc import read
 from data.sbd import CLASSES
 
@@ -192,3 +195,16 @@ def test_a_map_of_another_size_fails_alone(tmp_path: Path) -> None:
     save_map(root / "SegmentationObject/2007_000000.png", art("12 34"), PALETTE)
     with pytest.raises(InputError, match="the map is 2x2, but its image is 5x4"):
         drawings(load(root))
+
+
+def test_the_command_finds_the_images_itself(tmp_path: Path) -> None:
+    root = voc(tmp_path, "train: 2007_000000 2007_000001", "val: 2007_000002")
+    out = tmp_path / "mine"
+    assert main(parse_args(["voc", str(root), "--out", str(out)])) == 0
+    data = build_dataset("folder", out, "val")
+    assert [sample.name for sample in data] == ["val/2007_000002"]
+    assert data.classes == tuple(name for name, _ in CLASSES)
+    expected = art(CLASS_MAP).astype(int) - 1
+    expected[(expected < 0) | (expected == 254)] = 255
+    np.testing.assert_array_equal(data[0].label, expected)
+    assert build_dataset("folder", out, "val", task="seg").classes[-1] == "background"
