@@ -90,6 +90,8 @@ class Annotations:
         notes: what was found and not taken, a line each, with counts, for the user to read.
         missing: names of images, as the format has them, that are annotated and not there: they
             are listed, and the exit status is 2 after all others are done.
+        failed: (file, reason) of annotations of single images that cannot be read: they are listed
+            like images that fail.
         dataset_file: only with `ReaderOptions.in_place`: what dataset.json is to say of the label
             maps as they are (classes, ids or colours, none, ignored; upright and splits are the
             command's). Entries are still one for each image; nothing is drawn.
@@ -101,6 +103,7 @@ class Annotations:
     upright: bool | None = None
     notes: list[str] = field(default_factory=list)
     missing: Sequence[str] = ()
+    failed: Sequence[tuple[str, str]] = ()
     dataset_file: DatasetFile | None = None
 
 

@@ -98,7 +98,7 @@ def plan_images(
     entries = [*found.entries, *_unlabelled(found.entries, index)]
     _require_own_images(entries)
     seen: list[tuple[Entry, Header]] = []
-    failures: list[Failure] = []
+    failures = [Failure(about, reason) for about, reason in found.failed]
     missing = list(found.missing)
     for entry in entries:
         try:

@@ -73,10 +73,10 @@ def run_import(request: Request) -> int:
     index = ImageIndex(options.images, skip=out, required=False)
     base = _base(request, present or ())
     merged = merge_classes(found.classes, base, request.background, found.covers)
-    _require_valid(merged.content)
     kept = index if request.keep_unlabelled else None
     before = base.upright if base else None
     plan = plan_images(found, kept, request.choice, upright=request.upright, before=before)
+    _require_valid(merged.content)
     ours = _import_of(request, plan)
     others = require_own_names(out, ours, present or (), overwrite=request.work.overwrite)
     require_room(out, plan, link=request.link)

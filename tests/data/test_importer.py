@@ -34,6 +34,7 @@ from data.importer.images import ImageIndex
 from data.importer.merge import merge_classes
 from data.importer.plan import draw_nothing
 from data.importer.splits import SplitChoice, decide_splits, place
+from data.importer.write import count_classes
 
 SQUARE = [box(1, 1, 4, 3)]
 NAMES = ("a.png", "b.png", "c.png", "d.png")
@@ -539,3 +540,16 @@ def test_only_dataset_json_is_written_in_place(present):
     assert class_ids(present) == {"road": [7], "rest": [0]}
     with pytest.raises(InputError, match="--split would move images"):
         run_import(*words, "--overwrite", "--split", "train")
+
+
+@pytest.mark.parametrize("most", [3, 40000])
+def test_objects_and_pixels_are_counted_as_by_a_loop(rng, most):
+    label = rng.integers(0, 4, (9, 11)).astype(np.uint8)
+    label[0, 0] = 255
+    instance = rng.choice([0, 1, 2, most], (9, 11)).astype(np.uint16)
+    expected = {}
+    for number in (1, 2, 3):
+        inside = label == number
+        expected[number] = (len(set(instance[inside].tolist()) - {0}), int(inside.sum()))
+    assert count_classes(label, instance) == expected
+    assert count_classes(label, None) == {k: (0, pixels) for k, (_, pixels) in expected.items()}
