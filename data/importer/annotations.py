@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from data.dataset_file import DatasetFile
+from data.errors import InputError
 
 NONE_ID = 0  # of a written label map: no class
 IGNORED_ID = 255  # no class, and its border is no edge
@@ -39,6 +40,17 @@ class Drawer(Protocol):
     def __call__(self, size: tuple[int, int]) -> Drawing:
         """Draw at (H, W), the size of the image as it is seen; InputError if it cannot be."""
         ...
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A `Drawer` of an image whose annotation is wrong: its failure, not that of the others."""
+
+    reason: str
+
+    def __call__(self, size: tuple[int, int]) -> Drawing:
+        """Raise the InputError."""
+        raise InputError(self.reason)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from data.importer.write import ImageMaker, Targets, image_header
 from data.names import composed, require_own_targets, require_utf8, walk_files
 
 VERSION = 1  # of how maps are drawn: another one makes all of them stale
+SHOWN = 20  # missing images that a line names
 LEAST_BYTES = 4096  # that a file of labels takes
 
 
@@ -97,27 +98,10 @@ def plan_images(
     """
     entries = [*found.entries, *_unlabelled(found.entries, index)]
     _require_own_images(entries)
-    seen: list[tuple[Entry, Header]] = []
-    failures = [Failure(about, reason) for about, reason in found.failed]
-    missing = list(found.missing)
-    for entry in entries:
-        try:
-            seen.append((entry, image_header(entry.image, entry.embedded)))
-        except FileNotFoundError:
-            missing.append(str(entry.image))
-        except (InputError, OSError) as error:
-            text = one_line(error)
-            failures.append(Failure(str(entry.image), text.removeprefix(f"{entry.image}: ")))
-    if missing:
-        failures.append(Failure(
-            f"{len(missing)} images that are annotated",
-            f"not found below --images: {first_few(missing, 20)}",
-        ))  # fmt: skip
-    if not seen and not failures:
-        raise InputError("no image is annotated")
+    seen, failures = _look_at(entries, found)
     if not seen:
-        first = failures[0]
-        raise InputError(f"no image can be imported: {first.about}: {first.reason}")
+        reason = f": {failures[0].about}: {failures[0].reason}" if failures else ""
+        raise InputError(f"no image can be imported{reason or ', as none is annotated'}")
     turned, notes = choose_upright(
         (Seen(str(entry.image), header, entry.size) for entry, header in seen),
         found.upright,
@@ -138,6 +122,28 @@ def plan_images(
     require_utf8((image.name for image in images), "images")
     require_own_targets((image.entry.image, image.name) for image in images)
     return Plan(images, placed, turned, tuple(failures), (*placed.notes, *notes))
+
+
+def _look_at(
+    entries: Sequence[Entry], found: Annotations
+) -> tuple[list[tuple[Entry, Header]], list[Failure]]:
+    """The entries whose images are there, with their headers; and why others are not."""
+    seen: list[tuple[Entry, Header]] = []
+    failures = [Failure(about, reason) for about, reason in found.failed]
+    missing = list(found.missing)
+    for entry in entries:
+        try:
+            seen.append((entry, image_header(entry.image, entry.embedded)))
+        except FileNotFoundError:
+            missing.append(str(entry.image))
+        except (InputError, OSError) as error:
+            text = one_line(error)
+            failures.append(Failure(str(entry.image), text.removeprefix(f"{entry.image}: ")))
+    if missing:
+        what = f"{len(missing)} images that are annotated"
+        reason = f"not found below --images: {first_few(missing, SHOWN)}"
+        failures.append(Failure(what, reason))
+    return seen, failures
 
 
 def _unlabelled(entries: Sequence[Entry], index: ImageIndex | None) -> Iterator[Entry]:

@@ -22,8 +22,14 @@ from typing import Any
 
 from data.errors import InputError, one_line
 from data.files import read_json, resolved
-from data.importer.annotations import NONE_ID, Annotations, Entry, FoundClass, ReaderOptions
-from data.importer.formats.coco_file import Refusal
+from data.importer.annotations import (
+    NONE_ID,
+    Annotations,
+    Entry,
+    FoundClass,
+    ReaderOptions,
+    Refusal,
+)
 from data.importer.formats.labelme_shapes import LINES, shape_of
 from data.importer.images import FoundImage, ImageIndex
 from data.importer.labels import LabelTable, counted, label_name
