@@ -18,18 +18,11 @@ from data.files import first_few, parse_json, resolved
 from data.gtlabel.jobs import report_failures
 from data.gtlabel.pool import WorkOptions
 from data.importer.annotations import Annotations, ReaderOptions
+from data.importer.checks import require_out, require_own_names, require_room
 from data.importer.formats import reader_of
 from data.importer.images import ImageIndex
-from data.importer.merge import Merged, check_background, merge_classes
-from data.importer.plan import (
-    Plan,
-    maker_of,
-    plan_images,
-    require_out,
-    require_own_names,
-    require_room,
-    targets_of,
-)
+from data.importer.merge import Merged, merge_classes
+from data.importer.plan import Plan, maker_of, plan_images, targets_of
 from data.importer.report import print_next, print_summary
 from data.importer.splits import SplitChoice, decide_splits
 from data.importer.state import Import, Made, Records, read_imports, write_imports
@@ -130,7 +123,7 @@ def _prepare(request: Request) -> Prepared:
         upright=request.upright,
         before=base.upright if base else None,
     )
-    _require_valid(merged.content)
+    require_valid(merged.content)
     ours = _import_of(request, plan)
     others = require_own_names(out, ours, present, overwrite=overwrite)
     require_room(out, plan, link=request.link)
@@ -159,50 +152,20 @@ def _conclude(request: Request, prepared: Prepared, made: dict[str, Made]) -> No
     print_next(out)
 
 
-def run_in_place(request: Request) -> int:
-    """Write only dataset.json, for label maps that stay as they are; returns the exit status."""
-    out, options = request.out, request.options
-    if (out / DATASET_FILE).exists() and not request.work.overwrite:
-        raise InputError(f"{out / DATASET_FILE}: is there already; give --overwrite to replace it")
-    if request.choice.split:
-        raise InputError("--split would move images; move them into images/NAME/ and labels/NAME/")
-    found = reader_of(request.kind)(request.source, options)
-    if found.dataset_file is None:
-        raise InputError(f"{request.kind}: cannot be taken as it is; give another --out")
-    content = check_background(out, found.dataset_file, request.background)
-    choice = request.choice
-    plan = plan_images(found, None, choice, upright=request.upright, before=None)
-    names = [image.name for image in plan.images]
-    content, notes = decide_splits(
-        replace(content, upright=plan.upright), names, plan.placed.folders, choice, None
-    )
-    _require_valid(content)
-    write_dataset_file(out, content)
-    print(f"{out / DATASET_FILE}: {len(content.classes)} classes, {len(names)} images")
-    report_failures(plan.failures)
-    for note in (*found.notes, *plan.notes, *notes):
-        print(f"note: {note}")
-    print_next(out)
-    return 2 if plan.failures else 0
-
-
-def is_in_place(request: Request) -> bool:
-    """Whether the label maps and images are already those of --out."""
-    out = resolved(request.out)
-    return (
-        request.kind in ("ids", "colors")
-        and resolved(request.source) == out / "labels"
-        and resolved(request.options.images) == out / "images"
-    )
-
-
 def _base(request: Request, present: Sequence[Import]) -> DatasetFile | None:
     """What dataset.json says already: ids, colours and splits stay when an import is repeated.
 
     With --overwrite an import that is the only one starts afresh.
     """
-    lone = all(other.is_same(_identity(request)) for other in present)
-    if (lone and request.work.overwrite) or not (request.out / DATASET_FILE).exists():
+    others = [other for other in present if not other.is_same(_identity(request))]
+    if not (request.out / DATASET_FILE).exists():
+        if others:
+            raise InputError(
+                f"--out {request.out}: has no {DATASET_FILE}, which says what the labels of "
+                f"{others[0].source} mean; run that import again first"
+            )
+        return None
+    if request.work.overwrite and not others:
         return None
     return read_dataset_file(request.out)
 
@@ -228,7 +191,7 @@ def _settings(request: Request) -> dict[str, Any]:
     return {"kind": request.kind, "link": request.link, **drawn}
 
 
-def _require_valid(content: DatasetFile) -> None:
+def require_valid(content: DatasetFile) -> None:
     """InputError if `data.dataset_file` would refuse what is to be written, by a class's name."""
     if not content.classes:
         raise InputError("there are no classes: no annotation has a label that is taken")

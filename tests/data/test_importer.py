@@ -291,6 +291,15 @@ def test_what_zero_means_is_the_same_for_both_sources(work):
     assert import_coco(work, *flags, source="other.json") == 0
 
 
+def test_a_folder_without_its_dataset_json_takes_no_second_source(work):
+    shutil.copy(work / "coco.json", work / "other.json")
+    assert import_coco(work, "--split", "train") == 0
+    (work / "out/dataset.json").unlink()
+    refused(work, "run that import again first", "--split", "val", source="other.json")
+    assert import_coco(work, "--split", "train") == 0
+    assert import_coco(work, "--split", "val", source="other.json") == 0
+
+
 def test_merged_ids_skip_those_that_are_taken():
     base = DatasetFile(
         (LabelClass("dog", (9, 9, 9), (1,)), LabelClass("tree", (8, 8, 8), (3,))),
@@ -521,7 +530,7 @@ def present(work):
         entries = [Entry(*index.found(path), draw_nothing) for path in index.files]
         return Annotations((), entries, dataset_file=DatasetFile(classes, ignored=(255,)))
 
-    with mock.patch("data.importer.run.reader_of", return_value=read):
+    with mock.patch("data.importer.in_place.reader_of", return_value=read):
         yield out
 
 
