@@ -23,7 +23,8 @@ from pathlib import Path
 from data.errors import InputError, run
 from data.gtlabel.pool import WorkOptions
 from data.importer.args import parse_args, reader_options, split_choice
-from data.importer.run import Request, is_in_place, run_import, run_in_place
+from data.importer.in_place import is_in_place, run_in_place
+from data.importer.run import Request, run_import
 
 
 def main(args: argparse.Namespace) -> int:

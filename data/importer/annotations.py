@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from data.dataset_file import DatasetFile
+from data.errors import InputError
 
 NONE_ID = 0  # of a written label map: no class
 IGNORED_ID = 255  # no class, and its border is no edge
@@ -39,6 +40,17 @@ class Drawer(Protocol):
     def __call__(self, size: tuple[int, int]) -> Drawing:
         """Draw at (H, W), the size of the image as it is seen; InputError if it cannot be."""
         ...
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A `Drawer` of an image whose annotation is wrong: its failure, not that of the others."""
+
+    reason: str
+
+    def __call__(self, size: tuple[int, int]) -> Drawing:
+        """Raise the InputError."""
+        raise InputError(self.reason)
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,8 @@ class Annotations:
         notes: what was found and not taken, a line each, with counts, for the user to read.
         missing: names of images, as the format has them, that are annotated and not there: they
             are listed, and the exit status is 2 after all others are done.
+        failed: (file, reason) of annotations of single images that cannot be read: they are listed
+            like images that fail.
         dataset_file: only with `ReaderOptions.in_place`: what dataset.json is to say of the label
             maps as they are (classes, ids or colours, none, ignored; upright and splits are the
             command's). Entries are still one for each image; nothing is drawn.
@@ -101,6 +115,7 @@ class Annotations:
     upright: bool | None = None
     notes: list[str] = field(default_factory=list)
     missing: Sequence[str] = ()
+    failed: Sequence[tuple[str, str]] = ()
     dataset_file: DatasetFile | None = None
 
 

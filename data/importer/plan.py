@@ -1,8 +1,7 @@
 """A whole import, looked at before anything is written.
 
-Refused: an OUT that has files that no importer wrote, or that is SOURCE or the images' folder; two
-images with one name; no image at all; a folder that cannot be written to or is too full.
-What only one image is at fault for is kept as its failure, and the others are done.
+Refused: two images with one name; no image at all. What only one image is at fault for is kept as
+its failure, and the others are done. `data.importer.checks` looks at OUT.
 """
 
 import json
@@ -14,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError, one_line
-from data.files import first_few, require_space, require_writable, resolved
+from data.files import first_few
 from data.folder import shown_size
 from data.gtlabel.job import Failure
 from data.image_io import Header
 from data.importer.annotations import Annotations, Drawing, Entry
 from data.importer.images import ImageIndex
 from data.importer.splits import Placed, SplitChoice, place
-from data.importer.state import Import, digest_of
+from data.importer.state import digest_of
 from data.importer.upright import Seen, choose_upright
 from data.importer.write import ImageMaker, Targets, image_header
-from data.names import composed, require_own_targets, require_utf8, walk_files
+from data.names import composed, require_own_targets, require_utf8
 
 VERSION = 1  # of how maps are drawn: another one makes all of them stale
-LEAST_BYTES = 4096  # that a file of labels takes
+SHOWN = 20  # missing images that a line names
 
 
 @dataclass(frozen=True)
@@ -58,26 +57,6 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def require_out(out: Path, source: Path, images: Path, *, ours: bool) -> None:
-    """InputError if OUT is no place for an import. ours: an importer wrote what is in it."""
-    place, source, images = resolved(out), resolved(source), resolved(images)
-    for what, folder in (("SOURCE", source), ("--images", images)):
-        if folder == place:
-            raise InputError(f"--out {out}: is also {what}; choose another folder")
-        if folder.is_relative_to(place / "images") or folder.is_relative_to(place / "labels"):
-            raise InputError(
-                f"{what} {folder}: lies in what --out holds; give another --out (only ids and "
-                "colors take OUT/labels with --images OUT/images as they are)"
-            )
-    if not ours and out.is_dir() and (files := walk_files(out, ())):
-        raise InputError(
-            f"--out {out}: has {len(files)} files that no importer wrote, such as "
-            f"{files[0].relative_to(out)}; choose another folder"
-        )
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file; expected a folder")
-
-
 def plan_images(
     found: Annotations,
     index: ImageIndex | None,
@@ -97,27 +76,10 @@ def plan_images(
     """
     entries = [*found.entries, *_unlabelled(found.entries, index)]
     _require_own_images(entries)
-    seen: list[tuple[Entry, Header]] = []
-    failures: list[Failure] = []
-    missing = list(found.missing)
-    for entry in entries:
-        try:
-            seen.append((entry, image_header(entry.image, entry.embedded)))
-        except FileNotFoundError:
-            missing.append(str(entry.image))
-        except (InputError, OSError) as error:
-            text = one_line(error)
-            failures.append(Failure(str(entry.image), text.removeprefix(f"{entry.image}: ")))
-    if missing:
-        failures.append(Failure(
-            f"{len(missing)} images that are annotated",
-            f"not found below --images: {first_few(missing, 20)}",
-        ))  # fmt: skip
-    if not seen and not failures:
-        raise InputError("no image is annotated")
+    seen, failures = _look_at(entries, found)
     if not seen:
-        first = failures[0]
-        raise InputError(f"no image can be imported: {first.about}: {first.reason}")
+        reason = f": {failures[0].about}: {failures[0].reason}" if failures else ""
+        raise InputError(f"no image can be imported{reason or ', as none is annotated'}")
     turned, notes = choose_upright(
         (Seen(str(entry.image), header, entry.size) for entry, header in seen),
         found.upright,
@@ -138,6 +100,28 @@ def plan_images(
     require_utf8((image.name for image in images), "images")
     require_own_targets((image.entry.image, image.name) for image in images)
     return Plan(images, placed, turned, tuple(failures), (*placed.notes, *notes))
+
+
+def _look_at(
+    entries: Sequence[Entry], found: Annotations
+) -> tuple[list[tuple[Entry, Header]], list[Failure]]:
+    """The entries whose images are there, with their headers; and why others are not."""
+    seen: list[tuple[Entry, Header]] = []
+    failures = [Failure(about, reason) for about, reason in found.failed]
+    missing = list(found.missing)
+    for entry in entries:
+        try:
+            seen.append((entry, image_header(entry.image, entry.embedded)))
+        except FileNotFoundError:
+            missing.append(str(entry.image))
+        except (InputError, OSError) as error:
+            text = one_line(error)
+            failures.append(Failure(str(entry.image), text.removeprefix(f"{entry.image}: ")))
+    if missing:
+        what = f"{len(missing)} images that are annotated"
+        reason = f"not found below --images: {first_few(missing, SHOWN)}"
+        failures.append(Failure(what, reason))
+    return seen, failures
 
 
 def _unlabelled(entries: Sequence[Entry], index: ImageIndex | None) -> Iterator[Entry]:
@@ -176,59 +160,6 @@ def _wrong_size(entry: Entry, header: Header, upright: bool) -> str:
         f"is {size[1]}x{size[0]}, and its annotation says {entry.size[1]}x{entry.size[0]}; replace "
         "the image by the one that was annotated"
     )
-
-
-def require_room(out: Path, plan: Plan, *, link: bool) -> None:
-    """InputError if no file can be made below OUT, or not all of them."""
-    require_writable(out)
-    missing = [image for image in plan.images
-               if not targets_of(out, image).label_path.exists()]  # fmt: skip
-    needed = 2 * LEAST_BYTES * len(missing)
-    for image in missing:
-        if image.entry.embedded is None and not (link and _same_disk(out, image.entry.image)):
-            needed += image.entry.image.stat().st_size
-    require_space(out, needed, f"{len(missing)} images with labels")
-
-
-def _same_disk(out: Path, path: Path) -> bool:
-    place = out
-    while not place.exists():
-        place = place.absolute().parent
-    return place.stat().st_dev == path.stat().st_dev
-
-
-def require_own_names(
-    out: Path, ours: Import, present: Sequence[Import], *, overwrite: bool
-) -> tuple[Import, ...]:
-    """The other imports of OUT; InputError if an image of theirs, or of nobody, would be replaced.
-
-    Args:
-        out: of --out.
-        ours: this import, with the names of the images to write.
-        present: the imports of OUT.
-        overwrite: images that no importer wrote may be replaced.
-    """
-    others = tuple(other for other in present if not other.is_same(ours))
-    if others and not (ours.in_folders and all(other.in_folders for other in others)):
-        raise InputError(
-            f"--out {out}: holds the import of {others[0].source}; to put several sources into one "
-            "folder, give each of them a --split NAME from the start, or choose another --out"
-        )
-    theirs = {name: other for other in others for name in other.names}
-    known = {name for other in present if other.is_same(ours) for name in other.names}
-    for name in ours.names:
-        if name in theirs:
-            raise InputError(
-                f"--out {out}: has an image {name} of {theirs[name].source} already; give another "
-                "--split, or rename one"
-            )
-        label = Targets(out, name, "").label_path
-        if name not in known and not overwrite and label.exists():
-            raise InputError(
-                f"{label}: would be replaced, but no importer wrote it; move it away, choose "
-                "another --out, or give --overwrite"
-            )
-    return others
 
 
 def targets_of(out: Path, image: PlannedImage) -> Targets:

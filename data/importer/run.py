@@ -18,22 +18,15 @@ from data.files import first_few, parse_json, resolved
 from data.gtlabel.jobs import report_failures
 from data.gtlabel.pool import WorkOptions
 from data.importer.annotations import Annotations, ReaderOptions
+from data.importer.checks import require_out, require_own_names, require_room
 from data.importer.formats import reader_of
 from data.importer.images import ImageIndex
-from data.importer.merge import check_background, merge_classes
-from data.importer.plan import (
-    Plan,
-    maker_of,
-    plan_images,
-    require_out,
-    require_own_names,
-    require_room,
-    targets_of,
-)
+from data.importer.merge import Merged, merge_classes
+from data.importer.plan import Plan, maker_of, plan_images, targets_of
 from data.importer.report import print_next, print_summary
 from data.importer.splits import SplitChoice, decide_splits
-from data.importer.state import Import, Records, read_imports, write_imports
-from data.importer.work import Done, fill_instances, make_all
+from data.importer.state import Import, Made, Records, read_imports, write_imports
+from data.importer.work import fill_instances, make_all
 
 
 @dataclass(frozen=True)
@@ -64,90 +57,99 @@ class Request:
     work: WorkOptions
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before anything is written.
+
+    Args:
+        found: what the reader returned.
+        index: of all images below --images.
+        base: what dataset.json says already; None: nothing that stays.
+        merged: the classes and their ids.
+        plan: of the images.
+        imports: of --out, this one last.
+        gone: names of an earlier run of this import that it has no more, or cannot make.
+    """
+
+    found: Annotations
+    index: ImageIndex
+    base: DatasetFile | None
+    merged: Merged
+    plan: Plan
+    imports: tuple[Import, ...]
+    gone: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Of all images below --out."""
+        return [name for one in self.imports for name in one.names]
+
+
 def run_import(request: Request) -> int:
     """Make what is missing or stale; returns the exit status."""
-    out, options = request.out, request.options
-    present = read_imports(out)
-    require_out(out, request.source, options.images, ours=present is not None)
-    found = reader_of(request.kind)(request.source, options)
-    index = ImageIndex(options.images, skip=out, required=False)
-    base = _base(request, present or ())
-    merged = merge_classes(found.classes, base, request.background, found.covers)
-    _require_valid(merged.content)
-    kept = index if request.keep_unlabelled else None
-    before = base.upright if base else None
-    plan = plan_images(found, kept, request.choice, upright=request.upright, before=before)
-    ours = _import_of(request, plan)
-    others = require_own_names(out, ours, present or (), overwrite=request.work.overwrite)
-    require_room(out, plan, link=request.link)
-    gone = _gone(ours, present or ())
-    ours = replace(ours, names=(*ours.names, *gone))
-    write_imports(out, (*others, ours))
-
-    records = Records(out)
+    prepared = _prepare(request)
+    write_imports(request.out, prepared.imports)
+    records = Records(request.out)
     settings = _settings(request)
     work = [
-        maker_of(image, targets_of(out, image), merged.table, settings, plan)
-        for image in plan.images
+        maker_of(
+            image, targets_of(request.out, image), prepared.merged.table, settings, prepared.plan
+        )
+        for image in prepared.plan.images
     ]
     done = make_all(work, records, request.work)
-    _say_done(plan, done)
+    failures = [*prepared.plan.failures, *done.failures]
+    print(f"images: {len(done.made)} made, {len(done.fresh)} up to date, {len(failures)} failed")
+    report_failures(failures)
+    made = {name: one for name in prepared.names if (one := records.get(name))}
+    _conclude(request, prepared, made)
+    return 2 if failures else 0
 
-    names = [name for one in (*others, ours) for name in one.names]
-    made = {name: one for name in names if (one := records.get(name))}
+
+def _prepare(request: Request) -> Prepared:
+    """Read and plan; InputError for whatever no image alone is at fault for."""
+    out, options, overwrite = request.out, request.options, request.work.overwrite
+    present = read_imports(out)
+    require_out(out, request.source, options.images, ours=present is not None)
+    present = present or ()
+    found = reader_of(request.kind)(request.source, options)
+    index = ImageIndex(options.images, skip=out, required=False)
+    base = _base(request, present)
+    merged = merge_classes(found.classes, base, request.background, found.covers)
+    plan = plan_images(
+        found,
+        index if request.keep_unlabelled else None,
+        request.choice,
+        upright=request.upright,
+        before=base.upright if base else None,
+    )
+    require_valid(merged.content)
+    ours = _import_of(request, plan)
+    others = require_own_names(out, ours, present, overwrite=overwrite)
+    require_room(out, plan, link=request.link)
+    gone = _gone(ours, present)
+    ours = replace(ours, names=(*ours.names, *gone))
+    return Prepared(found, index, base, merged, plan, (*others, ours), gone)
+
+
+def _conclude(request: Request, prepared: Prepared, made: dict[str, Made]) -> None:
+    """Write dataset.json, and say what there is. made: all images below --out."""
     if not made:
         raise InputError("no image could be imported; the lines above say why")
+    out, plan, merged = request.out, prepared.plan, prepared.merged
     fill_instances(out, made)
     content, split_notes = decide_splits(
         replace(merged.content, upright=plan.upright),
         list(made),
         plan.placed.folders,
         request.choice,
-        base,
+        prepared.base,
     )
     _write_if_new(out, content)
-    notes = [*found.notes, *merged.notes, *plan.notes, *split_notes]
-    notes += _left_out(index, found, gone, keep=request.keep_unlabelled)
+    notes = [*prepared.found.notes, *merged.notes, *plan.notes, *split_notes]
+    notes += _left_out(prepared, keep=request.keep_unlabelled)
     print_summary(content, list(made.values()), notes)
     print_next(out)
-    return 2 if plan.failures or done.failures else 0
-
-
-def run_in_place(request: Request) -> int:
-    """Write only dataset.json, for label maps that stay as they are; returns the exit status."""
-    out, options = request.out, request.options
-    if (out / DATASET_FILE).exists() and not request.work.overwrite:
-        raise InputError(f"{out / DATASET_FILE}: is there already; give --overwrite to replace it")
-    if request.choice.split:
-        raise InputError("--split would move images; move them into images/NAME/ and labels/NAME/")
-    found = reader_of(request.kind)(request.source, options)
-    if found.dataset_file is None:
-        raise InputError(f"{request.kind}: cannot be taken as it is; give another --out")
-    content = check_background(out, found.dataset_file, request.background)
-    choice = request.choice
-    plan = plan_images(found, None, choice, upright=request.upright, before=None)
-    names = [image.name for image in plan.images]
-    content, notes = decide_splits(
-        replace(content, upright=plan.upright), names, plan.placed.folders, choice, None
-    )
-    _require_valid(content)
-    write_dataset_file(out, content)
-    print(f"{out / DATASET_FILE}: {len(content.classes)} classes, {len(names)} images")
-    report_failures(plan.failures)
-    for note in (*found.notes, *plan.notes, *notes):
-        print(f"note: {note}")
-    print_next(out)
-    return 2 if plan.failures else 0
-
-
-def is_in_place(request: Request) -> bool:
-    """Whether the label maps and images are already those of --out."""
-    out = resolved(request.out)
-    return (
-        request.kind in ("ids", "colors")
-        and resolved(request.source) == out / "labels"
-        and resolved(request.options.images) == out / "images"
-    )
 
 
 def _base(request: Request, present: Sequence[Import]) -> DatasetFile | None:
@@ -155,8 +157,15 @@ def _base(request: Request, present: Sequence[Import]) -> DatasetFile | None:
 
     With --overwrite an import that is the only one starts afresh.
     """
-    lone = all(other.is_same(_identity(request)) for other in present)
-    if (lone and request.work.overwrite) or not (request.out / DATASET_FILE).exists():
+    others = [other for other in present if not other.is_same(_identity(request))]
+    if not (request.out / DATASET_FILE).exists():
+        if others:
+            raise InputError(
+                f"--out {request.out}: has no {DATASET_FILE}, which says what the labels of "
+                f"{others[0].source} mean; run that import again first"
+            )
+        return None
+    if request.work.overwrite and not others:
         return None
     return read_dataset_file(request.out)
 
@@ -182,7 +191,7 @@ def _settings(request: Request) -> dict[str, Any]:
     return {"kind": request.kind, "link": request.link, **drawn}
 
 
-def _require_valid(content: DatasetFile) -> None:
+def require_valid(content: DatasetFile) -> None:
     """InputError if `data.dataset_file` would refuse what is to be written, by a class's name."""
     if not content.classes:
         raise InputError("there are no classes: no annotation has a label that is taken")
@@ -196,22 +205,15 @@ def _gone(ours: Import, present: Iterable[Import]) -> tuple[str, ...]:
     return tuple(name for name in before if name not in now)
 
 
-def _say_done(plan: Plan, done: Done) -> None:
-    failures = [*plan.failures, *done.failures]
-    print(f"images: {len(done.made)} made, {len(done.fresh)} up to date, {len(failures)} failed")
-    report_failures(failures)
-
-
 def _write_if_new(out: Path, content: DatasetFile) -> None:
     path = out / DATASET_FILE
     if not path.exists() or path.read_text(encoding="utf-8") != format_dataset_file(content):
         write_dataset_file(out, content)
 
 
-def _left_out(
-    index: ImageIndex, found: Annotations, gone: Sequence[str], *, keep: bool
-) -> list[str]:
+def _left_out(prepared: Prepared, *, keep: bool) -> list[str]:
     """Lines about images that have no annotation, and about those of an earlier run."""
+    found, index, gone = prepared.found, prepared.index, prepared.gone
     notes = []
     annotated = {entry.image for entry in found.entries}
     bare = [path for path in index.files if path not in annotated]

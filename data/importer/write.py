@@ -144,14 +144,18 @@ def count_classes(label: np.ndarray, instance: np.ndarray | None) -> dict[int, t
 
     label: uint8 (H, W). instance: uint16 (H, W); without one there are no objects.
     """
-    pixels = np.bincount(label.ravel(), minlength=256)
-    objects = np.zeros(256, np.int64)
-    if instance is not None and label.size:
+    if instance is None:
+        pixels = np.bincount(label.ravel(), minlength=256)
+        objects = np.zeros(256, np.int64)
+    elif (int(instance.max(initial=0)) + 1) * 256 <= MAX_BINS:
         codes = instance.astype(np.int32) * 256 + label
-        if (int(instance.max()) + 1) * 256 <= MAX_BINS:
-            present = np.flatnonzero(np.bincount(codes.ravel()))
-        else:
-            present = np.unique(codes)
+        counts = np.bincount(codes.ravel(), minlength=256)
+        counts = np.pad(counts, (0, -len(counts) % 256)).reshape(-1, 256)
+        pixels = counts.sum(axis=0)
+        objects = (counts[1:] > 0).sum(axis=0)
+    else:
+        pixels = np.bincount(label.ravel(), minlength=256)
+        present = np.unique(instance.astype(np.int32) * 256 + label)
         objects = np.bincount(present[present >= 256] % 256, minlength=256)
     return {
         int(number): (int(objects[number]), int(pixels[number]))

@@ -34,6 +34,7 @@ from data.importer.images import ImageIndex
 from data.importer.merge import merge_classes
 from data.importer.plan import draw_nothing
 from data.importer.splits import SplitChoice, decide_splits, place
+from data.importer.write import count_classes
 
 SQUARE = [box(1, 1, 4, 3)]
 NAMES = ("a.png", "b.png", "c.png", "d.png")
@@ -290,6 +291,15 @@ def test_what_zero_means_is_the_same_for_both_sources(work):
     assert import_coco(work, *flags, source="other.json") == 0
 
 
+def test_a_folder_without_its_dataset_json_takes_no_second_source(work):
+    shutil.copy(work / "coco.json", work / "other.json")
+    assert import_coco(work, "--split", "train") == 0
+    (work / "out/dataset.json").unlink()
+    refused(work, "run that import again first", "--split", "val", source="other.json")
+    assert import_coco(work, "--split", "train") == 0
+    assert import_coco(work, "--split", "val", source="other.json") == 0
+
+
 def test_merged_ids_skip_those_that_are_taken():
     base = DatasetFile(
         (LabelClass("dog", (9, 9, 9), (1,)), LabelClass("tree", (8, 8, 8), (3,))),
@@ -520,7 +530,7 @@ def present(work):
         entries = [Entry(*index.found(path), draw_nothing) for path in index.files]
         return Annotations((), entries, dataset_file=DatasetFile(classes, ignored=(255,)))
 
-    with mock.patch("data.importer.run.reader_of", return_value=read):
+    with mock.patch("data.importer.in_place.reader_of", return_value=read):
         yield out
 
 
@@ -539,3 +549,16 @@ def test_only_dataset_json_is_written_in_place(present):
     assert class_ids(present) == {"road": [7], "rest": [0]}
     with pytest.raises(InputError, match="--split would move images"):
         run_import(*words, "--overwrite", "--split", "train")
+
+
+@pytest.mark.parametrize("most", [3, 40000])
+def test_objects_and_pixels_are_counted_as_by_a_loop(rng, most):
+    label = rng.integers(0, 4, (9, 11)).astype(np.uint8)
+    label[0, 0] = 255
+    instance = rng.choice([0, 1, 2, most], (9, 11)).astype(np.uint16)
+    expected = {}
+    for number in (1, 2, 3):
+        inside = label == number
+        expected[number] = (len(set(instance[inside].tolist()) - {0}), int(inside.sum()))
+    assert count_classes(label, instance) == expected
+    assert count_classes(label, None) == {k: (0, pixels) for k, (_, pixels) in expected.items()}

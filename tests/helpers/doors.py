@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 import scipy.io
 import torch
-from helpers import evaluation, sbd
+from helpers import evaluation, exports, sbd
 from helpers.tiny_nets import EDGE, SEG, registered, save_tiny
 from helpers.training import Watcher
 
@@ -38,12 +38,15 @@ from data.edges import encode_png
 from data.errors import run
 from data.gtlabel import __main__ as gtlabel
 from data.image_io import write_png
+from data.importer import __main__ as importer
 from data.scenes import __main__ as scenes
 from utils.curves import __main__ as curves
 from utils.evaluation.segmentation import submission
 from utils.training import trainer
 
 SECONDS = 20  # more is a hang
+# Times and places of the inputs, and the flags.
+OWN_NOTES = ("gtlabel-inputs.jsonl", "gtlabel.json", "import-inputs.jsonl", "import.json")
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,7 @@ def outputs(work: Path) -> dict[str, str]:
         for path in sorted((work / "out").rglob("*"))
         if path.is_file()
         and path.suffix not in (".html", ".npz", ".zip")
-        # Times of the inputs, and the flags.
-        and path.name not in ("gtlabel-inputs.jsonl", "gtlabel.json")
+        and path.name not in OWN_NOTES
     }
 
 
@@ -254,6 +256,26 @@ def make_label_maps(work: Path) -> None:
         write_png(work / f"in/predictions/{name}.png", blocks(rng, 4))
     (work / "in/ids.json").write_text('{"0": 1, "1": 0,\n "2": 2, "3": 3}\n')
     (work / "in/names.txt").write_text("sky\nroad\ncar\ntree\n")
+
+
+def make_coco(work: Path) -> None:
+    rng = np.random.default_rng(7)
+    for name in "ab":
+        write_png(work / f"in/photos/{name}.png", photo(rng))
+    height, width = photo(rng).shape[:2]
+    objects = [exports.coco_object(k, [exports.box(k, 2, 20, 15 + k)], image=k) for k in (1, 2)]
+    content = exports.coco(*objects, names=("a.png", "b.png"), width=width, height=height)
+    exports.put_json(work / "in/coco.json", content)
+
+
+def make_labelme(work: Path) -> None:
+    rng = np.random.default_rng(7)
+    for name in "ab":
+        write_png(work / f"in/sheets/{name}.png", photo(rng))
+        height, width = photo(rng).shape[:2]
+        shape = exports.labelme_shape("dog", [[1, 2], [20, 15]], "rectangle")
+        sheet = exports.labelme(shape, image=f"{name}.png", imageHeight=height, imageWidth=width)
+        exports.put_json(work / f"in/sheets/{name}.json", sheet)
 
 
 def make_start(work: Path) -> None:
@@ -411,6 +433,11 @@ def scores_of(work: Path) -> dict:
     """metrics.json without where the files lie."""
     metrics = json.loads((work / "out/metrics.json").read_text().replace(str(work), "WORK"))
     return {key: value for key, value in metrics.items() if key not in ("source", "origin")}
+
+
+def imported(work: Path) -> dict[str, str]:
+    """What the importer drew, and dataset.json; images are the user's own."""
+    return {name: value for name, value in outputs(work).items() if "/images/" not in name}
 
 
 def unpacked(work: Path) -> dict[str, str]:
@@ -749,6 +776,25 @@ DOORS = (
         result=unpacked,
     ),
     Door(
+        "import-coco",
+        script(importer),
+        "coco {w}/in/coco.json --images {w}/in/photos --out {w}/out/mine --split train",
+        make_coco,
+        (("coco", "in/coco.json"), ("data image", "in/photos/b.png")),
+        goes_on=("data image",),
+        result=imported,
+    ),
+    Door(
+        "import-labelme",
+        script(importer),
+        "labelme {w}/in/sheets --out {w}/out/mine --split train --no-upright",
+        make_labelme,
+        (("labelme", "in/sheets/b.json"), ("data image sample", "in/sheets/b.png")),
+        goes_on=("labelme", "data image sample"),
+        searched=("labelme",),
+        result=imported,
+    ),
+    Door(
         "curves",
         script(curves),
         "{w}/in/run --out {w}/out/curves.png",
@@ -775,6 +821,7 @@ MODULES: dict[str, Any] = {
     "cityscapes_gtlabel": cityscapes_gtlabel,
     "kitti_gtlabel": kitti_gtlabel,
     "sbd_gtlabel": sbd_gtlabel,
+    "import-coco": importer,
     "download": download,
     "curves": curves,
     "scenes": scenes,

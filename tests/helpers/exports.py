@@ -96,7 +96,7 @@ def coco(*annotations: dict, names: tuple[str, ...] = ("a.png",), **image: Any) 
         for number, name in enumerate(names, start=1)
     ]
     return {
-        "info": {"description": "drawn by hand"},
+        "info": {"description": "hand-drawn"},
         "images": images,
         "categories": [
             {"id": 18, "name": "dog", "supercategory": "animal"},

@@ -894,3 +894,37 @@ MAT = (
     refused("Boundaries as text", field("Boundaries", lambda a: "edges")),
     refused("one boundary less", field("Boundaries", lambda a: a[1:])),
 )
+
+
+COCO = (
+    *BAD_JSON,
+    refused("no annotations", drawn(lambda d: d.pop("annotations"))),
+    refused("images of numbers", drawn(lambda d: d.update(images=[1, 2]))),
+    refused("an id of a list", drawn(lambda d: d["annotations"][0].update(id=[1]))),
+    refused("an image_id of a list", drawn(lambda d: d["annotations"][0].update(image_id=[1]))),
+    refused("a category_id of text", drawn(lambda d: d["annotations"][0].update(category_id="18"))),
+    refused("an id twice", drawn(lambda d: d["annotations"][1].update(id=1)), "annotation 1"),
+    refused("a name of a number", drawn(lambda d: d["images"][0].update(file_name=7))),
+    refused("a name of nothing", drawn(lambda d: d["images"][0].update(file_name=" "))),
+    refused("a height of text", drawn(lambda d: d["images"][0].update(height="48"))),
+    refused("a height of -48", drawn(lambda d: d["images"][0].update(height=-48))),
+    refused("a width of NaN", drawn(lambda d: d["images"][0].update(width=float("nan")))),
+    refused("a category without a name", drawn(lambda d: d["categories"][0].pop("name"))),
+    ok("a category with more", drawn(lambda d: d["categories"][0].update(keypoints=["nose"]))),
+    ok("a licence", drawn(lambda d: d.update(licenses=[{"id": 1}]))),
+)
+# What is JSON and none of LabelMe's is counted, and no image's fault.
+OTHER_JSON = ("a list", "a number", "null", "text", "-Infinity", "1e400", "Latin-1")
+LABELME = (
+    *(case for case in BAD_JSON if case.name not in OTHER_JSON),
+    refused("shapes of text", drawn(lambda d: d.update(shapes="dog"))),
+    refused("a shape of text", drawn(lambda d: d.update(shapes=["dog"]))),
+    refused("a label of a number", drawn(lambda d: d["shapes"][0].update(label=7))),
+    refused("points of text", drawn(lambda d: d["shapes"][0].update(points="1 2"))),
+    refused("a path of a number", drawn(lambda d: d.update(imagePath=7))),
+    refused("a height of text", drawn(lambda d: d.update(imageHeight="48"))),
+    refused("a height of 10^9", drawn(lambda d: d.update(imageHeight=10**9))),
+    refused("a corner at NaN", drawn(lambda d: d["shapes"][0].update(points=NAN_CORNERS))),
+    ok("text in flags", drawn(lambda d: d.update(flags="none"))),
+    ok("a list in flags", drawn(lambda d: d.update(flags=[1]))),
+)

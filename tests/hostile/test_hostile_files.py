@@ -39,6 +39,8 @@ SORTS: dict[str, tuple[Case, ...]] = {
     "mat inst": sorts.MAT,
     "sbd image": sorts.IMAGE,
     "polygons": sorts.POLYGONS,
+    "coco": sorts.COCO,
+    "labelme": sorts.LABELME,
     "model": checkpoints.CHECKPOINT_MODEL,
     # Of what another door of the table tries whole, through the same reader.
     "image sample": sorts.PREDICT_IMAGE[::3],

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from data.importer.annotations import Annotations, Entry, ReaderOptions
-from data.importer.formats.coco_file import CocoFile, CocoImage, Refusal, Row, read_coco
+from data.importer.annotations import Annotations, Entry, ReaderOptions, Refusal
+from data.importer.formats.coco_file import CocoFile, CocoImage, Row, read_coco
 from data.importer.formats.coco_panoptic import read_panoptic
 from data.importer.formats.coco_rle import RunLengths, run_lengths
 from data.importer.images import FoundImage, ImageIndex

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.files import read_text
-from data.importer.annotations import Drawing, FoundClass
+from data.importer.annotations import FoundClass
 
 Row = dict[str, Any]
 
@@ -44,17 +44,6 @@ class CocoFile:
     def labels(self) -> list[FoundClass]:
         """All categories as labels, in the file's order."""
         return [FoundClass(entry.name, entry.color) for entry in self.categories.values()]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A `Drawer` of an image whose annotation is wrong: its failure, not that of the others."""
-
-    reason: str
-
-    def __call__(self, size: tuple[int, int]) -> Drawing:
-        """Raise the InputError."""
-        raise InputError(self.reason)
 
 
 def read_coco(path: Path) -> CocoFile:

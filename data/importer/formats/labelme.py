@@ -20,10 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
-from data.files import read_json, read_text, resolved
-from data.importer.annotations import NONE_ID, Annotations, Entry, FoundClass, ReaderOptions
-from data.importer.formats.coco_file import Refusal
+from data.errors import InputError, one_line
+from data.files import read_json, resolved
+from data.importer.annotations import (
+    NONE_ID,
+    Annotations,
+    Entry,
+    FoundClass,
+    ReaderOptions,
+    Refusal,
+)
 from data.importer.formats.labelme_shapes import LINES, shape_of
 from data.importer.images import FoundImage, ImageIndex
 from data.importer.labels import LabelTable, counted, label_name
@@ -63,9 +69,9 @@ class EmbeddedImage:
 
 
 def read(source: Path, options: ReaderOptions) -> Annotations:
-    """Read all files below SOURCE; one with a wrong shape makes its image fail, not the others."""
+    """Read all files below SOURCE; one that is wrong makes its image fail, not the others."""
     index = ImageIndex(options.images, skip=options.out, required=False)
-    sheets, others = _sheets(source, options.out)
+    sheets, others, failed = _sheets(source, options.out)
     table = _label_table(sheets, source, options)
     entries: list[Entry] = []
     missing: list[str] = []
@@ -84,26 +90,34 @@ def read(source: Path, options: ReaderOptions) -> Annotations:
     if others:
         notes.append(f"JSON files below {source} that are none of LabelMe's: {len(others)}, such "
                      f"as {others[0]}")  # fmt: skip
-    return Annotations(table.classes, entries, upright=True, notes=notes, missing=missing)
+    return Annotations(
+        table.classes, entries, upright=True, notes=notes, missing=missing, failed=failed
+    )
 
 
-def _sheets(source: Path, out: Path | None) -> tuple[list[Sheet], list[Path]]:
-    """LabelMe's files below SOURCE, and other JSON files."""
+def _sheets(
+    source: Path, out: Path | None
+) -> tuple[list[Sheet], list[Path], list[tuple[str, str]]]:
+    """LabelMe's files below SOURCE, other JSON files, and (file, reason) of wrong ones."""
     if not source.is_dir():
         raise InputError(f"{source}: expected the folder of LabelMe's JSON files")
     left_out = resolved(out) if out else None
     files = walk_files(source, (".json",), skip=lambda inner: resolved(inner) == left_out)
     sheets: list[Sheet] = []
     others: list[Path] = []
+    failed: list[tuple[str, str]] = []
     for path in files:
-        content = read_json(path) if read_text(path).lstrip()[:1] == "{" else None
-        if isinstance(content, dict) and "shapes" in content and "imagePath" in content:
-            sheets.append(_sheet(path, path.relative_to(source), content))
-        else:
-            others.append(path)
-    if not sheets:
+        try:
+            content = read_json(path)
+            if isinstance(content, dict) and "shapes" in content and "imagePath" in content:
+                sheets.append(_sheet(path, path.relative_to(source), content))
+            else:
+                others.append(path)
+        except (InputError, OSError) as error:
+            failed.append((str(path), one_line(error).removeprefix(f"{path}: ")))
+    if not sheets and not failed:
         raise FileNotFoundError(f"{source}: no JSON file of LabelMe below it")
-    return sheets, others
+    return sheets, others, failed
 
 
 def _sheet(path: Path, inner: Path, content: dict[str, Any]) -> Sheet:
