@@ -136,8 +136,8 @@ class Dataset:
         return image_size(record.image)
 
     def label_header(self, path: Path) -> Header:
-        """The header of a label map that is a PNG; InputError for a file that cannot be one."""
-        return index_header(path)
+        """The header of a label that is a PNG; InputError for a file that cannot be one."""
+        return index_header(path) if self.has_label_maps else read_header(path)
 
     def size(self, record: Record) -> tuple[int, int]:
         """(H, W) of a record's image, or of its label map where it has none, from the headers.
