@@ -48,6 +48,7 @@ from data.gtlabel.maps import (
 )
 from data.gtlabel.plan import ListFile, Plan, Row, run_plans
 from data.gtlabel.products import GroundTruth, ProductMaker, Rule
+from data.gtlabel.stamp import MEANING
 from data.image_io import IGNORE
 from data.names import names_with_spaces
 from data.visualize import contrasting_colors
@@ -138,7 +139,10 @@ def plan_dataset(args: argparse.Namespace) -> Plan:
     reader = copy.copy(dataset)
     reader.records = []
     rule = Rule(dataset.num_classes, args.instance)
-    maker = ProductMaker(out, rule, dataset.classes, dataset.palette, product_options(args))
+    meaning = {MEANING: dataset.meaning()} if dataset.meaning() else {}
+    maker = ProductMaker(
+        out, rule, dataset.classes, dataset.palette, product_options(args), settings=meaning
+    )
     jobs, rows = [], []
     for record in dataset.records:
         source = record.label_path()

@@ -57,6 +57,7 @@ class EdgeLabels:
             dataset.name,
             dataset.num_classes,
             instance_sensitive=instance_sensitive if has_instances else None,
+            meaning=dataset.meaning(),
         )
         files = require_edge_labels(folder, dataset, instance_sensitive=instance_sensitive)
         return cls(dataset, instance_sensitive, files)
@@ -118,9 +119,7 @@ class EdgeLabels:
 
     def _read(self, path: Path) -> list[np.ndarray]:
         count = self.dataset.num_classes
-        return (
-            [read_edges(path, count)] if count <= MAX_CLASSES else read_edge_groups(path, count)
-        )
+        return [read_edges(path, count)] if count <= MAX_CLASSES else read_edge_groups(path, count)
 
 
 @dataclass(frozen=True)
