@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from data.base import Dataset, Record
-from data.dataset_file import MAX_ID, NAME, class_pairs, read_dataset_file
+from data.dataset_file import NAME, class_pairs, read_dataset_file
 from data.errors import InputError
 from data.files import first_few
 from data.folder.files import FolderFiles, find_folder_files
@@ -24,11 +24,11 @@ from data.folder.notes import folder_notes
 from data.folder.splits import share_of, split_names
 from data.folder.values import (
     LOSSLESS,
-    label_table,
     pack_colors,
     read_values,
     require_lossless,
     shown_size,
+    train_ids,
 )
 from data.image_io import Header, index_header, read_header, read_image, read_index, require_size
 
@@ -129,18 +129,22 @@ class Folder(Dataset):
         if record.label is None:
             return None, None
         values = self.read_values(record.label)
-        label = label_table(self._pairs, 1 << 24 if self.content.colored else MAX_ID + 1)[values]
-        ignored = np.zeros(label.shape, bool)
+        label = train_ids(values, self._pairs)
+        ignored = None
         for value in self.content.ignored:
-            ignored |= values == value
-        if record.instance is None and not ignored.any():
+            found = values == value
+            ignored = found if ignored is None else ignored | found
+        if ignored is not None and not ignored.any():
+            ignored = None
+        if record.instance is None and ignored is None:
             return label, None
         regions = label.astype(np.int32) + FIRST_REGION
         if record.instance is not None:
             numbers = read_index(record.instance)
             require_size(numbers, label.shape, "instance map", record.instance, record.label)
             regions += numbers.astype(np.int32) * 256
-        regions[ignored] = REGION_OF_IGNORED
+        if ignored is not None:
+            regions[ignored] = REGION_OF_IGNORED
         return label, regions
 
     def read_values(self, path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ SHOWN = 8  # values that a note lists
 def folder_notes(
     root: Path, content: DatasetFile, split: str, labels: Sequence[Path], workers: int
 ) -> list[str]:
-    """A line each: values that are named nowhere, labels without image, images in no split.
+    """A line each: values named nowhere, labels without image, images in no split or in two.
 
     Args:
         root: the folder.
@@ -36,12 +37,17 @@ def folder_notes(
     if lonely := [path for name, path in files.labels.items() if name not in files.images]:
         shown = first_few(path.relative_to(root).as_posix() for path in lonely)
         notes.append(f"{_counted(len(lonely), 'label map')} without image, not used: {shown}")
-    used: set[str] = set()
+    splits: dict[str, set[str]] = {}
     for name in content.splits:
         try:
-            used.update(split_names(root, content, files.images, name))
+            splits[name] = set(split_names(root, content, files.images, name))
         except (InputError, OSError) as error:
-            notes.append(f"the split {name} cannot be used: {one_line(error)}")
+            notes.append(one_line(error))
+    for one, other in combinations(splits, 2):
+        if shared := splits[one] & splits[other]:
+            images = _counted(len(shared), "image")
+            notes.append(f"{one} and {other} share {images}: {first_few(sorted(shared))}")
+    used = set().union(*splits.values())
     if idle := [path for name, path in files.images.items() if name not in used]:
         shown = first_few(path.relative_to(root).as_posix() for path in idle)
         notes.append(f"{_counted(len(idle), 'image')} in no split of {NAME}, not used: {shown}")
