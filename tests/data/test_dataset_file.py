@@ -174,7 +174,7 @@ WRONG: list[tuple[dict, str]] = [
     ({"splits": {"train": [3]}}, "'train': is [3]; expected a share"),
     ({"splits": {"train": "../other"}}, "'train': "),
     ({"splits": {"train": "/etc"}}, "'train': "),
-    ({"splits": {"train": 0.5, "val": "val"}}, "expected either shares for all splits, or for none"),
+    ({"splits": {"train": 0.5, "val": "val"}}, "either shares for all splits, or for none"),
     ({"splits": {"all": 1}}, "'all' cannot be the name of a split"),
     ({"splits": {"trainval": 1}}, "'trainval' cannot be the name of a split"),
     ({"splits": {"my split": 1}}, "'my split' cannot be the name of a split"),
