@@ -24,7 +24,7 @@ TEXT: Color = (40, 40, 40)
 LINE: Color = (205, 205, 205)
 NO_EDGE = "no edge above the threshold"
 GOLDEN_RATIO = 0.618034
-LONGEST_NAME = 40  # characters of a name in a legend
+LONGEST_NAME = 30  # characters of a name in a legend
 MISSING = "\uffff"  # a character that no font has; drawn as an empty box
 
 
@@ -244,9 +244,14 @@ def _is_drawable(text: str) -> bool:
 @cache
 def _has(character: str, wide: bool) -> bool:
     """Whether a font has a character, and does not draw a box in its place."""
-    font = _font(20, wide)
-    found, box = font.getmask(character), font.getmask(MISSING)
-    return (found.size, bytes(found)) != (box.size, bytes(box))
+    return _drawn(character, wide) != _drawn(MISSING, wide)
+
+
+@cache
+def _drawn(character: str, wide: bool) -> bytes:
+    canvas = Image.new("L", (40, 40))
+    ImageDraw.Draw(canvas).text((4, 4), character, fill=255, font=_font(20, wide))
+    return canvas.tobytes()
 
 
 def _text_width(text: str, size: int) -> int:

@@ -187,7 +187,7 @@ def with_background(root: Path, classes: int) -> None:
     describe(root, classes, background=background, splits=splits)
 
 
-@pytest.mark.parametrize("classes", [1, 33, 150, 253])
+@pytest.mark.parametrize("classes", [1, 33, 150, 254])
 def test_a_segmentation_net_is_trained_tested_and_drawn(classes: int, tmp_path: Path) -> None:
     """K classes and the background, whose id follows theirs."""
     root = data_at(tmp_path, classes, objects=False)
