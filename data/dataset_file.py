@@ -23,9 +23,9 @@ their border is no edge. With "labels": "colors", label maps are RGB, and "color
 has its "color".
 
 "splits": shares, of which a hash of the seed and the image's name picks one, so that an image
-keeps its split when others are added; or folders below images/ ("train": "train" or ["a", "b"]);
-or lists, "train": "train.txt", with an image's name a line. "split_by": "folder" keeps the images
-of one folder in one split (frames of one video).
+keeps its split when others are added; or folders below images/ ("train": "train" or ["a", "b"],
+"." for all images); or lists, "train": "train.txt", with an image's name a line. "split_by":
+"folder" keeps the images of one folder in one split (frames of one video).
 """
 
 import json
@@ -335,7 +335,7 @@ def _split_rule(rule: Any, where: str) -> SplitRule:
             "the file of a list (.txt)"
         )
     try:
-        paths = [inner_path(name).as_posix() for name in folders]
+        paths = [name if name == "." else inner_path(name).as_posix() for name in folders]
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
     return paths[0] if isinstance(rule, str) and rule.endswith(".txt") else tuple(paths)

@@ -3,7 +3,7 @@
 A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with
 `weights_only=True`:
   format   1
-  model    name, backbone, num_classes, task, classes, palette, base_size, dataset, options
+  model    name, backbone, num_classes, task, classes, palette, base_size, dataset, options, upright
   weights  the state dict
 and, in `last.pth`, what training needs to resume: optimizer, scaler, average (the EMA of the
 weights), args, and where it is (`utils.training.state.Progress`).
@@ -280,6 +280,11 @@ def _names_and_colors(
     if dataset is None:
         return default_class_names(num_classes), distinct_colors(num_classes)
     source = dataset_class(dataset)
+    if not source.classes:
+        raise CheckpointError(
+            f"{path}: --dataset {dataset} names no classes, as each {dataset} has its own; leave "
+            "it out: a net that was trained here knows its classes, others get numbers"
+        )
     if len(source.classes) != num_classes:
         raise CheckpointError(
             f"{path} has {num_classes} classes, but {dataset} has {len(source.classes)}"

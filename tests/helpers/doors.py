@@ -26,13 +26,15 @@ import numpy as np
 import scipy.io
 import torch
 from helpers import evaluation, exports, sbd
-from helpers.tiny_nets import EDGE, SEG, registered, save_tiny
+from helpers.folder import describe
+from helpers.tiny_nets import EDGE, SEG, registered, save_tiny, tiny_contents
 from helpers.training import Watcher
 
 import hubconf
 import predict
 import train
 from data import cityscapes_gtlabel, kitti_gtlabel, sbd_gtlabel
+from data.camvid import CamVid
 from data.download import __main__ as download
 from data.edges import encode_png
 from data.errors import run
@@ -40,10 +42,12 @@ from data.gtlabel import __main__ as gtlabel
 from data.image_io import write_png
 from data.importer import __main__ as importer
 from data.scenes import __main__ as scenes
+from utils.checkpoint import save_checkpoint
 from utils.curves import __main__ as curves
 from utils.evaluation.segmentation import submission
 from utils.training import trainer
 
+FOLDERS = {"train": ["train"], "val": ["val"]}
 SECONDS = 20  # more is a hang
 # Times and places of the inputs, and the flags.
 OWN_NOTES = ("gtlabel-inputs.jsonl", "gtlabel.json", "import-inputs.jsonl", "import.json")
@@ -207,6 +211,23 @@ def fill_camvid(root: Path, splits: tuple[str, ...] = ("train", "val", "test")) 
         (root / f"{split}.txt").write_text("".join(lines))
 
 
+def make_folder(work: Path) -> None:
+    """Anybody's own data: ids 0 to 11, of which 11 is none, in the splits' folders."""
+    rng = np.random.default_rng(12)
+    root = work / "in/own"
+    for split, count in (("train", 4), ("val", 2)):
+        for number in range(count):
+            write_png(root / f"images/{split}/{split}{number}.png", photo(rng))
+            write_png(root / f"labels/{split}/{split}{number}.png", blocks(rng, 12))
+            objects = blocks(rng, 3).astype(np.uint16)
+            write_png(root / f"instances/{split}/{split}{number}.png", objects)
+    describe(root, [{"name": name} for name in CamVid.classes], none_ids=[11], splits=FOLDERS)
+    for name, net in (("net", EDGE), ("seg", SEG)):
+        contents = tiny_contents(net)
+        contents["model"]["dataset"] = "folder"
+        save_checkpoint(work / f"in/{name}.pth", contents)
+
+
 def make_images(work: Path) -> None:
     rng = np.random.default_rng(5)
     for name in "abc":
@@ -340,10 +361,6 @@ def make_submission(work: Path) -> None:
     for name in ("ulm_000000_000019", "ulm_000001_000019"):
         path = work / "in/cityscapes/leftImg8bit/test/ulm" / f"{name}_leftImg8bit.png"
         write_png(path, photo(rng))
-    from helpers.tiny_nets import tiny_contents
-
-    from utils.checkpoint import save_checkpoint
-
     save_checkpoint(work / "in/seg.pth", tiny_contents(SEG, "cityscapes"))
 
 
@@ -560,6 +577,28 @@ DOORS = (
         result=scores_of,
     ),
     Door(
+        "test-folder",
+        lambda argv: evaluation.score(*argv),
+        f"--checkpoint {{w}}/in/net.pth --data-root {{w}}/in/own --thresholds 3 {SCORE}",
+        make_folder,
+        (
+            ("dataset.json", "in/own/dataset.json"),
+            ("data image sample", "in/own/images/val/val1.png"),
+            ("any label", "in/own/labels/val/val0.png"),
+            ("object map", "in/own/instances/val/val1.png"),
+        ),
+        searched=("data image sample",),
+        result=scores_of,
+    ),
+    Door(
+        "test-folder-seg",
+        lambda argv: evaluation.score(*argv),
+        f"--checkpoint {{w}}/in/seg.pth --data-root {{w}}/in/own {SCORE}",
+        make_folder,
+        (("any label sample", "in/own/labels/val/val0.png"),),
+        result=scores_of,
+    ),
+    Door(
         "test-edge-classes",
         lambda argv: evaluation.score(*argv),
         f"--predictions {{w}}/in/prob {EDGE_FILES}",
@@ -650,6 +689,20 @@ DOORS = (
         result=trained,
     ),
     Door(
+        "train-folder",
+        train_without_curves,
+        TRAIN_EDGE.replace("camvid", "folder", 1).replace("camvid", "own"),
+        make_folder,
+        (
+            ("dataset.json sample", "in/own/dataset.json"),
+            ("data image sample", "in/own/images/train/train1.png"),
+            ("any label sample", "in/own/labels/train/train2.png"),
+        ),
+        searched=("data image sample",),
+        slow=True,
+        result=trained,
+    ),
+    Door(
         "train-init",
         train_without_curves,
         f"{TRAIN_EDGE} --init-from {{w}}/in/start.pth",
@@ -705,6 +758,17 @@ DOORS = (
         f"{LABEL_MAPS} --id-map {{w}}/in/ids.json",
         make_label_maps,
         (("id map", "in/ids.json"),),
+    ),
+    Door(
+        "gtlabel-folder",
+        script(gtlabel),
+        "--dataset folder --root {w}/in/own --split val --out {w}/out",
+        make_folder,
+        (
+            ("dataset.json sample", "in/own/dataset.json"),
+            ("any label sample", "in/own/labels/val/val0.png"),
+        ),
+        goes_on=("any label sample",),
     ),
     Door(
         "gtlabel-camvid",

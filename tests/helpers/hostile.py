@@ -663,6 +663,24 @@ def mapped(key: object, value: object) -> Damage:
     return as_text(lambda before: before.rstrip().removesuffix("}") + f", {text}}}")
 
 
+def stating(key: str, value: object) -> Damage:
+    """The object with an entry of that value."""
+    return as_text(lambda before: json.dumps(json.loads(before) | {key: value}))
+
+
+DATASET_JSON = (
+    *BAD_JSON,
+    refused("an unknown entry", stating("clases", [])),
+    refused("no classes", raw('{"classes": []}')),
+    refused("an id twice", stating("none_ids", [0]), says="id 0 is both"),
+    refused("colours of a map of ids", stating("labels", "colors")),
+    refused("a folder without images", stating("splits", {"val": "0.5"}), says="has no images"),
+    refused("a folder above", stating("splits", {"val": "../val"})),
+    refused("a list that is not there", stating("splits", {"val": "no.txt"}), culprit="no.txt"),
+    refused("a name with a line break", raw('{"classes": [{"name": "a\\nb"}]}')),
+    refused("upright as text", stating("upright", "no")),
+    ok("the defaults in words", stating("upright", False)),
+)
 ID_MAP = (
     *BAD_JSON,
     refused("a key twice", mapped(0, 1), "twice"),

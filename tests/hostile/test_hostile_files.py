@@ -32,6 +32,7 @@ SORTS: dict[str, tuple[Case, ...]] = {
     "columns": sorts.COLUMNS,
     "names": sorts.NAMES,
     "id map": sorts.ID_MAP,
+    "dataset.json": sorts.DATASET_JSON,
     "log": sorts.LOG,
     "checkpoint": checkpoints.CHECKPOINT_FILE,
     "archive": sorts.ARCHIVE,
@@ -46,6 +47,10 @@ SORTS: dict[str, tuple[Case, ...]] = {
     "image sample": sorts.PREDICT_IMAGE[::3],
     "data image sample": sorts.DATA_IMAGE[::3],
     "label sample": sorts.LABEL[::3],
+    "any label": sorts.MAP,
+    "any label sample": sorts.MAP[::3],
+    "object map": sorts.INSTANCE,
+    "dataset.json sample": sorts.DATASET_JSON[::4],
     "checkpoint sample": checkpoints.CHECKPOINT_FILE[::4],
     "model sample": checkpoints.CHECKPOINT_MODEL[::7],
 }

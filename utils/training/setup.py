@@ -74,6 +74,9 @@ def build_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup
     """Everything but the net; InputError where the flags do not fit the data or each other."""
     build = edge_setup if MODELS[args.model][1] == "edge" else seg_setup
     setup = build(args, train_set, ranks)
+    for note in from_main(lambda: notes_on_data(args, train_set), ranks):
+        if ranks.is_main:
+            print(f"note: {note}", file=sys.stderr)
     if ranks.is_main:
         note_faults_of_test_split(args)
     return setup
@@ -259,6 +262,12 @@ def split_of(args: TrainArgs, split: str) -> Dataset:
     return dataset
 
 
+def notes_on_data(args: TrainArgs, train_set: Dataset) -> list[str]:
+    """What may surprise in the samples that are trained and validated on, each line once."""
+    sets = [train_set, *([split_of(args, args.val_split)] if args.val_every else [])]
+    return list(dict.fromkeys(note for each in sets for note in each.notes(args.workers)))
+
+
 def note_faults_of_test_split(args: TrainArgs) -> None:
     """Say before the training what would stop `test.py` after it, in a list of the test split."""
     if not (Path(args.data_root) / "test.txt").is_file():
@@ -325,6 +334,7 @@ def build_network(
         base_size=args.base_size,
         dataset=args.dataset,
         options=options,
+        upright=dataset.upright,
     )
     return model.to(device), info
 
