@@ -1,7 +1,6 @@
 """Fitted defaults of a run: chosen when it starts, taken over when it resumes, printed as flags."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -152,7 +151,7 @@ def length_in_words(facts: Facts, fitted: Fitted) -> str:
     text = f"{plural(epochs, 'epoch')}: {plural(steps_in_all(facts, fitted.values), 'step')}"
     if not facts.on_cpu:
         return f"{text}; a longer run, with --epochs, is better"
-    minutes = max(1, math.ceil(cpu_minutes(facts, fitted.values)))
+    minutes = max(1, round(cpu_minutes(facts, fitted.values)))
     took = plural(minutes, "minute") if minutes < 100 else f"{minutes / 60:.0f} hours"
     return f"{text}, about {took} on two idle cores; --epochs {LONGER * epochs} is better"
 

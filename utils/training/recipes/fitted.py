@@ -137,7 +137,7 @@ def _base_size(facts: Facts) -> tuple[int, str]:
     long_sides = sorted(max(size) for size in facts.sizes)
     if long_sides[-1] <= bound:
         return 0, ""
-    base = min(bound, long_sides[len(long_sides) // 2])
+    base = min(bound, long_sides[len(long_sides) * 3 // 4])  # of mixed sizes rather the larger
     reason = f"base {base}: small images, for a short run; thin structures need larger ones"
     return base, reason if facts.on_cpu else ""
 
