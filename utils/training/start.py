@@ -64,17 +64,16 @@ def start_from(
         )
     theirs = known.classes if known is not None else ()
     notes = []
+    if new:
+        notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
     if reset_classifier and not from_base and theirs:
-        kept = keep_classes(model, tensors, theirs, classes)
-        if kept:
-            notes.append(f"{path}: classes of the same name keep their weights: {', '.join(kept)}")
+        if kept := keep_classes(model, tensors, theirs, classes):
+            notes.append(f"of these, classes of the same name have its weights: {', '.join(kept)}")
     elif not from_base and theirs and set(theirs) != set(classes):
         notes.append(
             f"note: {path} is of the classes {_few(theirs)}, and the data set has {_few(classes)}; "
             "--reset-classifier starts from all of it but the classifier"
         )
-    if new:
-        notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
     return notes
 
 
