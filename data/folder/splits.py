@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from data.dataset_file import DERIVED, NAME, DatasetFile
 from data.errors import InputError
 from data.files import first_few, read_list
-from data.names import composed
+from data.names import IMAGE_ENDINGS, composed
 
 
 def split_names(root: Path, content: DatasetFile, names: Iterable[str], split: str) -> list[str]:
@@ -61,7 +61,9 @@ def _listed(path: Path, names: Iterable[str]) -> list[str]:
 
     def parse(line: str) -> str:
         name = composed(line.removeprefix("images/"))
-        for form in (name, PurePosixPath(name).with_suffix("").as_posix()):
+        path = PurePosixPath(name)  # "photo.v2" never means photo.jpg
+        ended = path.suffix.lower() in IMAGE_ENDINGS
+        for form in (name, path.with_suffix("").as_posix() if ended else name):
             if form in available:
                 return form
         raise ValueError("there is no such image below images/")

@@ -56,7 +56,10 @@ def images_folder(args: argparse.Namespace) -> Path:
     if images is None:
         raise InputError("--images DIR is needed: the folder of the images")
     if not images.is_dir():
-        raise FileNotFoundError(f"--images {images}: no such folder")
+        where = "--images " if args.images else ""
+        what = "is a file; expected a folder" if images.is_file() else "no such folder"
+        hint = "" if args.images else f" ({args.kind} without --images looks for images there)"
+        raise FileNotFoundError(f"{where}{images}: {what}{hint}")
     return images
 
 

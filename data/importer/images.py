@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from data.errors import InputError
 from data.files import resolved
@@ -18,6 +18,9 @@ from data.names import IMAGE_ENDINGS, composed, require_utf8, walk_files
 
 DRIVE = re.compile(r"^[A-Za-z]:/")
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+# Kinds of images that have to be converted before they are read here, and often are beforehand.
+OTHER_ENDINGS = (".arw", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".heic", ".heif", ".jfif", ".jpe",
+                 ".nef", ".raw", ".tga")  # fmt: skip
 
 
 class FoundImage(NamedTuple):
@@ -58,8 +61,9 @@ class ImageIndex:
     def find(self, written: str) -> FoundImage | None:
         """The image that an annotation's name means; None if there is none.
 
-        A name without an ending, or with another than the image has, is matched without it if no
-        image has it. InputError that names both if two images fit equally well.
+        A name without the ending, or with that of another kind of image, is matched without it if
+        no image has it: "photo.v2" means photo.v2.jpg, and never photo.jpg. InputError that names
+        both if two images fit equally well.
         """
         for form in _forms(written):
             if found := self._find(form):
@@ -75,10 +79,10 @@ class ImageIndex:
         if form in self._paths:
             return self.found(self._paths[form])
         wanted = PurePosixPath(form)
-        same_stem = self._by_stem.get(wanted.stem, [])
+        is_ending = wanted.suffix.lower() in (*IMAGE_ENDINGS, *OTHER_ENDINGS)
+        same_stem = self._by_stem.get(wanted.stem, []) if is_ending else []
         same_name = [inner for inner in same_stem if inner.name == wanted.name]
-        without = self._by_stem.get(wanted.name, [])  # "photo.v2", whose image is photo.v2.jpg
-        candidates = same_name or same_stem or without
+        candidates = same_name or self._by_stem.get(wanted.name, []) or same_stem
         if not candidates:
             return None
         shared = [_shared_end(wanted, inner) for inner in candidates]
@@ -91,13 +95,21 @@ class ImageIndex:
         return self.found(self._paths[best[0].as_posix()])
 
 
+def split_address(text: str) -> SplitResult:
+    """The parts of an address, as `urlsplit`; of one that is none (http://[) all is its path."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return SplitResult("", "", text, "", "")
+
+
 def _forms(written: str) -> Iterator[str]:
     """The paths that a written name may mean, the plainest first."""
     plain = composed(written.strip())
     yield plain
     path = DRIVE.sub("", plain.replace("\\", "/"))
     if SCHEME.match(path):
-        path = urlsplit(path).path
+        path = split_address(path).path
     path = "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
     if not path:
         return

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data.dataset_file import value_name
+from data.errors import InputError
 from data.files import first_few, resolved
 from data.importer.annotations import Annotations, Entry, ReaderOptions
 from data.importer.images import FoundImage, ImageIndex
@@ -33,6 +34,11 @@ def find_maps(
     def files(*wanted: str) -> list[Path]:
         return walk_files(source, wanted, skip=lambda folder: resolved(folder) == left_out)
 
+    if options.in_place and (others := files(*(e for e in endings if e != ".png"))):
+        raise InputError(
+            f"{others[0]}: label maps that stay as they are have to be PNGs, and {len(others)} are "
+            "not; give --images and --out other folders, and PNGs are made of them"
+        )
     if found := files(*endings):
         names = [composed(p.relative_to(source).with_suffix("").as_posix()) for p in found]
         require_unique(names, str(source))

@@ -1,5 +1,6 @@
 """What the values of label maps mean: which are classes, background, ignored, or none."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,6 @@ from data.errors import InputError
 from data.files import first_few
 from data.importer.annotations import IGNORED_ID, NONE_ID, FoundClass, ReaderOptions
 from data.importer.labels import LabelTable, label_name
-from data.names import require_unique
 from data.visualize import contrasting_colors
 
 IGNORED = ("__ignore__", "ignore", "ignored")  # labels that say so by their names
@@ -122,7 +122,9 @@ def require_distinct_values(
                 f"{where}: {names[value]!r} and {entry.name!r} are both {shown}; remove one"
             )
         names[value] = entry.name
-    require_unique((entry.name for entry, _ in named), str(where))
+    twice = Counter(label_name(entry.name) for entry, _ in named)
+    if again := [name for name, count in twice.items() if count > 1]:
+        raise InputError(f"{where}: two values have the name {again[0]!r}; give each its own")
 
 
 def digest_of(values: ChosenValues) -> str:

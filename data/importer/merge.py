@@ -31,7 +31,11 @@ class Merged:
 
 
 def merge_classes(
-    found: Sequence[FoundClass], base: DatasetFile | None, background: str | None, covers: bool
+    found: Sequence[FoundClass],
+    base: DatasetFile | None,
+    background: str | None,
+    covers: bool,
+    former: DatasetFile | None = None,
 ) -> Merged:
     """Give the classes of a source their ids. Splits and upright are left to the caller.
 
@@ -40,6 +44,8 @@ def merge_classes(
         base: what dataset.json says already; its ids and colours stay.
         background: of --background: a name, "none", or None for the default.
         covers: see `Annotations.covers`.
+        former: what dataset.json said that is to be replaced. Its classes keep their ids, and no
+            other class gets them: label maps may stay that are not made again.
 
     InputError for too many classes, and for two sources that differ in what 0 is.
     """
@@ -56,10 +62,12 @@ def merge_classes(
         beneath = None if name == NO_BACKGROUND else LabelClass(name, (0, 0, 0), (NONE_ID,))
         content = DatasetFile((), background=beneath, none=() if beneath else (NONE_ID,))
     content = replace(content, ignored=tuple(dict.fromkeys((*content.ignored, IGNORED_ID))))
-    return _numbered(found, content)
+    return _numbered(found, content, former)
 
 
-def _numbered(found: Sequence[FoundClass], content: DatasetFile) -> Merged:
+def _numbered(
+    found: Sequence[FoundClass], content: DatasetFile, former: DatasetFile | None
+) -> Merged:
     table = np.zeros(256, np.uint8)
     table[IGNORED_ID] = IGNORED_ID
     ids = {entry.name: entry.values[0] for entry in content.classes}
@@ -67,11 +75,14 @@ def _numbered(found: Sequence[FoundClass], content: DatasetFile) -> Merged:
     if content.background:
         ids[content.background.name] = NONE_ID
     new: list[FoundClass] = []
-    free = (k for k in range(FIRST_CLASS_ID, IGNORED_ID) if k not in content.known())
+    ours = range(FIRST_CLASS_ID, IGNORED_ID)
+    kept = {e.name: e.values[0] for e in former.classes if e.values[0] in ours} if former else {}
+    used = content.known() | (former.known() if former else set())
+    free = (k for k in ours if k not in used)
     for k, entry in enumerate(found):
         name = label_name(entry.name)
         if name not in ids:
-            number = next(free, None)
+            number = kept.get(name) or next(free, None)
             if number is None:
                 raise InputError(
                     f"with {name!r} there would be more than {MAX_CLASSES} classes; choose them "

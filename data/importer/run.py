@@ -21,6 +21,7 @@ from data.importer.annotations import Annotations, ReaderOptions
 from data.importer.checks import require_out, require_own_names, require_room
 from data.importer.formats import reader_of
 from data.importer.images import ImageIndex
+from data.importer.lock import sole_import
 from data.importer.merge import Merged, merge_classes
 from data.importer.plan import Plan, maker_of, plan_images, targets_of
 from data.importer.report import print_next, print_summary
@@ -87,8 +88,15 @@ class Prepared:
 
 def run_import(request: Request) -> int:
     """Make what is missing or stale; returns the exit status."""
+    with sole_import(request.out):
+        return _run_alone(request)
+
+
+def _run_alone(request: Request) -> int:
     prepared = _prepare(request)
     write_imports(request.out, prepared.imports)
+    if prepared.base:  # new ids are said before maps have them, or another source could take them
+        _write_if_new(request.out, prepared.merged.content)
     records = Records(request.out)
     settings = _settings(request)
     work = [
@@ -115,7 +123,8 @@ def _prepare(request: Request) -> Prepared:
     found = reader_of(request.kind)(request.source, options)
     index = ImageIndex(options.images, skip=out, required=False)
     base = _base(request, present)
-    merged = merge_classes(found.classes, base, request.background, found.covers)
+    former = _former(out) if base is None else None
+    merged = merge_classes(found.classes, base, request.background, found.covers, former)
     plan = plan_images(
         found,
         index if request.keep_unlabelled else None,
@@ -123,7 +132,7 @@ def _prepare(request: Request) -> Prepared:
         upright=request.upright,
         before=base.upright if base else None,
     )
-    require_valid(merged.content)
+    require_valid(merged.content, found.notes)
     ours = _import_of(request, plan)
     others = require_own_names(out, ours, present, overwrite=overwrite)
     require_room(out, plan, link=request.link)
@@ -149,6 +158,11 @@ def _conclude(request: Request, prepared: Prepared, made: dict[str, Made]) -> No
     notes = [*prepared.found.notes, *merged.notes, *plan.notes, *split_notes]
     notes += _left_out(prepared, keep=request.keep_unlabelled)
     print_summary(content, list(made.values()), notes)
+    if not any(one.classes for one in made.values()):
+        raise InputError(
+            "no image has a pixel of any class, so there is nothing to learn; the notes above say "
+            "what was not drawn"
+        )
     print_next(out)
 
 
@@ -168,6 +182,15 @@ def _base(request: Request, present: Sequence[Import]) -> DatasetFile | None:
     if request.work.overwrite and not others:
         return None
     return read_dataset_file(request.out)
+
+
+def _former(out: Path) -> DatasetFile | None:
+    """What dataset.json says that --overwrite replaces; None if nothing can be read of it."""
+    try:
+        found = read_dataset_file(out)
+    except (InputError, OSError):
+        return None
+    return None if found.colored else found
 
 
 def _identity(request: Request) -> Import:
@@ -191,10 +214,14 @@ def _settings(request: Request) -> dict[str, Any]:
     return {"kind": request.kind, "link": request.link, **drawn}
 
 
-def require_valid(content: DatasetFile) -> None:
-    """InputError if `data.dataset_file` would refuse what is to be written, by a class's name."""
+def require_valid(content: DatasetFile, notes: Sequence[str] = ()) -> None:
+    """InputError if `data.dataset_file` would refuse what is to be written, by a class's name.
+
+    notes: on what the reader did not take, which say why there may be no class.
+    """
     if not content.classes:
-        raise InputError("there are no classes: no annotation has a label that is taken")
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise InputError(f"there are no classes: no annotation has a label that is taken{why}")
     parse_dataset_file(parse_json(format_dataset_file(content), ""), DATASET_FILE)
 
 

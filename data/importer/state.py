@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from data.dataset_file import IMPORTS
 from data.errors import InputError
 from data.files import parse_json, read_json, require_file, write_aside
 
-NAME = "import.json"
+NAME = IMPORTS
 RECORDS = "import-inputs.jsonl"
 
 
@@ -74,7 +75,10 @@ def read_imports(out: Path) -> tuple[Import, ...] | None:
         return None
     try:
         found: Any = read_json(path)
-        return tuple(Import(**entry) for entry in found["imports"])
+        imports = tuple(Import(**entry) for entry in found["imports"])
+        if any(not isinstance(n, str) for one in imports for n in one.names):
+            raise TypeError
+        return imports
     except (TypeError, KeyError) as error:
         raise InputError(
             f"{path}: is no file of the importer; move it away, or choose another --out"
@@ -133,10 +137,17 @@ def _parse(line: bytes) -> dict[str, Made]:
     """{} for a line that cannot be read: its image is made again."""
     try:
         found = parse_json(line.decode(), "") if line else {}
-        made = {name: Made(**entry) for name, entry in found.items()}
-        return {name: replace(one, classes=_by_id(one.classes)) for name, one in made.items()}
+        return {name: _checked(Made(**entry)) for name, entry in found.items()}
     except (InputError, UnicodeDecodeError, AttributeError, TypeError, ValueError):
         return {}
+
+
+def _checked(made: Made) -> Made:
+    """What a line says, with ids as numbers; ValueError or TypeError if no importer wrote it."""
+    if not isinstance(made.digest, str) or not isinstance(made.image, str):
+        raise TypeError
+    notes = {str(note): int(count) for note, count in made.notes.items()}
+    return replace(made, classes=_by_id(made.classes), notes=notes)
 
 
 def _by_id(classes: Mapping[Any, Any]) -> dict[int, tuple[int, int]]:

@@ -75,7 +75,7 @@ def _is_up_to_date(maker: ImageMaker, made: Made | None) -> bool:
 def _has_content(path: Path) -> bool:
     """A power cut soon after a rename can leave a file without its content."""
     try:
-        return path.stat().st_size > 0
+        return path.is_file() and path.stat().st_size > 0
     except OSError:
         return False
 

@@ -79,6 +79,8 @@ class ImageMaker:
         write_png(self.targets.label_path, label)
         if instance is not None:
             write_png(self.targets.instance_path, instance)
+        else:  # that of an earlier run, when there were objects, is of other labels
+            self.targets.instance_path.unlink(missing_ok=True)
         self._write_image()
         return Made(
             self.digest,

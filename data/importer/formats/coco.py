@@ -26,7 +26,7 @@ from data.importer.formats.coco_panoptic import read_panoptic
 from data.importer.formats.coco_rle import RunLengths, run_lengths
 from data.importer.images import FoundImage, ImageIndex
 from data.importer.labels import LabelTable, counted
-from data.importer.shapes import MAX_COORDINATE, DrawnObject, Polygons, ShapeDrawer
+from data.importer.shapes import MAX_COORDINATE, DrawnObject, Polygons, ShapeDrawer, Size
 
 MIN_POINTS = 3
 NUMBERS = {int, float}
@@ -94,6 +94,7 @@ def _entry(
     """An image with its objects. undrawn: counts the labels of annotations without an outline."""
     objects: list[DrawnObject] = []
     digest = hashlib.blake2b(digest_size=16)
+    size = image.size
     # Sorting keeps the order of those that are equal.
     for row in sorted(rows, key=lambda row: not row.get("iscrowd")):
         name = file.categories[row["category_id"]].name
@@ -105,11 +106,7 @@ def _entry(
             continue
         try:
             shape = _shape(row["segmentation"])
-            if isinstance(shape, RunLengths) and image.size and shape.size != image.size:
-                raise InputError(
-                    f"its RLE is {shape.size[1]}x{shape.size[0]}, and its image "
-                    f"{image.size[1]}x{image.size[0]}; expected one size"
-                )
+            size = _one_size(shape, size)
         except InputError as error:
             reason = f"{file.path}: annotation {row['id']}: {error}"
             return Entry(found.name, found.path, Refusal(reason), digest=reason, size=image.size)
@@ -118,9 +115,19 @@ def _entry(
         for part in shape.rings if isinstance(shape, Polygons) else (shape.counts,):
             digest.update(len(part).to_bytes(8, "little") + part.tobytes())
     drawer = ShapeDrawer(objects)
-    size = image.size or next((o.shape.size for o in objects if isinstance(o.shape, RunLengths)),
-                              None)  # fmt: skip
     return Entry(found.name, found.path, drawer, digest=digest.hexdigest(), size=size)
+
+
+def _one_size(shape: Polygons | RunLengths, size: Size | None) -> Size | None:
+    """The image's size (H, W), which run lengths state, too; InputError if they differ."""
+    if not isinstance(shape, RunLengths):
+        return size
+    if size and shape.size != size:
+        raise InputError(
+            f"its RLE is {shape.size[1]}x{shape.size[0]}, and its image, by the file or by another "
+            f"RLE, {size[1]}x{size[0]}; expected one size"
+        )
+    return shape.size
 
 
 def _kind(shape: Polygons | RunLengths) -> str:

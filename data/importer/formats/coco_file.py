@@ -81,7 +81,8 @@ def load(path: Path) -> Any:
 def _images(path: Path, rows: Sequence[Row]) -> Iterator[tuple[int | str, CocoImage]]:
     seen: set[int | str] = set()
     for number, row in enumerate(rows, start=1):
-        key, name = row.get("id"), row.get("file_name")
+        # LVIS has only the addresses of its images, which end in their names.
+        key, name = row.get("id"), row.get("file_name", row.get("coco_url"))
         if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
             raise InputError(f'{path}: image {number} of the list has no "id" or no "file_name"')
         if key in seen:
@@ -108,7 +109,10 @@ def _categories(path: Path, rows: Sequence[Row]) -> Iterator[tuple[int, Category
     for number, row in enumerate(rows, start=1):
         key, name = row.get("id"), row.get("name")
         if type(key) is not int or not isinstance(name, str) or not name.strip():
-            raise InputError(f'{path}: category {number} of the list has no "id" or no "name"')
+            raise InputError(
+                f'{path}: category {number} of the list has the "id" {str(key)[:40]!r} and the '
+                f'"name" {str(name)[:40]!r}; expected a whole number and a name'
+            )
         if key in seen:
             raise InputError(f"{path}: two categories have the id {key}; expected one")
         seen.add(key)

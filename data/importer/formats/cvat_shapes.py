@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from data.errors import InputError
+from data.image_io import MAX_PIXELS
 from data.importer.shapes import (
     MAX_COORDINATE,
     Bitmap,
@@ -19,6 +20,7 @@ from data.importer.shapes import (
 )
 
 LINES = ("polyline", "points")
+MAX_DIGITS = 18  # of a number of pixels
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,11 @@ def _ellipse(element: Element, where: str) -> tuple[Shape, ...]:
 def _mask(element: Element, where: str) -> tuple[Shape, ...]:
     left, top = (whole(element, key, where) for key in ("left", "top"))
     width, height = (whole(element, key, where, 1) for key in ("width", "height"))
-    texts = element.get("rle", "").split(",")
-    if not all(text.strip().isdecimal() for text in texts):
-        raise InputError(f"{where}: its rle is no list of whole numbers")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{where}: its box is {width}x{height}, larger than any image")
+    texts = [text.strip() for text in element.get("rle", "").split(",")]
+    if not all(text.isdecimal() and len(text) <= MAX_DIGITS for text in texts):
+        raise InputError(f"{where}: its rle is no list of whole numbers of pixels")
     counts = [int(text) for text in texts]
     if sum(counts) != width * height:
         raise InputError(

@@ -34,7 +34,7 @@ from data.importer.formats.labelme_shapes import LINES, shape_of
 from data.importer.images import FoundImage, ImageIndex
 from data.importer.labels import LabelTable, counted, label_name
 from data.importer.shapes import DrawnObject, ShapeDrawer
-from data.names import composed, walk_files
+from data.names import IMAGE_ENDINGS, composed, walk_files
 
 IGNORE = "__ignore__"
 BACKGROUND = "_background_"
@@ -129,6 +129,9 @@ def _sheet(path: Path, inner: Path, content: dict[str, Any]) -> Sheet:
     for number, shape in enumerate(shapes, start=1):
         if not isinstance(shape.get("label"), str) or not shape["label"].strip():
             raise InputError(f"{path}: shape {number} has no label")
+        if not isinstance(shape.get("shape_type") or "", str):
+            kind = str(shape["shape_type"])[:40]
+            raise InputError(f"{path}: shape {number} has the shape_type {kind}; expected a name")
     sides = content.get("imageHeight"), content.get("imageWidth")
     size = None
     if any(side is not None for side in sides):
@@ -163,7 +166,8 @@ def _entry(
     undrawn: Counter[str],
 ) -> Entry:
     if found is None:
-        ending = Path(sheet.image_path.replace("\\", "/")).suffix or ".png"
+        ending = Path(sheet.image_path.replace("\\", "/")).suffix
+        ending = ending if ending.lower() in IMAGE_ENDINGS else ".png"  # or nobody would find it
         inner = sheet.inner.with_suffix("").as_posix()
         found = FoundImage(composed(inner), sheet.path.with_suffix(ending))
         embedded = EmbeddedImage(sheet.path)

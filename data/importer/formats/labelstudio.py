@@ -15,7 +15,6 @@ JSON_MIN has the regions' values, and the data, as plain fields of a task.
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -24,13 +23,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-from data.errors import InputError
+from data.errors import InputError, one_line
 from data.files import read_json
 from data.folder import shown_size
 from data.image_io import read_header
-from data.importer.annotations import Annotations, Entry, FoundClass, ReaderOptions
+from data.importer.annotations import (
+    Annotations,
+    Entry,
+    FoundClass,
+    ReaderOptions,
+    Refusal,
+)
 from data.importer.formats.labelstudio_regions import (
     Region,
     is_curved,
@@ -40,7 +45,7 @@ from data.importer.formats.labelstudio_regions import (
     shape_of,
     why_not_drawn,
 )
-from data.importer.images import FoundImage, ImageIndex
+from data.importer.images import FoundImage, ImageIndex, split_address
 from data.importer.labels import LabelTable
 from data.importer.shapes import DrawnObject, ShapeDrawer
 from data.names import IMAGE_ENDINGS
@@ -224,15 +229,15 @@ def _looks_like_image(text: str) -> bool:
 
 def _names(source: str) -> Iterator[str]:
     """The names that an address may mean: the file that it asks a server for, or its path."""
-    parts = urlsplit(source)
+    parts = split_address(source)
     query = parse_qs(parts.query)
     yield from query.get("d", [])  # /data/local-files/?d=folder/photo.jpg
     for coded in query.get("fileuri", []):  # /tasks/1/resolve/?fileuri=..., of cloud storage
         try:
             text = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
-            yield unquote(urlsplit(text).path)
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no text
             continue
+        yield unquote(split_address(text).path)
     yield source
     yield unquote(parts.path)
 
@@ -259,7 +264,10 @@ def _entry(
             f"{task.regions[0].where}: its task has regions of images of {len(sizes)} sizes; "
             "expected one"
         )
-    size = next(iter(sizes)) if sizes else shown_size(read_header(found.path), upright=True)
+    try:
+        size = next(iter(sizes)) if sizes else shown_size(read_header(found.path), upright=True)
+    except (InputError, OSError) as error:  # the image is broken, which is its failure alone
+        return Entry(found.name, found.path, Refusal(one_line(error)))
     notes["images that were turned in Label Studio: look at them in python -m data.inspect"] += any(
         region.turn for region in task.regions
     )
