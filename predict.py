@@ -19,9 +19,10 @@ The subfolders of a folder are mirrored. With several inputs, each folder gets a
 own name. Images whose names differ only in the ending (a.jpg, a.png) keep it.
 
 Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped,
-CMYK is converted. Pixels are taken as they are stored, as data sets are read; --upright turns
-photographs as their EXIF data say. An image that cannot be read, is too large for the memory, or
-cannot be written is listed at the end, and the others are done; a full disk ends the run.
+CMYK is converted. Pixels are taken as they are stored, as most data sets are read, or turned as
+their EXIF data say if the network was trained on such; --upright and --no-upright choose. An image
+that cannot be read, is too large for the memory, or cannot be written is listed at the end, and the
+others are done; a full disk ends the run.
 """
 
 from data.errors import quiet_interrupts
@@ -84,7 +85,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="take the subfolders of folders too (default)",
     )
     parser.add_argument(
-        "--upright", action=switch, default=False, help="turn photographs as EXIF says"
+        "--upright",
+        action=switch,
+        help="turn photographs as EXIF says (default: as the checkpoint's own images were)",
     )
 
     net = parser.add_argument_group("network")
@@ -127,11 +130,12 @@ def main(args: argparse.Namespace) -> int:
         found, failures = from_main(
             lambda: find_images(args.inputs, args.out, args.recursive), ranks
         )
-        predictor = predictor_from_flags(args, device)
+        predictor = predictor_from_flags(args, device, dataset=args.dataset)
+        upright = predictor.info.upright if args.upright is None else args.upright
         files, unwritable = from_main(lambda: plan(found, args, predictor), ranks)
         mine = dict(list(files.items())[ranks.rank :: ranks.world])
         done = predict_images(
-            mine, predictor, upright=args.upright, threshold=args.threshold, show=ranks.is_main
+            mine, predictor, upright=upright, threshold=args.threshold, show=ranks.is_main
         )
         failures |= unwritable
         turned = 0
@@ -139,7 +143,7 @@ def main(args: argparse.Namespace) -> int:
             failures |= part
             turned += count
         if ranks.is_main:
-            report(args.out, found, failures, 0 if args.upright else turned)
+            report(args.out, found, failures, 0 if upright else turned)
     return 2 if failures else 0
 
 

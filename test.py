@@ -26,6 +26,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from data import dataset_class
 from data.base import Dataset
 from data.errors import InputError, run
 from utils.distributed.environment import Ranks
@@ -55,6 +56,7 @@ from utils.evaluation.edges.sources import (
 from utils.evaluation.edges.tables import format_table
 from utils.evaluation.inputs import (
     declared_classes,
+    note_data,
     note_turned,
     open_dataset,
     require_same_classes,
@@ -92,7 +94,9 @@ def main(args: argparse.Namespace) -> None:
             inputs = (args.labels, args.predictions, args.data_root)
             from_main(lambda: require_out_dir(args.out, inputs), ranks)
         device = own_device(device, ranks)
-        predictor = predictor_from_flags(args, device) if args.checkpoint else None
+        # Of `folder` the data set itself names the classes, if the checkpoint does not.
+        names = args.dataset if args.dataset and dataset_class(args.dataset).classes else None
+        predictor = predictor_from_flags(args, device, dataset=names) if args.checkpoint else None
         task = chosen_task(args, predictor and predictor.task)
         if predictor and args.submit:
             submit(args, predictor, ranks)
@@ -109,6 +113,8 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     dataset = open_images(args, name, "edge")
     if predictor and dataset:
         note_turned(dataset, ranks)
+    if dataset and not args.labels:
+        note_data(dataset, args.workers, ranks)
     protocol = chosen_protocol(args, name)
     source, truth = open_edges(args, predictor, dataset, name, protocol, ranks)
     protocol = truth.protocol
@@ -117,9 +123,10 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
         print(protocol.describe(sizes_in_words(truth.size(i) for i in source.indices)))
         if isinstance(truth, FolderGroundTruth) and (note := truth.note()):
             print(f"note: {note}", file=sys.stderr)
+    meaning = filter(None, [dataset.meaning()] if dataset else [])
     counter = ResumableCounter(
         ImageCounter(truth, protocol, source.files, source.image_files),
-        fingerprint(source.identity, truth.origin),
+        fingerprint(source.identity, truth.origin, *meaning),
         args.out / "partial",
     )
     predict = source.scores if isinstance(source, NetworkSource) else None
@@ -164,6 +171,8 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
     protocol = SegProtocol(tuple(names), tuple(args.bounds), args.boundary_iou)
     if predictor and dataset:
         note_turned(dataset, ranks)
+    if dataset and not args.labels:
+        note_data(dataset, args.workers, ranks)
     truth, predictions = open_labels(args, predictor, dataset, num_classes)
     tell = partial(print, file=sys.stderr) if ranks.is_main else (lambda _text: None)
     matches = match_maps(truth, predictions, allow_missing=args.allow_missing, report=tell)

@@ -38,6 +38,7 @@ from utils.training.loading import make_loader
 from utils.training.logger import Logger, to_json
 from utils.training.precision import Precision
 from utils.training.progress_lines import plural
+from utils.training.recipes.choose import fit_defaults
 from utils.training.records import describe_run
 from utils.training.resume import RunCheckpoint, go_back, open_run_dir
 from utils.training.run_dir import LAST, keep_best
@@ -73,6 +74,7 @@ def main(args: argparse.Namespace) -> int:
         device = pick_device(args.device).type
         ranks = enter_machine(args, device, closing)
         train_set = split_of(args, args.train_split)
+        fit_defaults(args, train_set, ranks, device)
         setup = build_setup(args, train_set, ranks)
 
         folder = Path(args.run_dir)

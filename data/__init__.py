@@ -1,8 +1,10 @@
 """Data sets: a folder in its official layout goes in, samples come out (`data.base.Sample`)."""
 
 import importlib
-import inspect
 from collections.abc import Iterable
+
+# Not the module: importing `data.inspect` puts that under the name here.
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +60,8 @@ def build_dataset(
     """
     kind = dataset_class(name)
     # Over all base classes: `Scenes` takes **options and passes them to `Cityscapes`.
-    signatures = [inspect.signature(base.__init__) for base in kind.__mro__[:-1]]
-    parameters = [p for signature in signatures for p in signature.parameters.values()]
+    signatures = [signature(base.__init__) for base in kind.__mro__[:-1]]
+    parameters = [p for found in signatures for p in found.parameters.values()]
     accepted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     unknown = [option for option in options if option not in accepted]
     if unknown:

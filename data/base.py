@@ -80,6 +80,7 @@ class Dataset:
     classes: tuple[str, ...]
     palette: np.ndarray  # uint8 (num_classes, 3), RGB
     has_label_maps: bool = True  # False: its labels are files of edges
+    upright: bool = False  # True: images are turned as their EXIF data say
 
     def __init__(self, root: str | Path, split: str, records: Sequence[Record]) -> None:
         self.root = Path(root)
@@ -136,8 +137,8 @@ class Dataset:
         return image_size(record.image)
 
     def label_header(self, path: Path) -> Header:
-        """The header of a label map that is a PNG; InputError for a file that cannot be one."""
-        return index_header(path)
+        """The header of a label that is a PNG; InputError for a file that cannot be one."""
+        return index_header(path) if self.has_label_maps else read_header(path)
 
     def size(self, record: Record) -> tuple[int, int]:
         """(H, W) of a record's image, or of its label map where it has none, from the headers.
@@ -154,6 +155,17 @@ class Dataset:
         if size is None:
             raise InputError(f"{self.name}: {record.name} has no file that says its size")
         return size
+
+    def meaning(self) -> str:
+        """Stands for all that samples depend on beside their files; "" for a published data set."""
+        return ""
+
+    def notes(self, workers: int = 0) -> list[str]:
+        """What may surprise in the files, a line each, to be shown before anything is trained.
+
+        workers: processes that read them, if they have to be read.
+        """
+        return []
 
     def turned_images(self) -> int:
         """The number of images whose EXIF data ask to be turned, from their headers.

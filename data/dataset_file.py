@@ -23,9 +23,9 @@ their border is no edge. With "labels": "colors", label maps are RGB, and "color
 has its "color".
 
 "splits": shares, of which a hash of the seed and the image's name picks one, so that an image
-keeps its split when others are added; or folders below images/ ("train": "train" or ["a", "b"]);
-or lists, "train": "train.txt", with an image's name a line. "split_by": "folder" keeps the images
-of one folder in one split (frames of one video).
+keeps its split when others are added; or folders below images/ ("train": "train" or ["a", "b"],
+"." for all images); or lists, "train": "train.txt", with an image's name a line. "split_by":
+"folder" keeps the images of one folder in one split (frames of one video).
 """
 
 import json
@@ -42,6 +42,7 @@ from data.files import inner_path, read_json, write_aside
 from data.visualize import contrasting_colors
 
 NAME = "dataset.json"
+IMPORTS = "import.json"  # which an importer writes first, and dataset.json last
 MAX_ID = 65535  # of a 16-bit map
 MAX_CLASSES = 254  # label maps in memory are uint8, and 255 is no class; one is the background
 MAX_NAME = 100  # characters
@@ -133,6 +134,10 @@ def read_dataset_file(root: str | Path) -> DatasetFile:
     path = root / NAME
     if not path.is_file():
         labels = root / "labels"
+        if (root / IMPORTS).is_file():
+            raise FileNotFoundError(
+                f"no {NAME} in {root}: an import into it has not ended; run the same command again"
+            )
         raise FileNotFoundError(
             f"no {NAME} in {root}; write it with: python -m data.importer ids {labels} --images "
             f"{root / 'images'} --out {root} (colors --palette FILE in place of ids, if label maps "
@@ -250,10 +255,13 @@ def _name(name: Any, where: str) -> str:
     name = unicodedata.normalize("NFC", name.strip())
     if len(name) > MAX_NAME:
         raise InputError(
-            f"{where}: its name has {len(name)} characters, expected at most {MAX_NAME}"
+            f"{where}: its name, {name[:20]!r}…, has {len(name)} characters; expected at most "
+            f"{MAX_NAME}"
         )
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        raise InputError(f"{where}: its name has control characters")
+        raise InputError(
+            f"{where}: its name {name!r} has control characters, such as line breaks; rename it"
+        )
     return name
 
 
@@ -335,7 +343,7 @@ def _split_rule(rule: Any, where: str) -> SplitRule:
             "the file of a list (.txt)"
         )
     try:
-        paths = [inner_path(name).as_posix() for name in folders]
+        paths = [name if name == "." else inner_path(name).as_posix() for name in folders]
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
     return paths[0] if isinstance(rule, str) and rule.endswith(".txt") else tuple(paths)

@@ -250,9 +250,13 @@ def require_listable(names: Iterable[str | Path], what: str) -> None:
     """InputError if a name is no UTF-8 or has a space: lists hold names separated by spaces."""
     names = [str(name) for name in names]
     require_utf8(names, what)
-    spaced = [name for name in names if name.split() != [name]]
-    if spaced:
+    if spaced := names_with_spaces(names):
         raise InputError(
             f"{len(spaced)} names of {what} have spaces, such as {first_few(map(repr, spaced))}; "
             "lists separate names by spaces, so rename them"
         )
+
+
+def names_with_spaces(names: Iterable[str]) -> list[str]:
+    """The names that a list, which separates names by spaces, cannot hold."""
+    return [name for name in names if name.split() != [name]]

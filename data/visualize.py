@@ -5,8 +5,10 @@ or bits uint32 (H, W).
 """
 
 import colorsys
+import importlib.util
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +24,8 @@ TEXT: Color = (40, 40, 40)
 LINE: Color = (205, 205, 205)
 NO_EDGE = "no edge above the threshold"
 GOLDEN_RATIO = 0.618034
+LONGEST_NAME = 30  # characters of a name in a legend
+MISSING = "\uffff"  # a character that no font has; drawn as an empty box
 
 
 def distinct_colors(count: int) -> np.ndarray:
@@ -111,7 +115,8 @@ def add_legend(
     """Put a strip below the image with colour and name of each of `classes`.
 
     It has as many columns as the width allows. An image too narrow for one name is widened with
-    white on the right.
+    white on the right. Names are cut to LONGEST_NAME; one in letters that no font here has is
+    written as "class 3".
 
     Args:
         image: uint8 (H, W, 3).
@@ -122,13 +127,21 @@ def add_legend(
     """
     size = font_size or _font_size(image.shape[1])
     strip = _draw_legend(
-        [(tuple(palette[k].tolist()), names[k].replace("_", " ")) for k in classes],
+        [(tuple(palette[k].tolist()), legend_name(names[k], k + 1)) for k in classes],
         image.shape[1],
         size,
     )
     missing = strip.shape[1] - image.shape[1]
     wide = cv2.copyMakeBorder(image, 0, 0, 0, missing, cv2.BORDER_CONSTANT, value=WHITE)
     return np.vstack([wide, strip])
+
+
+def legend_name(name: str, number: int) -> str:
+    """A class's name as a legend has it; number: of the class, from 1."""
+    name = " ".join(name.replace("_", " ").split())
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 1].rstrip()}…"
+    return name if _is_drawable(name) else f"class {number}"
 
 
 def as_prob(edges: np.ndarray, num_classes: int) -> np.ndarray:
@@ -196,7 +209,8 @@ def _draw_legend(entries: Sequence[tuple[Color, str]], width: int, size: int) ->
         x = gap + column * cell
         y = 1 + gap + row * line
         pen.rectangle([x, y, x + patch - 1, y + patch - 1], fill=color, outline=LINE)
-        pen.text((x + patch + gap, y + patch // 2), name, fill=TEXT, font=_font(size), anchor="lm")
+        font = _font_of(name, size)
+        pen.text((x + patch + gap, y + patch // 2), name, fill=TEXT, font=font, anchor="lm")
     return np.asarray(strip)
 
 
@@ -206,10 +220,39 @@ def _font_size(width: int) -> int:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own truetype font, so that images look the same on every machine."""
-    return ImageFont.load_default(size=size)
+def _font(size: int, wide: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own truetype font, so that images look the same on every machine.
+
+    wide: the one that comes with Matplotlib, which has accents, Greek, Cyrillic and Arabic.
+    """
+    found = importlib.util.find_spec("matplotlib") if wide else None
+    if found is None or found.origin is None:
+        return ImageFont.load_default(size=size)
+    path = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+    return ImageFont.truetype(path, size) if path.is_file() else ImageFont.load_default(size=size)
+
+
+def _font_of(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font that has all characters of the text, Pillow's own if that is one."""
+    return _font(size, not all(_has(character, False) for character in text))
+
+
+def _is_drawable(text: str) -> bool:
+    return any(all(_has(character, wide) for character in text) for wide in (False, True))
+
+
+@cache
+def _has(character: str, wide: bool) -> bool:
+    """Whether a font has a character, and does not draw a box in its place."""
+    return _drawn(character, wide) != _drawn(MISSING, wide)
+
+
+@cache
+def _drawn(character: str, wide: bool) -> bytes:
+    canvas = Image.new("L", (40, 40))
+    ImageDraw.Draw(canvas).text((4, 4), character, fill=255, font=_font(20, wide))
+    return canvas.tobytes()
 
 
 def _text_width(text: str, size: int) -> int:
-    return int(_font(size).getlength(text)) + 1
+    return int(_font_of(text, size).getlength(text)) + 1

@@ -53,10 +53,16 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     )
 
 
+def torchvision_file(backbone: str) -> tuple[str, Path]:
+    """Where torchvision fetches a ResNet's ImageNet weights from, and where it keeps them."""
+    url = DEPTHS[backbone].imagenet.url
+    return url, _cache() / Path(url).name
+
+
 def imagenet_weights(backbone: str) -> Mapping[str, Tensor]:
     """torchvision's ImageNet weights of a ResNet, from its cache or the network."""
     weights = DEPTHS[backbone].imagenet
-    file = _cache() / Path(weights.url).name
+    _, file = torchvision_file(backbone)
     if file.is_file():
         try:
             return unwrap(read_weights(file))

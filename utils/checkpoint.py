@@ -3,7 +3,7 @@
 A checkpoint of ours is one dictionary of plain values and tensors, so that it loads with
 `weights_only=True`:
   format   1
-  model    name, backbone, num_classes, task, classes, palette, base_size, dataset, options
+  model    name, backbone, num_classes, task, classes, palette, base_size, dataset, options, upright
   weights  the state dict
 and, in `last.pth`, what training needs to resume: optimizer, scaler, average (the EMA of the
 weights), args, and where it is (`utils.training.state.Progress`).
@@ -96,11 +96,14 @@ def load_weights(
 
     The official ones are those of DFF, CASENet, DecoupleSegNets and GFFNet. Every tensor is
     accounted for: missing, unexpected or wrongly shaped ones are a CheckpointError that lists them,
-    except those of the classifier with `reset_classifier`. Returns the names of parameters that
-    kept their values (none, the classifier's, or, for an ImageNet file, all but the backbone's).
+    except those of the classifier with `reset_classifier`: it is left out, whatever its shape.
+    Returns the names of parameters that kept their values (none, the classifier's, or, for an
+    ImageNet file, all but the backbone's).
     """
-    optional = _name_prefixes(model, "classifier") if reset_classifier else ()
-    return _fill(model, path, _tensors(path, read_checkpoint(path)), optional)
+    tensors = _tensors(path, read_checkpoint(path))
+    if not reset_classifier:
+        return _fill(model, path, tensors, ())
+    return _fill_but(model, path, tensors, _name_prefixes(model, "classifier"))
 
 
 def load_base(model: nn.Module, path: str | Path) -> list[str]:
@@ -125,10 +128,10 @@ def load_start(model: nn.Module, path: str | Path, *, reset_classifier: bool = F
     """
     tensors = _tensors(path, read_checkpoint(path))
     if hasattr(model, "beyond_base") and not any(name.startswith("decouple.") for name in tensors):
-        optional = _name_prefixes(model, "beyond_base")
-    else:
-        optional = _name_prefixes(model, "classifier") if reset_classifier else ()
-    return _fill(model, path, tensors, optional)
+        return _fill(model, path, tensors, _name_prefixes(model, "beyond_base"))
+    if not reset_classifier:
+        return _fill(model, path, tensors, ())
+    return _fill_but(model, path, tensors, _name_prefixes(model, "classifier"))
 
 
 def load_model(
@@ -188,6 +191,14 @@ def _tensors(path: str | Path, contents: dict) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"{path}: found no tensors in it, expected weights of a network")
     return translated
+
+
+def _fill_but(
+    model: nn.Module, path: str | Path, tensors: dict[str, Tensor], without: tuple[str, ...]
+) -> list[str]:
+    """`_fill` without the parameters under some prefixes, even those that would fit."""
+    kept = {key: value for key, value in tensors.items() if not key.startswith(without)}
+    return _fill(model, path, kept, without)
 
 
 def _fill(
@@ -280,6 +291,11 @@ def _names_and_colors(
     if dataset is None:
         return default_class_names(num_classes), distinct_colors(num_classes)
     source = dataset_class(dataset)
+    if not source.classes:
+        raise CheckpointError(
+            f"{path}: --dataset {dataset} names no classes, as each {dataset} has its own; leave "
+            "it out: a net that was trained here knows its classes, others get numbers"
+        )
     if len(source.classes) != num_classes:
         raise CheckpointError(
             f"{path} has {num_classes} classes, but {dataset} has {len(source.classes)}"

@@ -35,6 +35,7 @@ class ModelInfo:
             they are.
         dataset: that it was trained on; "" if the file does not say.
         options: other arguments of the model's builder, see `models.OPTIONS`.
+        upright: it was trained on images turned as their EXIF data say.
     """
 
     name: str
@@ -46,10 +47,14 @@ class ModelInfo:
     base_size: int
     dataset: str
     options: dict[str, bool | str] = field(default_factory=dict)
+    upright: bool = False
 
     def to_plain(self) -> dict:
         """Lists, strings and numbers only."""
-        return asdict(self) | {"classes": list(self.classes), "palette": self.palette.tolist()}
+        plain = asdict(self) | {"classes": list(self.classes), "palette": self.palette.tolist()}
+        if not self.upright:
+            del plain["upright"]  # earlier versions refuse an entry that they do not know
+        return plain
 
     @classmethod
     def from_plain(cls, plain: object, where: str | Path = "the checkpoint") -> "ModelInfo":
@@ -92,7 +97,10 @@ def _faults(plain: object) -> Iterator[str]:
         yield _expected("model", plain, "a dictionary")
         return
     names = [entry.name for entry in fields(ModelInfo)]
-    needed = {f.name for f in fields(ModelInfo) if f.default_factory is MISSING}
+    # Those with a default are younger than the format.
+    needed = {
+        f.name for f in fields(ModelInfo) if f.default is MISSING and f.default_factory is MISSING
+    }
     if missing := [name for name in names if name in needed and name not in plain]:
         yield f"{missing[0]} is missing"
     if unknown := [key for key in plain if key not in names]:
@@ -104,6 +112,8 @@ def _faults(plain: object) -> Iterator[str]:
     yield from _class_faults(plain["num_classes"], plain["classes"], plain["palette"])
     if not _is_whole(plain["base_size"], 0, MAX_BASE_SIZE):
         yield _expected("base_size", plain["base_size"], f"a whole number, 0 to {MAX_BASE_SIZE}")
+    if type(upright := plain.get("upright", False)) is not bool:
+        yield _expected("upright", upright, "True or False")
 
 
 def _net_faults(plain: dict[str, Any]) -> Iterator[str]:

@@ -9,7 +9,8 @@ with a note.
 
 Writes OUT/.../NAME_edge.png for each DIR/.../NAME.png, with more than 24 classes also
 NAME_edge_24.png and so on; with --eval OUT/gt_eval/{gt_thin,gt_raw}/{inst,cls}/.../NAME.png; and
-edges.txt, or SPLIT.txt, "/label map /edge label" per line.
+edges.txt, or SPLIT.txt, "/label map /edge label" per line. (A data set whose names have spaces
+gets no list: train.py needs none.)
 """
 
 from data.errors import quiet_interrupts
@@ -45,9 +46,11 @@ from data.gtlabel.maps import (
     read_id_map,
     read_ids,
 )
-from data.gtlabel.plan import ListFile, Plan, run_plans
+from data.gtlabel.plan import ListFile, Plan, Row, run_plans
 from data.gtlabel.products import GroundTruth, ProductMaker, Rule
+from data.gtlabel.stamp import MEANING
 from data.image_io import IGNORE
+from data.names import names_with_spaces
 from data.visualize import contrasting_colors
 
 LABELS_ONLY = ("--instances", "--num-classes", "--id-map", "--class-names", "--ignored-ids")
@@ -136,7 +139,10 @@ def plan_dataset(args: argparse.Namespace) -> Plan:
     reader = copy.copy(dataset)
     reader.records = []
     rule = Rule(dataset.num_classes, args.instance)
-    maker = ProductMaker(out, rule, dataset.classes, dataset.palette, product_options(args))
+    meaning = {MEANING: dataset.meaning()} if dataset.meaning() else {}
+    maker = ProductMaker(
+        out, rule, dataset.classes, dataset.palette, product_options(args), settings=meaning
+    )
     jobs, rows = [], []
     for record in dataset.records:
         source = record.label_path()
@@ -148,7 +154,23 @@ def plan_dataset(args: argparse.Namespace) -> Plan:
         rows.append((record.name, (f"/{image.as_posix()}", f"/{label.as_posix()}")))
     images = [record.image for record in dataset.records if record.image]
     keep = [*images, *dataset.list_files()]
-    return Plan(out, jobs, [ListFile(out / f"{split}.txt", rows)], keep)
+    return Plan(out, jobs, _lists(out / f"{split}.txt", rows), keep)
+
+
+def _lists(path: Path, rows: list[Row]) -> list[ListFile]:
+    """The list of a split, with a note and without one if it cannot hold the names.
+
+    train.py finds the labels by their names; lists are for other code.
+    """
+    spaced = names_with_spaces(name.lstrip("/") for _, row in rows for name in row[:1])
+    if not spaced:
+        return [ListFile(path, rows)]
+    print(
+        f"note: no {path.name}, which would separate names by spaces: {len(spaced)} have some, "
+        f"such as {spaced[0]!r}",
+        file=sys.stderr,
+    )
+    return []
 
 
 def _read(dataset: Dataset, record: Record) -> GroundTruth:

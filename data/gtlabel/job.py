@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from data.errors import REPORT, InputError, one_line
 from data.gtlabel.stamp import Stamp
@@ -57,21 +57,21 @@ class Job(Generic[Labels]):
     inputs: the files that `read` reads.
     read: returns the labels, in the form that the products take.
     products: what to make; none of them means that the inputs are only read.
-    ids_of: which ids the label map holds, for what is said about all maps together.
+    summarize: what is to be known of the labels when all are done, such as the ids of a map.
     """
 
     name: str
     inputs: tuple[Path, ...]
     read: Callable[[], Labels]
     products: tuple[Product[Labels], ...]
-    ids_of: Callable[[Labels], tuple[int, ...]] | None = None
+    summarize: Callable[[Labels], Any] | None = None
 
-    def run(self) -> tuple[int, ...]:
-        """Make the products; returns the ids that `ids_of` finds."""
+    def run(self) -> Any:
+        """Make the products; returns what `summarize` says, None without it."""
         labels = self.read()
         for product in self.products:
             product.make(labels)
-        return self.ids_of(labels) if self.ids_of else ()
+        return self.summarize(labels) if self.summarize else None
 
 
 class Failure(NamedTuple):
@@ -87,17 +87,17 @@ class Failure(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of the job `name`. ids: of its label map, if it was read."""
+    """What came of the job `name`. summary: what `Job.summarize` returned."""
 
     name: str
     failure: Failure | None = None
-    ids: tuple[int, ...] = ()
+    summary: Any = None
 
 
 def attempt(job: Job) -> Result:
     """Run one job. Whatever one image's files lead to, the others are done."""
     try:
-        return Result(job.name, ids=job.run())
+        return Result(job.name, summary=job.run())
     except Exception as error:
         return Result(job.name, _failure(job, error))
 

@@ -147,7 +147,7 @@ def _count(result: Result, outcome: Outcome, failures: list[Failure]) -> None:
         outcome.strange |= bool(result.failure.strange_ids)
     else:
         outcome.read += 1
-        outcome.ids.update(result.ids)
+        outcome.ids.update(result.summary or ())
 
 
 def report_failures(failures: Sequence[Failure]) -> None:

@@ -9,6 +9,7 @@ from data.errors import InputError
 from data.files import read_json, write_aside
 
 NAME = "gtlabel.json"
+MEANING = "meaning"  # the setting with `Dataset.meaning`
 OF_EVERY_STAMP = ("radius", "scale")  # a stamp has one of them
 
 
@@ -49,7 +50,12 @@ def read_stamp(folder: str | Path) -> dict[str, Any] | None:
 
 
 def require_same_labels(
-    folder: str | Path, name: str, num_classes: int, *, instance_sensitive: bool | None
+    folder: str | Path,
+    name: str,
+    num_classes: int,
+    *,
+    instance_sensitive: bool | None,
+    meaning: str = "",
 ) -> None:
     """InputError if the edge labels in a folder are not those of a data set.
 
@@ -60,6 +66,7 @@ def require_same_labels(
         name: of the data set, for the message.
         num_classes: of the data set.
         instance_sensitive: with edges between instances, or without; None: both will do.
+        meaning: of the data set, see `Dataset.meaning`.
     """
     settings = read_stamp(folder) or {}
     count = settings.get("num_classes", num_classes)
@@ -70,6 +77,11 @@ def require_same_labels(
         raise InputError(
             f"{folder}: holds {count} classes at radius {settings.get('radius')}; {name} has "
             f"{num_classes}; choose the folder of its own edge labels"
+        )
+    if settings.get(MEANING, meaning) != meaning:
+        raise InputError(
+            f"{folder}: its edge labels were made before the ids or classes of {name} changed; "
+            "make them again with data.gtlabel"
         )
     if instance_sensitive is not None and sensitive != instance_sensitive:
         have, want = ("with", "without") if sensitive else ("without", "with")

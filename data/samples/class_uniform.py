@@ -6,29 +6,21 @@ the class's pixels; a crop is then placed so that it holds such a point. The ind
 labels alone, so it is made once and kept in the user's cache folder.
 """
 
-import contextlib
-import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-from tqdm import tqdm
 
-from data.base import Dataset, Record
+from data.base import Dataset
 from data.errors import InputError
-from data.files import reading, resolved, write_aside
 from data.samples.sampler import BatchSampler
-from data.system.process import end_with_parent
+from data.system.cache import CacheEntry, cached_array
+from data.system.chunks import CHUNK, map_chunks
 
-CACHE = "semantic-edges"  # the folder below ~/.cache
-VERSION = 1  # of the index; it is part of the name of a kept file
-CHUNK = 16  # samples per task
+VERSION = 1  # of the index
 
 
 class CropKey(NamedTuple):
@@ -125,53 +117,33 @@ def class_index(
 ) -> np.ndarray:
     """int32 (M, 4): (class, sample, y, x) of every class in every tile of every sample.
 
-    The index is kept in a folder of `cache_folders`; the data set's own is left as it is. The path
-    holds digests of the data set's folder and of what the index depends on, the label files' sizes
-    and times among it, so a stale one is never read. It is written completely or not at all, so any
-    number of processes may do so at once.
+    The index is kept, see `data.system.cache`.
 
     Args:
         dataset: samples with label files; InputError if one has none, or if a label does not have
             its image's size.
         tile: side of the square tiles in pixels.
         workers: processes that make the index.
-        cache: the folder to keep the index in, instead of those of `cache_folders`.
+        cache: the folder to keep the index in, instead of the user's.
     """
     if any(record.label is None for record in dataset.records):
         raise InputError(
             f"{dataset.name} {dataset.split}: class-uniform sampling needs label files; train "
             "with --class-uniform-pct 0"
         )
-    name = f"{dataset.name}-{dataset.split}-tile{tile}-{_digest(dataset, tile)}.npz"
-    place = hashlib.sha256(os.fsencode(resolved(dataset.root))).hexdigest()[:16]
-    folders = [cache] if cache else [folder / place for folder in cache_folders()]
-    for folder in folders:
-        kept = _read(folder / name, dataset)
-        if kept is not None:
-            return kept
-    index = _make_index(dataset, tile, workers)
-    _keep(index, folders, name)
-    return index
-
-
-def cache_folders() -> list[Path]:
-    """Where indices are kept, the best place first.
-
-    $XDG_CACHE_HOME or ~/.cache, and for a user without a home, or with one that cannot be written,
-    a temporary folder of this user's.
-    """
-    folders = []
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    with contextlib.suppress(RuntimeError):  # no home
-        # The standard: a relative path is to be ignored.
-        folders.append(Path(given) if Path(given).is_absolute() else Path.home() / ".cache")
-    found = [folder / CACHE / "class_centroids" for folder in folders]
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    temporary = Path(tempfile.gettempdir(), f"{CACHE}-{user}")
-    # Anybody can make folders there.
-    if not temporary.exists() or user in ("user", temporary.stat().st_uid):
-        found.append(temporary)
-    return found
+    entry = CacheEntry(
+        "class_centroids",
+        f"{dataset.name}-{dataset.split}-tile{tile}",
+        dataset.root,
+        f"{VERSION} {dataset.name} {dataset.num_classes} {tile}{dataset.meaning()}",
+        [record.label_path() for record in dataset.records],
+    )
+    return cached_array(
+        entry,
+        partial(_make_index, dataset, tile, workers),
+        partial(_is_index, dataset),
+        folder=cache,
+    )
 
 
 def tile_centroids(label: np.ndarray, num_classes: int, tile: int) -> np.ndarray:
@@ -219,27 +191,18 @@ def _histograms(codes: np.ndarray, lines: int) -> np.ndarray:
 
 
 def _make_index(dataset: Dataset, tile: int, workers: int) -> np.ndarray:
-    count = len(dataset)
-    chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    bar = tqdm(chunks, desc=f"class centroids of {dataset.split}", leave=False, disable=None)
-    tasks = (delayed(_index_of_samples)(dataset, numbers, tile) for numbers in bar)
-    try:
-        with Parallel(
-            max(1, workers),
-            backend="loky",
-            initializer=end_with_parent,
-            initargs=(os.getpid(),),
-        ) as parallel:
-            parts: Any = parallel(tasks)
-    except TerminatedWorkerError as error:
-        raise InputError(
-            f"{dataset.name} {dataset.split}: a process that read label maps has died, perhaps for "
-            "lack of memory; give fewer --workers"
-        ) from error
+    parts = map_chunks(
+        partial(_index_of_samples, dataset, tile),
+        range(len(dataset)),
+        workers=workers,
+        title=f"class centroids of {dataset.split}",
+        what=f"{dataset.name} {dataset.split}",
+        chunk=CHUNK,
+    )
     return np.concatenate(parts)
 
 
-def _index_of_samples(dataset: Dataset, numbers: Sequence[int], tile: int) -> np.ndarray:
+def _index_of_samples(dataset: Dataset, tile: int, numbers: Sequence[int]) -> np.ndarray:
     parts = [np.empty((0, 4), np.int32)]
     for number in numbers:
         label, _ = dataset.ground_truth(dataset.records[number])
@@ -249,34 +212,7 @@ def _index_of_samples(dataset: Dataset, numbers: Sequence[int], tile: int) -> np
     return np.concatenate(parts)
 
 
-def _digest(dataset: Dataset, tile: int) -> str:
-    """16 digits that change when the index would."""
-    digest = hashlib.sha256(f"{VERSION} {dataset.name} {dataset.num_classes} {tile}\n".encode())
-    for record in dataset.records:
-        digest.update(_file_state(record, dataset.root))
-    return digest.hexdigest()[:16]
-
-
-def _file_state(record: Record, root: Path) -> bytes:
-    path = record.label_path()
-    found = path.stat()
-    return f"{os.path.relpath(path, root)} {found.st_size} {found.st_mtime_ns}\n".encode()
-
-
-def _read(path: Path, dataset: Dataset) -> np.ndarray | None:
-    """A kept index; None if there is none, or if the file is damaged."""
-    if not path.is_file():
-        return None
-    with contextlib.suppress(OSError, InputError, MemoryError):
-        # A zip archive has checksums.
-        with reading(path), np.load(path, allow_pickle=False) as stored:
-            kept = stored["index"]
-        if _is_index(kept, dataset):
-            return kept
-    return None
-
-
-def _is_index(kept: np.ndarray, dataset: Dataset) -> bool:
+def _is_index(dataset: Dataset, kept: np.ndarray) -> bool:
     if kept.dtype != np.int32 or kept.ndim != 2 or kept.shape[1] != 4:
         return False
     return not kept.size or bool(
@@ -284,16 +220,3 @@ def _is_index(kept: np.ndarray, dataset: Dataset) -> bool:
         and kept[:, 0].max() < dataset.num_classes
         and kept[:, 1].max() < len(dataset)
     )
-
-
-def _keep(index: np.ndarray, folders: Sequence[Path], name: str) -> None:
-    """Write the index into the first of the folders that can be written.
-
-    If none can, the next run makes the index again.
-    """
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with write_aside(folder / name) as aside, aside.open("wb") as file:
-                np.savez(file, index=index)
-            return

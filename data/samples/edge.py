@@ -1,7 +1,8 @@
 """Training samples of the edge task: a crop and its edges.
 
 Workers send edges as bits, 32 times smaller than maps of floats; `unpack_edges` opens them on the
-device.
+device. Up to 32 classes are one map (C, C); more are groups of 24, as in files: (G, C, C), bit k of
+group g = class 24 g + k.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,14 @@ import torch
 from torch import Tensor
 
 from data.base import Dataset, Sample
-from data.edge_files import read_edges, require_edge_labels
-from data.edges import MAX_CLASSES, label_to_edges
+from data.edge_files import read_edge_groups, read_edges, require_edge_labels
+from data.edges import MAX_CLASSES, PNG_CLASSES, class_groups, label_to_edges
 from data.errors import InputError
 from data.gtlabel.stamp import require_same_labels
 from data.samples.transforms import Augmentation, Crop, draw_window, extract_crop, jitter_and_blur
 
 EDGE_RADIUS = 2
+Maps = tuple[np.ndarray | None, ...]
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,6 @@ class EdgeLabels:
     dataset: Dataset
     instance_sensitive: bool = True
     files: Sequence[Path] | None = None
-
-    def __post_init__(self) -> None:
-        if self.dataset.num_classes > MAX_CLASSES:
-            raise InputError(
-                f"the edge task takes at most {MAX_CLASSES} classes; {self.dataset.name} has "
-                f"{self.dataset.num_classes}"
-            )
 
     @classmethod
     def of(
@@ -62,6 +57,7 @@ class EdgeLabels:
             dataset.name,
             dataset.num_classes,
             instance_sensitive=instance_sensitive if has_instances else None,
+            meaning=dataset.meaning(),
         )
         files = require_edge_labels(folder, dataset, instance_sensitive=instance_sensitive)
         return cls(dataset, instance_sensitive, files)
@@ -76,10 +72,10 @@ class EdgeLabels:
         record = self.dataset.records[index]
         return Sample(self.dataset.read_image(record), None, None, record.name)
 
-    def maps(self, index: int, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
+    def maps(self, index: int, sample: Sample) -> Maps:
         """What `edges` needs of a whole image, to be resized and cropped with it.
 
-        (label, instance) or, from files, (bits, None).
+        (label, instance) or, from files, the bits: one map, or one for each group.
         """
         if self.files is None:
             if sample.label is None:
@@ -88,25 +84,42 @@ class EdgeLabels:
                     "--edge-labels DIR"
                 )
             return sample.label, sample.instance
-        bits = read_edges(self.files[index], self.dataset.num_classes)
-        if bits.shape != sample.image.shape[:2]:
-            (height, width), (h, w) = sample.image.shape[:2], bits.shape
+        groups = self._read(self.files[index])
+        if groups[0].shape != sample.image.shape[:2]:
+            (height, width), (h, w) = sample.image.shape[:2], groups[0].shape
             raise InputError(
                 f"{self.files[index]}: is {w}x{h}, but the image {sample.name} is {width}x{height}"
             )
-        return bits, None
+        return tuple(groups)
 
-    def edges(self, label: np.ndarray, instance: np.ndarray | None) -> np.ndarray:
-        """uint32 (H, W): at radius 2 from resized labels; bits from files as they are."""
+    def edges(self, maps: Maps) -> np.ndarray:
+        """The edges of (parts of) what `maps` returned: uint32 (H, W), or (G, H, W).
+
+        At radius 2 from resized labels; bits from files as they are.
+        """
+        count = self.dataset.num_classes
         if self.files is not None:
-            return label
-        return label_to_edges(
-            label,
-            instance,
-            num_classes=self.dataset.num_classes,
-            radius=EDGE_RADIUS,
-            instance_sensitive=self.instance_sensitive,
+            groups = [bits for bits in maps if bits is not None]
+            return np.stack(groups) if count > MAX_CLASSES else groups[0]
+        label, instance = maps
+        assert label is not None
+        sensitive = self.instance_sensitive
+        if count <= MAX_CLASSES:
+            return label_to_edges(
+                label,
+                instance,
+                num_classes=count,
+                radius=EDGE_RADIUS,
+                instance_sensitive=sensitive,
+            )
+        rules = class_groups(label, instance, num_classes=count, instance_sensitive=sensitive)
+        return np.stack(
+            [label_to_edges(part, ids, radius=EDGE_RADIUS, **rule) for part, ids, rule in rules]
         )
+
+    def _read(self, path: Path) -> list[np.ndarray]:
+        count = self.dataset.num_classes
+        return [read_edges(path, count)] if count <= MAX_CLASSES else read_edge_groups(path, count)
 
 
 @dataclass(frozen=True)
@@ -114,8 +127,8 @@ class EdgeTraining:
     """Training samples of the edge task, indexed by (epoch, index).
 
     A sample depends on (seed, epoch, index) and on nothing else. It is a dictionary: image uint8
-    (C, C, 3); edges int32 (C, C), bit k set = edge of class k; valid uint8 (1, C, C), 0 on
-    padding; name.
+    (C, C, 3); edges int32 (C, C), bit k set = edge of class k, or (G, C, C); valid uint8 (1, C, C),
+    0 on padding; name.
     """
 
     labels: EdgeLabels
@@ -146,20 +159,32 @@ class EdgeTraining:
 
 
 def edge_target(crop: Crop, labels: EdgeLabels) -> tuple[np.ndarray, np.ndarray]:
-    """(edges uint32 (C, C), valid uint8 (1, C, C)) of a crop; there are no edges on padding."""
-    label, instance = crop.maps
-    assert label is not None
-    edges = np.zeros(crop.image.shape[:2], np.uint32)
-    valid = np.zeros((1, *edges.shape), np.uint8)
-    edges[crop.inside] = labels.edges(label, instance)[crop.inner]
-    valid[0][crop.inside] = 1
+    """(edges uint32, valid uint8 (1, C, C)) of a crop; there are no edges on padding.
+
+    The edges are (C, C), or (G, C, C) with more than 32 classes.
+    """
+    found = labels.edges(crop.maps)
+    size = crop.image.shape[:2]
+    edges = np.zeros((*found.shape[:-2], *size), np.uint32)
+    valid = np.zeros((1, *size), np.uint8)
+    edges[..., *crop.inside] = found[..., *crop.inner]
+    valid[:, *crop.inside] = 1
     if crop.mirror:
-        edges = edges[:, ::-1]
-        valid = valid[:, :, ::-1]
+        edges = edges[..., ::-1]
+        valid = valid[..., ::-1]
     return np.ascontiguousarray(edges), np.ascontiguousarray(valid)
 
 
 def unpack_edges(bits: Tensor, num_classes: int) -> Tensor:
-    """int32 (N, H, W) of bits -> bool (N, K, H, W), on the device of `bits`."""
-    shifts = torch.arange(num_classes, device=bits.device, dtype=torch.int32)
-    return (bits.unsqueeze(1) >> shifts.view(1, -1, 1, 1)) & 1 != 0
+    """int32 (N, H, W) or (N, G, H, W) of bits -> bool (N, K, H, W), on the device of `bits`."""
+    if bits.ndim == 3:
+        return _unpack_map(bits.unsqueeze(1), num_classes)
+    counts = [min(PNG_CLASSES, num_classes - PNG_CLASSES * g) for g in range(bits.shape[1])]
+    parts = [_unpack_map(bits[:, g : g + 1], count) for g, count in enumerate(counts)]
+    return torch.cat(parts, dim=1)
+
+
+def _unpack_map(bits: Tensor, count: int) -> Tensor:
+    """int32 (N, 1, H, W) -> bool (N, count, H, W)."""
+    shifts = torch.arange(count, device=bits.device, dtype=torch.int32)
+    return (bits >> shifts.view(1, -1, 1, 1)) & 1 != 0

@@ -26,6 +26,7 @@ from data.samples.class_uniform import (
     tile_centroids,
 )
 from data.samples.transforms import Augmentation, draw_window, extract_crop
+from data.system.cache import cache_folders
 
 
 def blobs(rng: np.random.Generator, height: int, width: int, num_classes: int) -> np.ndarray:
@@ -76,8 +77,9 @@ def tiny(tiny_camvid: Path, tmp_path: Path) -> Path:
 
 
 def test_the_index_is_that_of_every_sample_for_any_number_of_workers(
-    tiny: Path, tmp_path: Path
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(class_uniform, "CHUNK", 3)
     dataset = build_dataset("camvid", tiny, "train")
     index = class_index(dataset, 24, workers=1, cache=tmp_path / "one")
     again = class_index(dataset, 24, workers=2, cache=tmp_path / "two")
@@ -183,7 +185,7 @@ def test_without_a_cache_folder_the_index_is_in_a_temporary_one(
         np.testing.assert_array_equal(class_index(dataset, 24), index)
     # What somebody else has put there is not read.
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert len(class_uniform.cache_folders()) == (2 if how == "blocked" else 1)
+    assert len(cache_folders("class_centroids")) == (2 if how == "blocked" else 1)
 
 
 def test_where_nothing_can_be_written_the_index_is_made_each_time(

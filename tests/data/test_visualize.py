@@ -138,3 +138,18 @@ def test_contrasting_colours_of_neighbours_are_far_apart():
 
 def test_default_names_count_from_1():
     assert visualize.default_class_names(3) == ("class 1", "class 2", "class 3")
+
+
+def test_names_of_any_kind_in_a_legend() -> None:
+    """Letters that Pillow's font lacks are no boxes; a name that no font has is a number."""
+
+    canvas = np.zeros((4, 200, 3), np.uint8)
+
+    def legend(name: str) -> np.ndarray:
+        return visualize.add_legend(canvas, [1], ["", name], visualize.distinct_colors(2))
+
+    for one, other in (("Straße", "Stra\xd0e"), ("Дорога", "Дороги"), ("crack", "creek")):
+        assert not np.array_equal(legend(one), legend(other))
+    np.testing.assert_array_equal(legend("道路"), legend("class 2"))
+    np.testing.assert_array_equal(legend("a_b"), legend("a  b"))
+    np.testing.assert_array_equal(legend("n" * 100), legend(f"{'n' * 29}…"))

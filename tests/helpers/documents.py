@@ -48,7 +48,9 @@ def blocks(document: Path) -> list[Block]:
     for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         kind, body = match.groups()
         first = text[: match.start()].count("\n") + 2
-        assert kind in ("sh", "python", ""), f"{document.name}:{first - 1}: block of kind {kind!r}"
+        assert kind in ("sh", "python", "json", "text", ""), (
+            f"{document.name}:{first - 1}: block of kind {kind!r}"
+        )
         if kind == "python":
             found.append(Block(document, first, body, True))
         elif kind == "sh":

@@ -25,25 +25,32 @@ import cv2
 import numpy as np
 import scipy.io
 import torch
-from helpers import evaluation, sbd
-from helpers.tiny_nets import EDGE, SEG, registered, save_tiny
+from helpers import evaluation, exports, sbd
+from helpers.folder import describe
+from helpers.tiny_nets import EDGE, SEG, registered, save_tiny, tiny_contents
 from helpers.training import Watcher
 
 import hubconf
 import predict
 import train
 from data import cityscapes_gtlabel, kitti_gtlabel, sbd_gtlabel
+from data.camvid import CamVid
 from data.download import __main__ as download
 from data.edges import encode_png
 from data.errors import run
 from data.gtlabel import __main__ as gtlabel
 from data.image_io import write_png
+from data.importer import __main__ as importer
 from data.scenes import __main__ as scenes
+from utils.checkpoint import save_checkpoint
 from utils.curves import __main__ as curves
 from utils.evaluation.segmentation import submission
 from utils.training import trainer
 
+FOLDERS = {"train": ["train"], "val": ["val"]}
 SECONDS = 20  # more is a hang
+# Times and places of the inputs, and the flags.
+OWN_NOTES = ("gtlabel-inputs.jsonl", "gtlabel.json", "import-inputs.jsonl", "import.json")
 
 
 @dataclass(frozen=True)
@@ -158,8 +165,7 @@ def outputs(work: Path) -> dict[str, str]:
         for path in sorted((work / "out").rglob("*"))
         if path.is_file()
         and path.suffix not in (".html", ".npz", ".zip")
-        # Times of the inputs, and the flags.
-        and path.name not in ("gtlabel-inputs.jsonl", "gtlabel.json")
+        and path.name not in OWN_NOTES
     }
 
 
@@ -203,6 +209,23 @@ def fill_camvid(root: Path, splits: tuple[str, ...] = ("train", "val", "test")) 
             write_png(root / f"{split}annot" / name, blocks(rng, 12))
             lines.append(f"{split}/{name} {split}annot/{name}\n")
         (root / f"{split}.txt").write_text("".join(lines))
+
+
+def make_folder(work: Path) -> None:
+    """Anybody's own data: ids 0 to 11, of which 11 is none, in the splits' folders."""
+    rng = np.random.default_rng(12)
+    root = work / "in/own"
+    for split, count in (("train", 4), ("val", 2)):
+        for number in range(count):
+            write_png(root / f"images/{split}/{split}{number}.png", photo(rng))
+            write_png(root / f"labels/{split}/{split}{number}.png", blocks(rng, 12))
+            objects = blocks(rng, 3).astype(np.uint16)
+            write_png(root / f"instances/{split}/{split}{number}.png", objects)
+    describe(root, [{"name": name} for name in CamVid.classes], none_ids=[11], splits=FOLDERS)
+    for name, net in (("net", EDGE), ("seg", SEG)):
+        contents = tiny_contents(net)
+        contents["model"]["dataset"] = "folder"
+        save_checkpoint(work / f"in/{name}.pth", contents)
 
 
 def make_images(work: Path) -> None:
@@ -254,6 +277,26 @@ def make_label_maps(work: Path) -> None:
         write_png(work / f"in/predictions/{name}.png", blocks(rng, 4))
     (work / "in/ids.json").write_text('{"0": 1, "1": 0,\n "2": 2, "3": 3}\n')
     (work / "in/names.txt").write_text("sky\nroad\ncar\ntree\n")
+
+
+def make_coco(work: Path) -> None:
+    rng = np.random.default_rng(7)
+    for name in "ab":
+        write_png(work / f"in/photos/{name}.png", photo(rng))
+    height, width = photo(rng).shape[:2]
+    objects = [exports.coco_object(k, [exports.box(k, 2, 20, 15 + k)], image=k) for k in (1, 2)]
+    content = exports.coco(*objects, names=("a.png", "b.png"), width=width, height=height)
+    exports.put_json(work / "in/coco.json", content)
+
+
+def make_labelme(work: Path) -> None:
+    rng = np.random.default_rng(7)
+    for name in "ab":
+        write_png(work / f"in/sheets/{name}.png", photo(rng))
+        height, width = photo(rng).shape[:2]
+        shape = exports.labelme_shape("dog", [[1, 2], [20, 15]], "rectangle")
+        sheet = exports.labelme(shape, image=f"{name}.png", imageHeight=height, imageWidth=width)
+        exports.put_json(work / f"in/sheets/{name}.json", sheet)
 
 
 def make_start(work: Path) -> None:
@@ -318,10 +361,6 @@ def make_submission(work: Path) -> None:
     for name in ("ulm_000000_000019", "ulm_000001_000019"):
         path = work / "in/cityscapes/leftImg8bit/test/ulm" / f"{name}_leftImg8bit.png"
         write_png(path, photo(rng))
-    from helpers.tiny_nets import tiny_contents
-
-    from utils.checkpoint import save_checkpoint
-
     save_checkpoint(work / "in/seg.pth", tiny_contents(SEG, "cityscapes"))
 
 
@@ -411,6 +450,11 @@ def scores_of(work: Path) -> dict:
     """metrics.json without where the files lie."""
     metrics = json.loads((work / "out/metrics.json").read_text().replace(str(work), "WORK"))
     return {key: value for key, value in metrics.items() if key not in ("source", "origin")}
+
+
+def imported(work: Path) -> dict[str, str]:
+    """What the importer drew, and dataset.json; images are the user's own."""
+    return {name: value for name, value in outputs(work).items() if "/images/" not in name}
 
 
 def unpacked(work: Path) -> dict[str, str]:
@@ -533,6 +577,28 @@ DOORS = (
         result=scores_of,
     ),
     Door(
+        "test-folder",
+        lambda argv: evaluation.score(*argv),
+        f"--checkpoint {{w}}/in/net.pth --data-root {{w}}/in/own --thresholds 3 {SCORE}",
+        make_folder,
+        (
+            ("dataset.json", "in/own/dataset.json"),
+            ("data image sample", "in/own/images/val/val1.png"),
+            ("any label", "in/own/labels/val/val0.png"),
+            ("object map", "in/own/instances/val/val1.png"),
+        ),
+        searched=("data image sample",),
+        result=scores_of,
+    ),
+    Door(
+        "test-folder-seg",
+        lambda argv: evaluation.score(*argv),
+        f"--checkpoint {{w}}/in/seg.pth --data-root {{w}}/in/own {SCORE}",
+        make_folder,
+        (("any label sample", "in/own/labels/val/val0.png"),),
+        result=scores_of,
+    ),
+    Door(
         "test-edge-classes",
         lambda argv: evaluation.score(*argv),
         f"--predictions {{w}}/in/prob {EDGE_FILES}",
@@ -623,6 +689,20 @@ DOORS = (
         result=trained,
     ),
     Door(
+        "train-folder",
+        train_without_curves,
+        TRAIN_EDGE.replace("camvid", "folder", 1).replace("camvid", "own"),
+        make_folder,
+        (
+            ("dataset.json sample", "in/own/dataset.json"),
+            ("data image sample", "in/own/images/train/train1.png"),
+            ("any label sample", "in/own/labels/train/train2.png"),
+        ),
+        searched=("data image sample",),
+        slow=True,
+        result=trained,
+    ),
+    Door(
         "train-init",
         train_without_curves,
         f"{TRAIN_EDGE} --init-from {{w}}/in/start.pth",
@@ -678,6 +758,17 @@ DOORS = (
         f"{LABEL_MAPS} --id-map {{w}}/in/ids.json",
         make_label_maps,
         (("id map", "in/ids.json"),),
+    ),
+    Door(
+        "gtlabel-folder",
+        script(gtlabel),
+        "--dataset folder --root {w}/in/own --split val --out {w}/out",
+        make_folder,
+        (
+            ("dataset.json sample", "in/own/dataset.json"),
+            ("any label sample", "in/own/labels/val/val0.png"),
+        ),
+        goes_on=("any label sample",),
     ),
     Door(
         "gtlabel-camvid",
@@ -749,6 +840,25 @@ DOORS = (
         result=unpacked,
     ),
     Door(
+        "import-coco",
+        script(importer),
+        "coco {w}/in/coco.json --images {w}/in/photos --out {w}/out/mine --split train",
+        make_coco,
+        (("coco", "in/coco.json"), ("data image", "in/photos/b.png")),
+        goes_on=("data image",),
+        result=imported,
+    ),
+    Door(
+        "import-labelme",
+        script(importer),
+        "labelme {w}/in/sheets --out {w}/out/mine --split train --no-upright",
+        make_labelme,
+        (("labelme", "in/sheets/b.json"), ("data image sample", "in/sheets/b.png")),
+        goes_on=("labelme", "data image sample"),
+        searched=("labelme",),
+        result=imported,
+    ),
+    Door(
         "curves",
         script(curves),
         "{w}/in/run --out {w}/out/curves.png",
@@ -775,6 +885,7 @@ MODULES: dict[str, Any] = {
     "cityscapes_gtlabel": cityscapes_gtlabel,
     "kitti_gtlabel": kitti_gtlabel,
     "sbd_gtlabel": sbd_gtlabel,
+    "import-coco": importer,
     "download": download,
     "curves": curves,
     "scenes": scenes,

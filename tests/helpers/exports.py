@@ -1,169 +1,154 @@
-"""Exports of annotation tools, as the documents' commands read them: two boxes on every image.
-
-Written from the formats' documentation; what the importer makes of them is tested in
-`tests/data/test_import_*.py` with exports of their own.
-"""
+"""Exports of annotation tools, written by hand, and what the importer made of them."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from data.image_io import image_size, write_png
-
-CAR = (4, 6, 20, 16)  # x, y, width, height
-ROAD = (0, 30, 60, 14)
-BOXES = (("road", ROAD), ("car", CAR))
-COLORS = {"road": (128, 64, 128), "car": (0, 0, 142)}
-VOC_CAR, VOC_BORDER = 7, 255
+from data.importer import __main__ as importer
 
 
-def write_exports(place: Path, photos: Path) -> None:
-    """Write an export of each kind below `place` for the images of the folder `photos`."""
-    images = sorted(photos.iterdir())
-    write_coco(place / "annotations.json", images)
-    write_labelme(place / "labelme", images)
-    write_cvat(place / "annotations.xml", images)
-    write_label_studio(place / "label-studio.json", images)
-    write_maps(place, images)
+def put_images(folder: Path, *names: str, size: tuple[int, int] = (6, 8)) -> Path:
+    """Images of noise of (H, W); returns the folder."""
+    rng = np.random.default_rng(0)
+    for name in names:
+        put_turned(folder / name, size, 1, rng)
+    return folder
 
 
-def corners(box: tuple[int, int, int, int]) -> list[list[float]]:
-    x, y, width, height = box
-    return [[x, y], [x + width, y], [x + width, y + height], [x, y + height]]
+def put_turned(
+    path: Path, size: tuple[int, int], orientation: int, rng: np.random.Generator | None = None
+) -> None:
+    """An image stored at (H, W), with an EXIF orientation."""
+    rng = rng or np.random.default_rng(0)
+    stated = Image.Exif()
+    stated[0x0112] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    options = {"exif": stated.tobytes()} if orientation > 1 else {}
+    Image.fromarray(pixels).save(path, **options)
 
 
-def write_coco(path: Path, images: list[Path]) -> None:
-    sizes = [image_size(image) for image in images]
-    annotations = [
-        {
-            "id": 10 * number + category,
-            "image_id": number,
-            "category_id": category,
-            "segmentation": [[value for corner in corners(box) for value in corner]],
-            "bbox": list(box),
-            "area": box[2] * box[3],
-            "iscrowd": 0,
-        }
-        for number, _ in enumerate(images, 1)
-        for category, (_, box) in enumerate(BOXES, 1)
-    ]
-    content = {
-        "images": [
-            {"id": number, "file_name": image.name, "width": size[1], "height": size[0]}
-            for number, (image, size) in enumerate(zip(images, sizes, strict=True), 1)
-        ],
-        "categories": [{"id": number, "name": name} for number, (name, _) in enumerate(BOXES, 1)],
-        "annotations": annotations,
+def put_json(path: Path, content: Any) -> Path:
+    """A JSON file; a text is written as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def run_import(*words: object) -> int:
+    """`python -m data.importer WORDS` in this process."""
+    return importer.main(importer.parse_args([str(word) for word in words]))
+
+
+def drawn(text: str) -> np.ndarray:
+    """A map from a drawing: a line a row, a figure a pixel, "." for 0."""
+    rows = [line.strip() for line in text.strip().splitlines()]
+    return np.array([[0 if sign == "." else int(sign) for sign in row] for row in rows])
+
+
+def label_map(out: Path, name: str) -> np.ndarray:
+    """The label map of an image."""
+    return _map(out / "labels" / f"{name}.png", np.uint8)
+
+
+def instance_map(out: Path, name: str) -> np.ndarray:
+    """The instance map of an image."""
+    return _map(out / "instances" / f"{name}.png", np.uint16)
+
+
+def _map(path: Path, kind: type) -> np.ndarray:
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert found is not None, f"{path} is missing"
+    assert found.dtype == kind
+    return found
+
+
+def dataset_json(out: Path) -> dict[str, Any]:
+    """What dataset.json says."""
+    return json.loads((out / "dataset.json").read_text())
+
+
+def class_ids(out: Path) -> dict[str, list[int]]:
+    """The ids of the classes by name, in their order."""
+    return {entry["name"]: entry["ids"] for entry in dataset_json(out)["classes"]}
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """All files below a folder, but for the importer's own notes."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and not path.name.startswith("import")
     }
-    path.write_text(json.dumps(content))
 
 
-def write_labelme(folder: Path, images: list[Path]) -> None:
-    folder.mkdir(parents=True)
-    for image in images:
-        height, width = image_size(image)
-        shapes = [
-            {"label": name, "points": corners(box), "shape_type": "polygon", "flags": {}}
-            for name, box in BOXES
-        ]
-        content = {
-            "version": "5.4.1",
-            "flags": {},
-            "shapes": [shape | {"group_id": None} for shape in shapes],
-            "imagePath": image.name,
-            "imageData": None,
-            "imageHeight": height,
-            "imageWidth": width,
-        }
-        (folder / f"{image.stem}.json").write_text(json.dumps(content))
+# --- COCO ---
 
 
-def write_cvat(path: Path, images: list[Path]) -> None:
-    rows = []
-    for number, image in enumerate(images):
-        height, width = image_size(image)
-        shapes = "".join(
-            f'<polygon label="{name}" source="manual" occluded="0" z_order="{order}" points="'
-            + ";".join(f"{x:.2f},{y:.2f}" for x, y in corners(box))
-            + '"></polygon>'
-            for order, (name, box) in enumerate(BOXES)
-        )
-        rows.append(
-            f'<image id="{number}" name="{image.name}" width="{width}" height="{height}">'
-            f"{shapes}</image>"
-        )
-    path.write_text(
-        '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>'
-        + "".join(rows)
-        + "</annotations>\n"
-    )
+def coco(*annotations: dict, names: tuple[str, ...] = ("a.png",), **image: Any) -> dict:
+    """A COCO file of images of 8x6, ids 1, 2, ..., and the categories dog (18) and cat (3)."""
+    images = [
+        {"id": number, "file_name": name, "width": 8, "height": 6, **image}
+        for number, name in enumerate(names, start=1)
+    ]
+    return {
+        "info": {"description": "hand-drawn"},
+        "images": images,
+        "categories": [
+            {"id": 18, "name": "dog", "supercategory": "animal"},
+            {"id": 3, "name": "cat", "supercategory": "animal"},
+        ],
+        "annotations": list(annotations),
+    }
 
 
-def write_label_studio(path: Path, images: list[Path]) -> None:
-    tasks = []
-    for number, image in enumerate(images, 1):
-        height, width = image_size(image)
-        results = [
-            {
-                "id": f"r{order}",
-                "type": "polygonlabels",
-                "from_name": "label",
-                "to_name": "image",
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "value": {
-                    "points": [[100 * x / width, 100 * y / height] for x, y in corners(box)],
-                    "polygonlabels": [name],
-                },
-            }
-            for order, (name, box) in enumerate(BOXES)
-        ]
-        tasks.append(
-            {
-                "id": number,
-                "data": {"image": f"/data/upload/1/0a1b2c3d-{image.name}"},
-                "annotations": [{"id": number, "was_cancelled": False, "result": results}],
-            }
-        )
-    path.write_text(json.dumps(tasks))
+def coco_object(number: int, segmentation: Any, category: int = 18, image: int = 1, **more: Any):
+    """An annotation of a COCO file."""
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+        **more,
+    }
 
 
-def write_maps(place: Path, images: list[Path]) -> None:
-    """VOC/, ADE/, id-maps/ with names.txt, color-maps/ with palette.json."""
-    (place / "palette.json").write_text(json.dumps({**COLORS, "nothing": (0, 0, 0)}))
-    (place / "names.txt").write_text("nothing\nroad\ncar\n")
-    for number, image in enumerate(images):
-        size = image_size(image)
-        ids = drawn(size, {"road": 1, "car": 2})
-        write_png(place / "id-maps" / f"{image.stem}.png", ids)
-        table = np.array([(0, 0, 0), COLORS["road"], COLORS["car"]], np.uint8)
-        write_png(place / "color-maps" / f"{image.stem}.png", table[ids])
-        part = "validation" if number % 3 == 1 else "training"
-        write_png(place / "ADE" / "annotations" / part / f"{image.stem}.png", ids)
-        write_image(image, place / "ADE" / "images" / part / f"{image.stem}.jpg")
-        voc = place / "VOC"
-        write_png(voc / "SegmentationClass" / f"{image.stem}.png", drawn(size, {"car": VOC_CAR}))
-        write_png(voc / "SegmentationObject" / f"{image.stem}.png", drawn(size, {"car": 1}))
-        write_image(image, voc / "JPEGImages" / f"{image.stem}.jpg")
-    lists = place / "VOC" / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    names = [image.stem for image in images]
-    for split, found in (("train", names[::2]), ("val", names[1::2])):
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in found))
+def box(left: int, top: int, right: int, bottom: int) -> list[int]:
+    """A rectangle as a ring of x, y, x, y, ..."""
+    return [left, top, right, top, right, bottom, left, bottom]
 
 
-def drawn(size: tuple[int, int], ids: dict[str, int]) -> np.ndarray:
-    """uint8 (H, W): the boxes of the classes that have an id, and 0."""
-    label = np.zeros(size, np.uint8)
-    for name, (x, y, width, height) in BOXES:
-        if name in ids:
-            label[y : y + height, x : x + width] = ids[name]
-    return label
+# --- LabelMe ---
 
 
-def write_image(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(target), cv2.imread(str(source)))
+def labelme(*shapes: dict, image: str = "a.png", **more: Any) -> dict:
+    """A file of LabelMe of an image of 8x6."""
+    return {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": image,
+        "imageData": None,
+        "imageHeight": 6,
+        "imageWidth": 8,
+        **more,
+    }
+
+
+def labelme_shape(
+    label: str, points: list, kind: str = "polygon", group: int | None = None, **more: Any
+) -> dict:
+    """A shape of a file of LabelMe."""
+    return {
+        "label": label,
+        "points": points,
+        "group_id": group,
+        "shape_type": kind,
+        "flags": {},
+        **more,
+    }

@@ -663,6 +663,24 @@ def mapped(key: object, value: object) -> Damage:
     return as_text(lambda before: before.rstrip().removesuffix("}") + f", {text}}}")
 
 
+def stating(key: str, value: object) -> Damage:
+    """The object with an entry of that value."""
+    return as_text(lambda before: json.dumps(json.loads(before) | {key: value}))
+
+
+DATASET_JSON = (
+    *BAD_JSON,
+    refused("an unknown entry", stating("clases", [])),
+    refused("no classes", raw('{"classes": []}')),
+    refused("an id twice", stating("none_ids", [0]), says="id 0 is both"),
+    refused("colours of a map of ids", stating("labels", "colors")),
+    refused("a folder without images", stating("splits", {"val": "0.5"}), says="has no images"),
+    refused("a folder above", stating("splits", {"val": "../val"})),
+    refused("a list that is not there", stating("splits", {"val": "no.txt"}), culprit="no.txt"),
+    refused("a name with a line break", raw('{"classes": [{"name": "a\\nb"}]}')),
+    refused("upright as text", stating("upright", "no")),
+    ok("the defaults in words", stating("upright", False)),
+)
 ID_MAP = (
     *BAD_JSON,
     refused("a key twice", mapped(0, 1), "twice"),
@@ -893,4 +911,38 @@ MAT = (
     refused("no pixels", field("Segmentation", lambda a: a[:0])),
     refused("Boundaries as text", field("Boundaries", lambda a: "edges")),
     refused("one boundary less", field("Boundaries", lambda a: a[1:])),
+)
+
+
+COCO = (
+    *BAD_JSON,
+    refused("no annotations", drawn(lambda d: d.pop("annotations"))),
+    refused("images of numbers", drawn(lambda d: d.update(images=[1, 2]))),
+    refused("an id of a list", drawn(lambda d: d["annotations"][0].update(id=[1]))),
+    refused("an image_id of a list", drawn(lambda d: d["annotations"][0].update(image_id=[1]))),
+    refused("a category_id of text", drawn(lambda d: d["annotations"][0].update(category_id="18"))),
+    refused("an id twice", drawn(lambda d: d["annotations"][1].update(id=1)), "annotation 1"),
+    refused("a name of a number", drawn(lambda d: d["images"][0].update(file_name=7))),
+    refused("a name of nothing", drawn(lambda d: d["images"][0].update(file_name=" "))),
+    refused("a height of text", drawn(lambda d: d["images"][0].update(height="48"))),
+    refused("a height of -48", drawn(lambda d: d["images"][0].update(height=-48))),
+    refused("a width of NaN", drawn(lambda d: d["images"][0].update(width=float("nan")))),
+    refused("a category without a name", drawn(lambda d: d["categories"][0].pop("name"))),
+    ok("a category with more", drawn(lambda d: d["categories"][0].update(keypoints=["nose"]))),
+    ok("a licence", drawn(lambda d: d.update(licenses=[{"id": 1}]))),
+)
+# What is JSON and none of LabelMe's is counted, and no image's fault.
+OTHER_JSON = ("a list", "a number", "null", "text", "-Infinity", "1e400", "Latin-1")
+LABELME = (
+    *(case for case in BAD_JSON if case.name not in OTHER_JSON),
+    refused("shapes of text", drawn(lambda d: d.update(shapes="dog"))),
+    refused("a shape of text", drawn(lambda d: d.update(shapes=["dog"]))),
+    refused("a label of a number", drawn(lambda d: d["shapes"][0].update(label=7))),
+    refused("points of text", drawn(lambda d: d["shapes"][0].update(points="1 2"))),
+    refused("a path of a number", drawn(lambda d: d.update(imagePath=7))),
+    refused("a height of text", drawn(lambda d: d.update(imageHeight="48"))),
+    refused("a height of 10^9", drawn(lambda d: d.update(imageHeight=10**9))),
+    refused("a corner at NaN", drawn(lambda d: d["shapes"][0].update(points=NAN_CORNERS))),
+    ok("text in flags", drawn(lambda d: d.update(flags="none"))),
+    ok("a list in flags", drawn(lambda d: d.update(flags=[1]))),
 )

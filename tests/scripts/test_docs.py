@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers.document_exports import write_exports
 from helpers.documents import (
     DOCUMENTS,
     ROOT,
@@ -65,8 +66,9 @@ LEFT_BY_RUNS = {
     *("metrics.json", "scores.csv", "curves.csv", "counts.npz", "confusion.csv", "report.html"),
 }
 # Left by more than a tiny run, which other tests look for: a second epoch, --profile; labels.
-LEFT_BY_OTHERS = {"previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl"} | {
-    "diverged.json"
+LEFT_BY_OTHERS = {
+    *("previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl", "diverged.json"),
+    *("dataset.json", "import.json", "import-inputs.jsonl"),
 }
 # Names that the prose uses for a layout or an example and that are no file of ours.
 EXAMPLES = {
@@ -83,7 +85,7 @@ TINY = {
     "data.sbd_gtlabel": "--workers 1 --val-list held_out.txt",
     "data.scenes": "--train 4 --val 2 --test 2 --size 96x64 --overwrite",
 }
-SMALL_IMAGES = 2  # of a folder of test images
+SMALL_IMAGES = 6  # of a folder of images, which three splits share
 
 
 class Parsed(BaseException):
@@ -214,8 +216,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_camvid: Path, sbd_golde
     (place / "held_out.txt").write_text(f"{OTHER}\n")
     (place / "photos").mkdir()
     cv2.imwrite(str(place / "street.jpg"), cv2.imread(str(tiny_camvid / "test" / "test_000.png")))
-    for path in sorted((tiny_camvid / "test").iterdir())[:SMALL_IMAGES]:
+    for path in sorted((tiny_camvid / "train").iterdir())[:SMALL_IMAGES]:
         shutil.copy(path, place / "photos")
+    write_exports(place, place / "photos")
     label = np.random.default_rng(0).integers(0, 3, (48, 64)).astype(np.uint8) * 9
     write_png(place / "my" / "labels" / "one.png", label)
     (place / "ids.json").write_text('{"0": 0, "9": 4, "18": 255}')

@@ -19,7 +19,8 @@ def class_names(
         num_classes: K, used where neither of the two says it.
         dataset: The data set itself, if it is open: its files may say what its classes are.
     """
-    if info is not None:
+    # A checkpoint that does not say what it was trained on has numbers for names.
+    if info is not None and (info.dataset or not dataset):
         return info.classes, info.palette
     described = dataset or (dataset_class(name) if name else None)
     if described and described.classes:

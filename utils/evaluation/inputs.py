@@ -8,7 +8,10 @@ from data import build_dataset, dataset_class, parse_options
 from data.base import Dataset
 from data.errors import InputError
 from utils.distributed.environment import Ranks
+from utils.distributed.group import from_main
 from utils.inference.predictor import Predictor
+
+SHOWN = 8  # names of classes that a message lists
 
 
 def open_dataset(
@@ -47,13 +50,54 @@ def declared_classes(
 
 
 def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:
-    """InputError unless the network has as many classes as the data set."""
-    found = len(predictor.classes)
-    if found != dataset.num_classes:
+    """InputError unless the network has the classes of the data set.
+
+    Where one of the two is anybody's own data, by their names and order; else, and for a checkpoint
+    that names none, by their number.
+    """
+    info, ours = predictor.info, tuple(dataset.classes)
+    own_names = "folder" in (info.dataset, dataset.name) and bool(info.dataset)
+    if own_names and info.classes != ours:
         raise InputError(
-            f"{checkpoint} has {found} classes, {dataset.name} has {dataset.num_classes}; "
+            f"{checkpoint} was trained on other classes than {dataset.name} {dataset.root} has: "
+            f"{class_difference(info.classes, ours)}; score it on the data set that it was trained "
+            "on, or name the classes alike"
+        )
+    if len(info.classes) != len(ours):
+        raise InputError(
+            f"{checkpoint} has {len(info.classes)} classes, {dataset.name} has {len(ours)}; "
             "choose the --dataset that it was trained on"
         )
+
+
+def class_difference(trained: Sequence[str], found: Sequence[str]) -> str:
+    """In what two lists of class names differ, in words."""
+    lacking = [name for name in trained if name not in found]
+    extra = [name for name in found if name not in trained]
+    parts = []
+    if lacking:
+        parts.append(f"only the checkpoint has {_listed(lacking)}")
+    if extra:
+        parts.append(f"only the data set has {_listed(extra)}")
+    if parts:
+        return ", ".join(parts)
+    place = next(k for k, pair in enumerate(zip(trained, found, strict=True)) if pair[0] != pair[1])
+    return (
+        f"the same names in another order: class {place + 1} is {trained[place]!r} in the "
+        f"checkpoint and {found[place]!r} in the data set"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more
+
+
+def note_data(dataset: Dataset, workers: int, ranks: Ranks) -> None:
+    """What may surprise in a data set whose labels are scored against, a line each."""
+    for note in from_main(lambda: dataset.notes(workers), ranks):
+        if ranks.is_main:
+            print(f"note: {note}", file=sys.stderr)
 
 
 def note_turned(dataset: Dataset, ranks: Ranks) -> None:

@@ -2,12 +2,15 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data.files import write_aside
+
+LONGEST_NAME = 40  # columns of the terminal for the name of a class
 
 
 def percent(value: float) -> str:
@@ -35,11 +38,12 @@ def align_columns(rows: Sequence[Sequence[str]], *, foot: bool = False) -> str:
     stand right.
     """
     header = rows[0]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    rows = [(shortened_name(row[0]), *row[1:]) for row in rows]
+    widths = [max(columns_of(row[column]) for row in rows) for column in range(len(header))]
     lines = []
     for row in rows:
         cells = [
-            cell.ljust(width) if column == 0 or header[column] == "note" else cell.rjust(width)
+            _padded(cell, width, left=column == 0 or header[column] == "note")
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
@@ -48,6 +52,30 @@ def align_columns(rows: Sequence[Sequence[str]], *, foot: bool = False) -> str:
     if not foot:
         return "\n".join([lines[0], rule, *lines[1:]])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def shortened_name(name: str) -> str:
+    """A name that takes at most LONGEST_NAME columns of the terminal."""
+    if columns_of(name) <= LONGEST_NAME:
+        return name
+    while columns_of(name) >= LONGEST_NAME:
+        name = name[:-1]
+    return f"{name}…"
+
+
+def columns_of(text: str) -> int:
+    """The columns of a terminal that a text takes: two for Chinese and the like, 0 for accents."""
+    return sum(
+        0
+        if unicodedata.combining(character) or unicodedata.category(character) in ("Cf", "Me", "Mn")
+        else 1 + (unicodedata.east_asian_width(character) in ("W", "F"))
+        for character in text
+    )
+
+
+def _padded(text: str, width: int, *, left: bool) -> str:
+    blanks = " " * (width - columns_of(text))
+    return text + blanks if left else blanks + text
 
 
 def write_csv_rows(path: Path, rows: Iterable[Iterable[object]]) -> None:

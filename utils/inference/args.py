@@ -59,17 +59,19 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--quirks", action=boolean, default=False, help=text)
 
 
-def predictor_from_flags(args: argparse.Namespace, device: torch.device) -> Predictor:
+def predictor_from_flags(
+    args: argparse.Namespace, device: torch.device, *, dataset: str | None
+) -> Predictor:
     """The network of `--checkpoint` on `device`, with its options as the flags say.
 
-    args: those of `add_network_flags`, `checkpoint` and `dataset`.
+    args: those of `add_network_flags`, and `checkpoint`. dataset: see `load`.
     """
     return load_predictor(
         args.checkpoint,
         device,
         model=args.model,
         backbone=args.backbone,
-        dataset=args.dataset,
+        dataset=dataset,
         fast=args.fast,
         names_flags=True,
         **{name: getattr(args, name) for name in (*NET_OPTIONS, *RUN_OPTIONS)},

@@ -107,10 +107,10 @@ def load_predictor(
 class Predictor:
     """A network on its device, called with an image: a file, or uint8 (H, W, 3) RGB of any size.
 
-    Files are read as data sets and predict.py read them: pixels as they are stored, whatever EXIF
-    data say (`read` can turn them). The result has the image's own size. InputError for files that
-    cannot be read, images that do not fit into memory and outputs that are not finite; ValueError
-    for arrays of another type or shape.
+    Files are read as those of its data set were: pixels as they are stored, whatever EXIF data say,
+    or turned where `info.upright` says so. The result has the image's own size. InputError for
+    files that cannot be read, images that do not fit into memory and outputs that are not finite;
+    ValueError for arrays of another type or shape.
 
     Args:
         model: moved to `device`, once; ValueError unless it is in evaluation mode.
@@ -182,12 +182,13 @@ class Predictor:
         with self.in_keywords():
             return self._scores(self._array(image), output, native).cpu().numpy()
 
-    def read(self, path: str | Path, *, upright: bool = False) -> np.ndarray:
+    def read(self, path: str | Path, *, upright: bool | None = None) -> np.ndarray:
         """The image of a file, uint8 (H, W, 3), RGB, if it is not too large to be predicted.
 
         That is looked at before anything is decoded; InputError if it is, or cannot be read.
-        upright: turn it as its EXIF orientation says.
+        upright: turn it as its EXIF orientation says; None: if the net was trained on such images.
         """
+        upright = self.info.upright if upright is None else upright
         with self.in_keywords():
             if not str(path):
                 raise InputError("image: found an empty path, expected that of an image file")

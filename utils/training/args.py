@@ -12,6 +12,7 @@ from models.gffnet import FUSIONS
 from utils.training.objective import LOSS_NAMES, default_loss, losses_of
 from utils.training.precision import KINDS
 from utils.training.recipes import RECIPES, SECOND_STAGES
+from utils.training.recipes.fitted import FITTED, FITTED_SEG
 
 # The defaults of each task; recipes and flags override them.
 TASK_DEFAULTS: dict[str, dict[str, object]] = {
@@ -56,6 +57,12 @@ def train_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--recipe", choices=RECIPES, help="defaults of a published run; other flags override them"
+    )
+    parser.add_argument(
+        "--fit-defaults",
+        action=BOOLEAN,
+        help="fit what neither flags nor recipe say to the images, and print it (default: with "
+        "--dataset folder)",
     )
     for add in (
         _add_data,
@@ -416,7 +423,11 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
-    """The flags; those not given have the recipe's default, else the task's, else the parser's."""
+    """The flags; those not given have the recipe's default, else the task's, else the parser's.
+
+    `fitted` names those that neither the command nor the recipe gives and that `fit_defaults`
+    (utils.training.recipes.choose) is to fit to the data.
+    """
     parser = train_parser()
     early, _ = _early_parser(parser.prog).parse_known_args(argv)
     recipe = RECIPES.get(early.recipe, {})
@@ -430,7 +441,11 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
     # A model that does not exist has no task; `parser` reports it below.
     task = task_of(early.model or str(recipe.get("model", parser.get_default("model"))))
     parser.set_defaults(**TASK_DEFAULTS.get(task or "", {}) | recipe)
-    args = parser.parse_args(_with_bare_names(argv, parser))
+    words = _with_bare_names(argv, parser)
+    args = parser.parse_args(words)
+    if args.fit_defaults is None:
+        args.fit_defaults = args.dataset == "folder"
+    args.fitted = _open_flags(words, recipe, task) if args.fit_defaults else []
     args.data_root = args.data_root or f"datasets/{args.dataset}"
     args.run_dir = args.run_dir or default_run_dir(vars(args))
     args.loss = args.loss or default_loss(args.model)
@@ -438,6 +453,15 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
     if fault := _first_fault(args, parser):
         parser.error(fault)
     return args
+
+
+def _open_flags(words: list[str], recipe: Mapping[str, object], task: str | None) -> list[str]:
+    """The names of the flags that may be fitted to the data."""
+    parser = train_parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    given = vars(parser.parse_args(words)).keys() | recipe.keys()
+    return sorted((FITTED | (FITTED_SEG if task == "seg" else set())) - given)
 
 
 def default_run_dir(flags: Mapping[str, object]) -> str:

@@ -21,7 +21,7 @@ from data.samples.seg import Relaxation, SegTraining
 from data.samples.transforms import Augmentation
 from models import MODELS, OPTIONS
 from models.fast import optimize_for_training, tried_on
-from utils.checkpoint import ModelInfo, create_model, load_start
+from utils.checkpoint import ModelInfo, create_model
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
 from utils.distributed.sync_batchnorm import synchronise_batch_norm
@@ -30,6 +30,7 @@ from utils.training.loading import KeyedItems
 from utils.training.objective import Objective, losses_of
 from utils.training.optimizer import edge_optimizer, seg_optimizer
 from utils.training.schedule import PerEpoch, Schedule, per_iteration
+from utils.training.start import start_from
 from utils.training.validate_edges import EdgeValidation
 from utils.training.validate_seg import SegValidation
 from utils.training.validation import Validation
@@ -74,6 +75,9 @@ def build_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup
     """Everything but the net; InputError where the flags do not fit the data or each other."""
     build = edge_setup if MODELS[args.model][1] == "edge" else seg_setup
     setup = build(args, train_set, ranks)
+    for note in from_main(lambda: notes_on_data(args, train_set), ranks):
+        if ranks.is_main:
+            print(f"note: {note}", file=sys.stderr)
     if ranks.is_main:
         note_faults_of_test_split(args)
     return setup
@@ -259,6 +263,12 @@ def split_of(args: TrainArgs, split: str) -> Dataset:
     return dataset
 
 
+def notes_on_data(args: TrainArgs, train_set: Dataset) -> list[str]:
+    """What may surprise in the samples that are trained and validated on, each line once."""
+    sets = [train_set, *([split_of(args, args.val_split)] if args.val_every else [])]
+    return list(dict.fromkeys(note for each in sets for note in each.notes(args.workers)))
+
+
 def note_faults_of_test_split(args: TrainArgs) -> None:
     """Say before the training what would stop `test.py` after it, in a list of the test split."""
     if not (Path(args.data_root) / "test.txt").is_file():
@@ -308,10 +318,16 @@ def build_network(
     shape = {"num_classes": dataset.num_classes, "backbone": args.backbone}
     model = create_model(args.model, **shape, pretrained=pretrained, **options)
     if args.init_from and fresh:
-        new = load_start(model, args.init_from, reset_classifier=args.reset_classifier)
-        if new and ranks.is_main:
-            names = ", ".join(new)
-            print(f"{args.init_from}: {len(new)} parameters keep their initial values: {names}")
+        notes = start_from(
+            model,
+            args.init_from,
+            name=args.model,
+            backbone=args.backbone,
+            classes=tuple(dataset.classes),
+            reset_classifier=args.reset_classifier,
+        )
+        for note in notes if ranks.is_main else ():
+            print(note)
     if use_fast_forms(args, device):
         model = optimize_for_training(model)
     if ranks.world > 1 and args.sync_bn:
@@ -325,6 +341,7 @@ def build_network(
         base_size=args.base_size,
         dataset=args.dataset,
         options=options,
+        upright=dataset.upright,
     )
     return model.to(device), info
 

@@ -16,7 +16,7 @@ import torch
 from joblib.externals.loky import ProcessPoolExecutor
 from torch import nn
 
-from data.samples.edge import EdgeLabels, unpack_edges
+from data.samples.edge import EdgeLabels, Maps, unpack_edges
 from data.samples.transforms import normalize, resize_long_side
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
@@ -122,15 +122,11 @@ class EdgeValidation:
             counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
             yield loss, counts
 
-    def _target(
-        self, maps: tuple[np.ndarray, np.ndarray | None], size: tuple[int, int]
-    ) -> torch.Tensor:
+    def _target(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:
         """The training target bool (1, K, h, w) of a whole image at the network's size."""
-        label, instance = maps
-        bits = self.labels.edges(
-            nearest(label, size), None if instance is None else nearest(instance, size)
-        )
-        return unpack_edges(torch.from_numpy(bits.view(np.int32))[None], self.dataset.num_classes)
+        resized = tuple(None if ids is None else nearest(ids, size) for ids in maps)
+        bits = torch.from_numpy(self.labels.edges(resized).view(np.int32))
+        return unpack_edges(bits[None], self.dataset.num_classes)
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:

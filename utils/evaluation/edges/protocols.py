@@ -74,14 +74,17 @@ class EdgeProtocol:
         return f"protocol {self.name}: " + ", ".join([*shown, f"AP of the {self.ap} equal recall"])
 
 
-# The half resolution of the Cityscapes protocols also serves our other street scenes. Sources: the
+# The half resolution of the Cityscapes protocols also serves our other street scenes. Anybody's own
+# data may be small, or of structures a few pixels wide, which halving would drop. Sources: the
 # evaluations of SEAL (Yu et al., ECCV 2018), DFF (Hu et al., IJCAI 2019), SBD (Hariharan et al.,
 # ICCV 2011) and BSDS500 (Arbelaez et al., TPAMI 2011).
 STREET = "street"
 _TABLE = {
     ("dff", STREET): EdgeProtocol("dff", max_dist=0.02, scale=0.5),
     ("dff", "sbd"): EdgeProtocol("dff", max_dist=0.02, margin=5),
+    ("dff", "folder"): EdgeProtocol("dff", max_dist=0.02),
     ("seal", STREET): EdgeProtocol("seal", max_dist=0.0035, scale=0.5),
+    ("seal", "folder"): EdgeProtocol("seal", max_dist=0.0035),
     # Meant for SEAL's re-annotated test images.
     ("seal", "sbd"): EdgeProtocol("seal", max_dist=0.0075, margin=5),
     ("sbd2011", STREET): EdgeProtocol(

@@ -23,7 +23,7 @@ FREE_ON_RESUME = {
     *("resume", "resume_with", "run_dir", "checkname", "data_root", "recipe", "workers", "device"),
     *("accumulate", "save_every", "save_every_minutes", "profile", "wandb", "tensorboard"),
     *("timeout_minutes", "compile", "fast", "tf32", "deterministic"),
-    *("val_every", "val_split", "val_samples", "val_thresholds"),
+    *("val_every", "val_split", "val_samples", "val_thresholds", "fit_defaults", "fitted"),
 }
 # Those of them after which scores cannot be compared with earlier ones.
 SCORING = ("val_split", "val_samples", "val_thresholds")

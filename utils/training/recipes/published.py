@@ -1,4 +1,4 @@
-"""Recipes: a name for the settings of a run. They only set defaults, which flags override."""
+"""Recipes of data sets by name: published settings, and small ones of ours for two CPU cores."""
 
 Recipe = dict[str, object]
 
@@ -220,11 +220,4 @@ SEG_RECIPES: dict[str, Recipe] = {
     },
     "deeplabv3plus-camvid-small-decouple": _decoupled(_SEG_SMALL, epochs=10, lr=0.01, val_every=2),
 }
-RECIPES: dict[str, Recipe] = EDGE_RECIPES | SEG_RECIPES
-# Second stages: they start from a trained net, so they ask for --init-from. (BDD's published script
-# starts from ImageNet weights.)
-SECOND_STAGES = tuple(
-    name
-    for name in SEG_RECIPES
-    if name.endswith("-decouple") and name != "deeplabv3plus-r101-bdd-decouple"
-)
+PUBLISHED_RECIPES: dict[str, Recipe] = EDGE_RECIPES | SEG_RECIPES
