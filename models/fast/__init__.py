@@ -43,6 +43,8 @@ TRAINING_FORMS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+DEFINITIONS = {form: definition for definition, form in TRAINING_FORMS.items()}
+# Definition -> its form in evaluation, of a folded net.
 INFERENCE_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     BasicBlock: FusedBasicBlock,
     Bottleneck: FusedBottleneck,
@@ -72,12 +74,15 @@ def optimize_for_training(model: nn.Module) -> nn.Module:
 
 
 def optimize_for_inference(model: nn.Module) -> nn.Module:
-    """A folded copy of a model in evaluation mode; its numbers are equal up to rounding.
+    """A folded copy of a model, in evaluation mode; its numbers are equal up to rounding.
 
     Batch normalisations are part of the convolutions, ReLUs and residual sums too, and the heads of
-    the edge nets run strip by strip. The copy cannot be trained.
+    the edge nets run strip by strip. The copy cannot be trained, and neither changes with the model
+    nor has its hooks. Its parameters may be made bfloat16.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in folded.modules():
+        module.__class__ = DEFINITIONS.get(type(module), type(module))
     fold_batch_norms(folded)
     for module in folded.modules():
         module.__class__ = INFERENCE_FORMS.get(type(module), type(module))

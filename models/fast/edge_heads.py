@@ -165,7 +165,9 @@ class StripCASENet(CASENet):
         def fuse(first: int, rows: int) -> tuple[Tensor, Tensor]:
             side5 = self.up_side5(small5, first, rows)
             total = torch.addcmul(self.fuse.bias, side5, of_side5)
-            for side, weight in zip(to_blocks(shared, first, rows).split(1, -1), of_sides):
+            for side, weight in zip(
+                to_blocks(shared, first, rows).split(1, -1), of_sides, strict=True
+            ):
                 total.addcmul_(side, weight)
             return side5, total
 

@@ -6,6 +6,7 @@ ones without a convolution of their own in front (pre-activation blocks).
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -45,12 +46,11 @@ def _last_conv(module: nn.Module) -> nn.Module:
 
 def _fold_row(row: nn.Sequential) -> None:
     """Fold the layers of a row, and of rows within it, one after the other."""
-    layers = [*_flatten(row)]
-    for (_, _, first), (parent, name, second) in zip(layers, layers[1:], strict=False):
+    for (_, _, first), (parent, name, second) in pairwise(_flatten(row)):
         if isinstance(second, nn.BatchNorm2d):
             _fold(first, parent, name, relu=False)
     layers = [entry for entry in _flatten(row) if type(entry[2]) is not nn.Identity]
-    for (_, _, first), (parent, name, second) in zip(layers, layers[1:], strict=False):
+    for (_, _, first), (parent, name, second) in pairwise(layers):
         if type(second) is nn.ReLU and type(first) is FusedConv2d:
             first.relu = True
             setattr(parent, name, nn.Identity())

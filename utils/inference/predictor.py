@@ -140,9 +140,13 @@ class Predictor:
             raise InputError(f"fast {fast!r}: expected True or False")
         if fast is None:
             fast = tried_on(self.device.type)
-        self.model = (optimize_for_inference(model) if fast else model).to(self.device)
-        self.info = info
         self.options = options or InferenceOptions(base_size=info.base_size)
+        model = optimize_for_inference(model) if fast else model
+        # A folded net takes 16-bit weights as they are; autocast would convert them every time.
+        folded_half = fast and self.options.half and self.device.type == "cpu"
+        self.dtype = torch.bfloat16 if folded_half else torch.float32
+        self.model = model.to(self.device, self.dtype)
+        self.info = info
 
     @property
     def task(self) -> str:
@@ -233,9 +237,11 @@ class Predictor:
         height, width = crops[0].shape[:2]
         batch = np.stack([pad_to_min_side(crop) for crop in crops])
         net_input = normalize(torch.from_numpy(batch).to(self.device))
+        net_input = net_input.to(self.dtype, memory_format=torch.channels_last)
         dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        autocast = self.options.half and self.dtype == torch.float32
         _require_evaluation_mode(self.model)
-        with torch.autocast(self.device.type, dtype=dtype, enabled=self.options.half):
+        with torch.autocast(self.device.type, dtype=dtype, enabled=autocast):
             outputs = self.model(net_input)
         if not isinstance(outputs, Mapping):
             found = type(outputs).__name__
