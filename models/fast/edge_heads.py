@@ -30,8 +30,10 @@ class StripUpsample(nn.Module):
 
     taps: Tensor
 
-    def __init__(self, up: nn.ConvTranspose2d, conv: nn.Conv2d | None = None) -> None:
+    def __init__(self, up: nn.Module, conv: nn.Module | None = None) -> None:
         super().__init__()
+        assert isinstance(up, nn.ConvTranspose2d)
+        assert isinstance(conv, nn.Conv2d | None)
         weight = up.weight.detach().permute(0, 2, 3, 1)  # (C, 16, 16, O)
         if conv is not None:
             weight = F.linear(weight.double(), conv.weight.detach().flatten(1).double())
@@ -115,10 +117,11 @@ class StripDFF(DFF):
         first, _, _, second, _, _, third, _ = self.weight_learner.refine
         self.up_side5 = StripUpsample(self.side5[2])
         self.up_weights = StripUpsample(self.weight_learner.project[2], first)
-        self.refine = nn.Sequential(as_linear(second), nn.ReLU(inplace=True), as_linear(third))
+        last = as_linear(third)
         # From (class, side) to (side, class): the four weights of a class lie apart, each a row.
-        order = torch.arange(third.out_channels).view(-1, 4).T.flatten()
-        for parameter in self.refine[2].parameters():
+        order = torch.arange(last.out_features).view(-1, 4).T.flatten()
+        self.refine = nn.Sequential(as_linear(second), nn.ReLU(inplace=True), last)
+        for parameter in last.parameters():
             parameter.data = parameter.data[order].contiguous()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -161,13 +164,14 @@ class StripCASENet(CASENet):
         small5 = _framed(self.side5[0](x5))
         del x5
         of_side5, *of_sides = self.fuse.weight[:, :, 0, 0].unbind(1)  # (K,) each
+        bias = self.fuse.bias
+        assert bias is not None
 
         def fuse(first: int, rows: int) -> tuple[Tensor, Tensor]:
             side5 = self.up_side5(small5, first, rows)
-            total = torch.addcmul(self.fuse.bias, side5, of_side5)
-            for side, weight in zip(
-                to_blocks(shared, first, rows).split(1, -1), of_sides, strict=True
-            ):
+            total = torch.addcmul(bias, side5, of_side5)
+            sides = to_blocks(shared, first, rows).split(1, -1)
+            for side, weight in zip(sides, of_sides, strict=True):
                 total.addcmul_(side, weight)
             return side5, total
 
@@ -194,8 +198,9 @@ def by_strips(
     return {"side5": side5, "fuse": fused}
 
 
-def as_linear(conv: nn.Conv2d) -> nn.Linear:
+def as_linear(conv: nn.Module) -> nn.Linear:
     """A 1x1 convolution as the product of matrices that it is, of (..., C)."""
+    assert isinstance(conv, nn.Conv2d)
     linear = nn.Linear(conv.in_channels, conv.out_channels, bias=conv.bias is not None)
     linear.weight.data = conv.weight.detach().flatten(1)
     if conv.bias is not None:

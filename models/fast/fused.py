@@ -54,7 +54,7 @@ class FusedPreActivationBlock(PreActivationBlock):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, widths[-1], h / stride, w / stride)."""
         *layers, last = self.convs
-        if not _applies(x, last):
+        if not isinstance(last, nn.Conv2d) or not _applies(x, last):
             return super().forward(x)
         activated = self.bn1(x)
         shortcut = x if self.proj_conv is None else self.proj_conv(activated)
