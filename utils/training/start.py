@@ -68,10 +68,15 @@ def start_from(
         kept = keep_classes(model, tensors, theirs, classes)
         if kept:
             notes.append(f"{path}: classes of the same name keep their weights: {', '.join(kept)}")
-    elif not from_base and theirs and set(theirs) != set(classes):
+    elif not from_base and theirs and theirs != classes:
+        advice = (
+            "gives each class its own weights"
+            if set(theirs) == set(classes)
+            else "starts from all of it but the classifier"
+        )
         notes.append(
             f"note: {path} is of the classes {_few(theirs)}, and the data set has {_few(classes)}; "
-            "--reset-classifier starts from all of it but the classifier"
+            f"--reset-classifier {advice}"
         )
     if new:
         notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
