@@ -868,3 +868,13 @@ def test_an_image_of_two_splits_is_counted_once(tmp_path: Path, capsys) -> None:
 def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder with dataset.json"):
         open_source("folder", tmp_path / "nowhere")
+
+
+def test_many_copies_are_one_short_row(tmp_path: Path) -> None:
+    maps = {f"x{k:02d}": np.zeros((48, 64), np.uint8) for k in range(20)}
+    root = folder_at(tmp_path / "set", maps, ["x"], splits={"train": "."})
+    for path in sorted((root / "images").iterdir()):
+        shutil.copy(root / "images/x00.png", path) if path.stem != "x00" else None
+    report = make_report(open_source("folder", root), sheet=0)
+    (row,) = next(one.names for one in report.findings if "copies within" in one.text)
+    assert row == " = ".join(f"train: x{k:02d}" for k in range(8)) + " = 12 more"
