@@ -66,8 +66,9 @@ LEFT_BY_RUNS = {
     *("metrics.json", "scores.csv", "curves.csv", "counts.npz", "confusion.csv", "report.html"),
 }
 # Left by more than a tiny run, which other tests look for: a second epoch, --profile; labels.
-LEFT_BY_OTHERS = {"previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl"} | {
-    "diverged.json"
+LEFT_BY_OTHERS = {
+    *("previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl", "diverged.json"),
+    *("dataset.json", "import.json", "import-inputs.jsonl"),
 }
 # Names that the prose uses for a layout or an example and that are no file of ours.
 EXAMPLES = {

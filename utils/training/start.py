@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import Net
-from models.weight_files import plain_dict
+from models.weight_files import WeightsError, plain_dict
 from models.weights import translate, unwrap
 from utils.checkpoint import (
     CheckpointError,
@@ -49,7 +49,10 @@ def start_from(
     known = ModelInfo.from_plain(plain_dict(said), path) if isinstance(said, dict) else None
     if known is not None:
         _require_net(path, known, name, backbone)
-    tensors = translate(unwrap(contents))
+    try:
+        tensors = translate(unwrap(contents))
+    except WeightsError as error:
+        raise CheckpointError(f"{path} {error}") from error
     from_base = hasattr(model, "beyond_base") and not any(
         key.startswith("decouple.") for key in tensors
     )
@@ -64,10 +67,11 @@ def start_from(
         )
     theirs = known.classes if known is not None else ()
     notes = []
+    if new:
+        notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
     if reset_classifier and not from_base and theirs:
-        kept = keep_classes(model, tensors, theirs, classes)
-        if kept:
-            notes.append(f"{path}: classes of the same name keep their weights: {', '.join(kept)}")
+        if kept := keep_classes(model, tensors, theirs, classes):
+            notes.append(f"of these, classes of the same name have its weights: {', '.join(kept)}")
     elif not from_base and theirs and theirs != classes:
         advice = (
             "gives each class its own weights"
@@ -78,8 +82,6 @@ def start_from(
             f"note: {path} is of the classes {_few(theirs)}, and the data set has {_few(classes)}; "
             f"--reset-classifier {advice}"
         )
-    if new:
-        notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
     return notes
 
 
