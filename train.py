@@ -40,7 +40,12 @@ from utils.training.precision import Precision
 from utils.training.progress_lines import plural
 from utils.training.recipes.choose import fit_defaults
 from utils.training.records import describe_run
-from utils.training.resume import RunCheckpoint, go_back, open_run_dir
+from utils.training.resume import (
+    RunCheckpoint,
+    go_back,
+    open_run_dir,
+    require_run_classes,
+)
 from utils.training.run_dir import LAST, keep_best
 from utils.training.saving.command import (
     Change,
@@ -87,6 +92,8 @@ def main(args: argparse.Namespace) -> int:
         checkpoint = open_run_dir(folder, args.resume, ranks, closing, inputs)
         stop.hold_sigterm()
         changes = allowed_changes(args, checkpoint)
+        if checkpoint is not None:
+            require_run_classes(checkpoint, train_set.classes)
         if checkpoint is None and args.resume_with and ranks.is_main:
             print(f"note: nothing to resume in {folder}; --resume-with has no effect", flush=True)
         if checkpoint is not None and checkpoint.state["epoch"] >= args.epochs:

@@ -134,6 +134,9 @@ def read_dataset_file(root: str | Path) -> DatasetFile:
     path = root / NAME
     if not path.is_file():
         labels = root / "labels"
+        if not root.is_dir():
+            what = "is a file; expected a folder" if root.exists() else "no such folder"
+            raise FileNotFoundError(f"{root}: {what} with {NAME}, images/ and labels/")
         if (root / IMPORTS).is_file():
             raise FileNotFoundError(
                 f"no {NAME} in {root}: an import into it has not ended; run the same command again"
@@ -255,13 +258,11 @@ def _name(name: Any, where: str) -> str:
     name = unicodedata.normalize("NFC", name.strip())
     if len(name) > MAX_NAME:
         raise InputError(
-            f"{where}: its name, {name[:20]!r}…, has {len(name)} characters; expected at most "
-            f"{MAX_NAME}"
+            f"{where}: its name has {len(name)} characters, expected at most {MAX_NAME}: "
+            f"{name[:20]!r}…"
         )
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        raise InputError(
-            f"{where}: its name {name!r} has control characters, such as line breaks; rename it"
-        )
+        raise InputError(f"{where}: its name has control characters: {name!r}; rename it")
     return name
 
 

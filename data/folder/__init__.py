@@ -72,6 +72,12 @@ class Folder(Dataset):
         self.upright = self.content.upright
         self.task = task
         described = self.content.task_classes(task)
+        if task == "seg" and len(described) < 2:  # softmax of one is 1: right, and of no use
+            raise InputError(
+                f"{root / NAME}: has one class, {self.content.classes[0].name!r}, and no "
+                "background, so that segmentation has nothing to tell apart; add a second class, "
+                'or "background": {"name": "background", "ids": [0]}, with the ids of the rest'
+            )
         self.classes = tuple(entry.name for entry in described)
         self.palette = np.array([entry.color for entry in described], np.uint8)
         self._pairs = class_pairs(self.content, task)

@@ -33,7 +33,8 @@ def folder_notes(
         workers: processes that read them.
     """
     files = find_folder_files(root)
-    notes = unnamed_values(content, split, count_values(root, content, split, labels, workers))
+    counts = count_values(root, content, split, labels, workers)
+    notes = [*unnamed_values(content, split, counts), *absent_classes(content, split, counts)]
     if lonely := [path for name, path in files.labels.items() if name not in files.images]:
         shown = first_few(path.relative_to(root).as_posix() for path in lonely)
         notes.append(f"{_counted(len(lonely), 'label map')} without image, not used: {shown}")
@@ -52,6 +53,23 @@ def folder_notes(
         shown = first_few(path.relative_to(root).as_posix() for path in idle)
         notes.append(f"{_counted(len(idle), 'image')} in no split of {NAME}, not used: {shown}")
     return notes
+
+
+def absent_classes(content: DatasetFile, split: str, counts: np.ndarray) -> list[str]:
+    """The note on classes that no label map of a split has, or nothing.
+
+    counts: what `count_values` returns.
+    """
+    present = {value for value, _ in counts.tolist()}
+    absent = [c.name for c in content.classes if not present.intersection(c.values)]
+    if not absent or not present:
+        return []
+    pronoun = "it" if len(absent) == 1 else "they"
+    shown = first_few(absent, SHOWN)
+    return [
+        f"folder {split}: no label map has {shown}, so {pronoun} can neither be learned nor scored "
+        "there"
+    ]
 
 
 def unnamed_values(content: DatasetFile, split: str, counts: np.ndarray) -> list[str]:

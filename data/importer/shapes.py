@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from data.errors import InputError
-from data.importer.annotations import Drawing
+from data.importer.annotations import IGNORED_ID, NONE_ID, Drawing
 
 Size = tuple[int, int]  # (H, W)
 MAX_COORDINATE = 1e6  # beyond this nothing is a coordinate of a pixel
@@ -22,6 +22,7 @@ MAX_OBJECTS = 65535  # of an image: instance maps have 16 bits
 TOLERANCE = 1.0  # pixels beyond the border that tools produce by rounding
 NO_PIXEL = "objects that cover no pixel"
 OUTSIDE = "objects that reach beyond the image"
+COVERED = "objects that later ones cover completely"
 
 
 class Mask(NamedTuple):
@@ -209,14 +210,20 @@ class ShapeDrawer:
         label = np.zeros(size, np.uint8)
         instance = np.zeros(size, np.uint16)
         notes: Counter[str] = Counter()
+        seen: set[int] = set()  # objects of classes that cover pixels
         for drawn in self.objects:
             mask = drawn.shape.mask(size)
-            notes[NO_PIXEL] += not mask.bits.any()
+            covers = bool(mask.bits.any())
+            notes[NO_PIXEL] += not covers
+            if covers and drawn.label not in (NONE_ID, IGNORED_ID):
+                seen.add(drawn.instance)
             notes[OUTSIDE] += drawn.shape.is_outside(size)
             height, width = mask.bits.shape
             rows = slice(mask.top, mask.top + height)
             columns = slice(mask.left, mask.left + width)
             label[rows, columns][mask.bits] = drawn.label
             instance[rows, columns][mask.bits] = drawn.instance
+        left = np.flatnonzero(np.bincount(instance.ravel()))
+        notes[COVERED] = len(seen.difference(left.tolist()))
         found = {note: count for note, count in notes.items() if count}
         return Drawing(label, instance if self.has_instances else None, found)

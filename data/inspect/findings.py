@@ -1,7 +1,7 @@
 """What was measured, as sentences: what is wrong, how often, and what to do."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from data.dataset_file import NAME, value_name
 from data.folder import Folder
@@ -13,6 +13,7 @@ from data.inspect.source import Source
 from data.inspect.summary import SplitSummary
 from data.inspect.suspects import LARGE_GAP, LOW_SCORE
 
+SAME_SHOWN = 8  # images of one content that a row names
 MOSTLY_NONE = 0.5  # share of the pixels without a class that is worth a line
 
 
@@ -191,9 +192,11 @@ def find_near(source: Source, twins: Sequence[Twins] | None) -> list[Finding]:
     ]
 
 
-def _names(source: Source, numbers: Iterable[int]) -> str:
-    items = [source.items[number] for number in numbers]
-    return " = ".join(f"{item.split}: {item.name}" for item in items)
+def _names(source: Source, numbers: Sequence[int]) -> str:
+    items = [source.items[number] for number in numbers[:SAME_SHOWN]]
+    text = " = ".join(f"{item.split}: {item.name}" for item in items)
+    more = len(numbers) - len(items)
+    return f"{text} = {more:,} more" if more else text
 
 
 def find_specks(source: Source, measured: Sequence[Measured]) -> list[Finding]:

@@ -67,27 +67,36 @@ def make_report(source: Source, *, sheet: int = 48, workers: int = 1) -> Report:
     hashing = can_hash()
     measured, totals = measure_all(source, hashing=hashing, workers=workers)
     splits, total = list(totals.splits.values()), totals.total
+    once = _once(source, measured)
     groups = same_content([found.digest for found in measured])
     twins = _near(source, measured) if hashing else None
     found = [
         *source.findings,
-        *findings.find_faults(source, measured),
+        *findings.find_faults(source, once),
         *findings.find_values(source, total),
         *findings.find_classes(source, splits, total),
         *findings.find_same(source, groups),
         *findings.find_near(source, twins),
-        *findings.find_specks(source, measured),
-        *findings.find_suspects(source, measured),
+        *findings.find_specks(source, once),
+        *findings.find_suspects(source, once),
     ]
     found.sort(key=lambda one: not one.is_problem)
     copies = [pair for group in groups if (pair := _pair_of(source, group))]
     pairs = [*copies, *(twins or [])][:MAX_PAIRS]
-    choices = choose(source, measured, total, sheet)
+    choices = choose(source, once, total, sheet)
     side = side_for(len(choices))
     thumbnails = draw(source, [choice.number for choice in choices], side, workers)
     shown = dict.fromkeys(number for pair in pairs for number in pair[:2])
     small = draw(source, list(shown), TWIN_SIDE, workers, with_label=False)
     return Report(source, measured, splits, total, found, pairs, choices, thumbnails, small)
+
+
+def _once(source: Source, measured: Sequence[Measured]) -> list[Measured]:
+    """Each image once, also where two splits have it."""
+    records = [source.items[found.number].record for found in measured]
+    files = [record.image or record.label for record in records]
+    first = {file: number for number, file in reversed(list(enumerate(files)))}
+    return [found for n, found in enumerate(measured) if first[files[n]] == n]
 
 
 def measure_all(source: Source, *, hashing: bool, workers: int) -> tuple[list[Measured], Totals]:

@@ -358,7 +358,8 @@ def test_unnamed_colours_are_counted(tmp_path: Path) -> None:
     picture[0, :, 2] = np.arange(40)
     write_png(tmp_path / "images/x.png", picture)
     write_png(tmp_path / "labels/x.png", picture)
-    (note,) = build_dataset("folder", tmp_path, "all").notes()
+    note, absent = build_dataset("folder", tmp_path, "all").notes()
+    assert absent.startswith("folder all: no label map has red, so it can neither be learned nor")
     assert note.startswith("folder all: [0, 0, 0] (1 image), [0, 0, 1] (1 image), ")
     assert "and 32 more are named by no class" in note
 
@@ -429,3 +430,36 @@ def test_the_example_of_the_documentation_is_read(tmp_path: Path) -> None:
     text = module.__doc__.split("\n\n")[1]
     content = module.parse_dataset_file(json.loads(text), "doc")
     assert [c.name for c in content.task_classes("seg")] == ["road", "car", "background"]
+
+
+def test_lists_with_names_that_have_dots(tmp_path: Path) -> None:
+    one_image(tmp_path)
+    for name in ("1", "1.5"):
+        shutil.copy(tmp_path / "images/x.png", tmp_path / f"images/{name}.png")
+        shutil.copy(tmp_path / "labels/x.png", tmp_path / f"labels/{name}.png")
+    describe(tmp_path, CLASSES, splits={"train": "t.txt"})
+    (tmp_path / "t.txt").write_bytes(b"1.5\r\nimages/x.png\r\n")
+    assert [r.name for r in build_dataset("folder", tmp_path, "train").records] == ["1.5", "x"]
+    (tmp_path / "t.txt").write_text("1.5\n1.7\n")  # 1.7 is not 1
+    with pytest.raises(InputError, match=r"line 2, .1.7.: there is no such image"):
+        build_dataset("folder", tmp_path, "train")
+
+
+def test_segmentation_of_one_class_needs_a_background(tmp_path: Path) -> None:
+    one_image(tmp_path)
+    describe(tmp_path, [{"name": "crack", "ids": [3]}], splits=ONE)
+    with pytest.raises(InputError, match="'crack', and no background"):
+        build_dataset("folder", tmp_path, "train", task="seg")
+    assert build_dataset("folder", tmp_path, "train", task="edge").classes == ("crack",)
+    background = {"name": "rest", "ids": [0]}
+    describe(tmp_path, [{"name": "crack", "ids": [3]}], background=background, splits=ONE)
+    assert build_dataset("folder", tmp_path, "train", task="seg").classes == ("crack", "rest")
+
+
+def test_classes_that_a_split_lacks_are_said(tmp_path: Path) -> None:
+    one_image(tmp_path)
+    rows = [*CLASSES, {"name": "c", "ids": [11]}]
+    describe(tmp_path, rows, none_ids=[7, 0], ignored_ids=[9], splits=ONE)
+    assert build_dataset("folder", tmp_path, "train").notes() == [
+        "folder train: no label map has c, so it can neither be learned nor scored there"
+    ]

@@ -169,7 +169,7 @@ WRONG_SHAPES = {
     "NaN": ([[1, 1, 5, 5, float("nan"), 3]], "no place in an image"),
     "short RLE": ({"size": [6, 8], "counts": [4, 3, 40]}, "sum to 47; expected 6 x 8 = 48 pixels"),
     "negative RLE": ({"size": [6, 8], "counts": [-4, 3, 49]}, "are negative"),
-    "RLE of another image": ({"size": [8, 6], "counts": [48]}, "its RLE is 6x8, and its image 8x6"),
+    "RLE of another image": ({"size": [8, 6], "counts": [48]}, "its RLE is 6x8, and its image, by"),
     "no size": ({"counts": [48]}, "has the size None"),
     "no counts": ({"size": [6, 8]}, "has no counts"),
     "cut text": ({"size": [6, 8], "counts": "04P"}, "is cut off"),
@@ -381,3 +381,36 @@ def test_a_part_of_camvid(place, shared):
         for name, (value,) in class_ids(place / "out").items():
             wanted[ids == int(name.split()[1])] = value
         np.testing.assert_array_equal(label_map(place / "out", f"part{number}/c{number}"), wanted)
+
+
+def test_run_lengths_of_two_sizes_where_the_file_says_none(place, capsys):
+    put_images(place / "photos", "b.png")
+    small = {"size": [3, 4], "counts": [4, 2, 6]}
+    content = coco(
+        coco_object(1, {"size": [6, 8], "counts": [4, 3, 41]}),
+        coco_object(2, small),
+        coco_object(3, [box(0, 0, 2, 2)], image=2),
+        names=("a.png", "b.png"),
+    )
+    for image in content["images"]:
+        del image["height"], image["width"]
+    assert import_coco(place, content) == 2
+    assert "annotation 2: its RLE is 4x3, and its image, by the file or by another RLE, 8x6" in (
+        capsys.readouterr().err
+    )
+    assert not (place / "out/labels/a.png").exists()
+
+
+def test_lvis_names_its_images_by_their_addresses(place):
+    content = coco(coco_object(1, [box(1, 1, 4, 3)]))
+    del content["images"][0]["file_name"]
+    content["images"][0]["coco_url"] = "http://images.cocodataset.org/train2017/a.png"
+    assert import_coco(place, content) == 0
+    assert (label_map(place / "out", "a") == 1).sum() == 6
+
+
+def test_boxes_alone_are_no_labels(place, capsys):
+    content = coco({**coco_object(1, []), "bbox": [1, 1, 4, 4]})
+    with pytest.raises(InputError, match="no image has a pixel of any class, so there is nothing"):
+        import_coco(place, content)
+    assert "annotations with a box and no outline, not drawn: dog (1)" in capsys.readouterr().out

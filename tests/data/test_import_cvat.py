@@ -316,3 +316,13 @@ def test_without_defusedxml_one_line_says_so(
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match="needs defusedxml: pip install defusedxml"):
         one(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("rle", "side", "says"),
+    [("9" * 5000, 4, "no list of whole numbers"), ("16", 10**6, "its box is 1000000x1000000")],
+)
+def test_masks_of_impossible_sizes(tmp_path: Path, rle: str, side: int, says: str) -> None:
+    mask = f'<mask label="car" rle="{rle}" left="0" top="0" width="{side}" height="{side}"/>'
+    with pytest.raises(InputError, match=says):
+        one(tmp_path, mask)

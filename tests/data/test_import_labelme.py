@@ -88,7 +88,8 @@ def test_lines_and_points_need_a_width(place, capsys):
         labelme_shape("dog", [[1, 0], [1, 3], [3, 3]], "linestrip"),
         labelme_shape("dog", [[6, 5]], "point"),
     )
-    assert import_labelme(place, a=sheet) == 0
+    with pytest.raises(InputError, match="no image has a pixel of any class"):
+        import_labelme(place, a=sheet)
     assert not label_map(place / "out", "a").any()
     said = capsys.readouterr().out
     assert "shapes not drawn, as there is no --line-width: line (1), linestrip (1), point (1)" in (
@@ -217,3 +218,31 @@ def test_a_wrong_file_is_refused_before_anything_is_written(place, case):
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (place / "out").exists()
+
+
+@pytest.mark.parametrize("kind", [3, ["polygon"]])
+def test_a_kind_that_is_no_name_fails_its_image_alone(place, capsys, kind):
+    put_images(place / "sheets", "b.png")
+    good = {**labelme(labelme_shape("dog", [[0, 0], [3, 0], [3, 2], [0, 2]])), "imagePath": "b.png"}
+    bad = labelme({**labelme_shape("dog", [[0, 0], [3, 0], [3, 2]]), "shape_type": kind})
+    assert import_labelme(place, a=bad, b=good) == 2
+    assert "a.json: shape 1 has the shape_type" in capsys.readouterr().err
+    assert (label_map(place / "out", "b") == 1).sum() == 6
+
+
+@pytest.mark.parametrize("path", ["a.exe", "a", "x/a.b.c/"])
+def test_an_embedded_image_has_an_ending_that_is_found(place, path):
+    """imagePath is any text; an image called a.exe would be in no data set."""
+    text = base64.b64encode((place / "sheets/a.png").read_bytes()).decode()
+    (place / "sheets/a.png").unlink()
+    sheet = labelme(labelme_shape("dog", [[0, 0], [3, 0], [3, 2], [0, 2]]))
+    assert import_labelme(place, a={**sheet, "imagePath": path, "imageData": text}) == 0
+    assert (place / "out/images/a.png").is_file()
+
+
+def test_a_file_as_source_without_images(place):
+    put_json(place / "sheets/a.json", labelme())
+    with pytest.raises(
+        FileNotFoundError, match=r"a.json: is a file; expected a folder \(labelme wi"
+    ):
+        run_import("labelme", place / "sheets/a.json", "--out", place / "out")

@@ -371,3 +371,39 @@ def test_an_outside_region_is_noted(tmp_path: Path) -> None:
 
 def test_maps_as_text_are_as_they_look() -> None:
     assert art(".1 x2").tolist() == [[0, 1], [255, 2]]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[abc",
+        "http://[abc/zz.png",
+        "/tasks/1/resolve/?fileuri=é",
+        "/tasks/1/resolve/?fileuri=%FF",
+        "/tasks/1/resolve/?fileuri=aHR0cDovL1thYmM=",  # http://[abc
+    ],
+)
+def test_addresses_that_are_none_are_missing_images(tmp_path: Path, address: str) -> None:
+    photo(tmp_path / "photos/a.png", 8, 6)
+    value = {"points": [[0, 0], [50, 0], [50, 50]], "polygonlabels": ["car"]}
+    results = [{"id": "r", "type": "polygonlabels", "value": value}]
+    tasks = [{"id": 1, "data": {"image": address}, "annotations": [{"result": results}]}]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    assert read(path, options(tmp_path / "photos")).missing == [address]
+
+
+def test_a_broken_image_fails_alone(tmp_path: Path) -> None:
+    """Without a size in the export, the image's is needed."""
+    photo(tmp_path / "photos/a.png", 8, 6)
+    (tmp_path / "photos/b.png").write_bytes(b"junk")
+    value = {"points": [[0, 0], [50, 0], [50, 50], [0, 50]], "polygonlabels": ["car"]}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([{"id": k, "image": f"{k}.png", "label": [value]} for k in "ba"]))
+    found = read(path, options(tmp_path / "photos"))
+    with pytest.raises(InputError, match=r"b.png: is no image that can be read"):
+        found.entries[0].draw((6, 8))
+    np.testing.assert_array_equal(
+        found.entries[1].draw((6, 8)).label > 0,
+        art("1111.... 1111.... 1111.... " + "........ " * 3),
+    )

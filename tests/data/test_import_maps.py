@@ -304,3 +304,32 @@ def test_the_command_makes_the_same_of_both(tmp_path: Path, kind: str, in_place:
     labels = {sample.name: sample.label for sample in data}
     np.testing.assert_array_equal(labels["a"], [[0, 0, 1], [255, 255, 1]])
     np.testing.assert_array_equal(labels["b c"], [[0, 1, 1], [255, 255, 0]])
+
+
+def test_names_with_dots(tmp_path: Path) -> None:
+    """1.1.png is the map of 1.1.jpg, and never of 1.jpg."""
+    source = folder(tmp_path, {"1": art("11"), "1.1": art("22")})
+    found = ids.read(source, options(tmp_path / "photos"))
+    assert {e.name: e.image.name for e in found.entries} == {"1": "1.jpg", "1.1": "1.1.jpg"}
+    (tmp_path / "photos/1.1.jpg").unlink()
+    found = ids.read(source, options(tmp_path / "photos"))
+    assert [entry.name for entry in found.entries] == ["1"]
+    assert list(found.missing) == [str(source / "1.1.png")]
+
+
+def test_two_ids_of_one_name(tmp_path: Path) -> None:
+    source = folder(tmp_path, {"a": art("12")})
+    with pytest.raises(InputError, match="--class-names: two values have the name 'road'"):
+        ids.read(source, options(tmp_path / "photos", class_names={"road": 1, "road ": 2}))
+
+
+def test_maps_that_stay_have_to_be_pngs(tmp_path: Path) -> None:
+    """`data.folder` would not see others."""
+    photo(tmp_path / "images/a.jpg", 2, 1)
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(np.array([[1, 2]], np.uint8)).save(tmp_path / "labels/a.bmp")
+    with pytest.raises(InputError, match=r"a.bmp: label maps that stay as they are have to be PNG"):
+        main(
+            parse_args(f"ids {tmp_path}/labels --images {tmp_path}/images --out {tmp_path}".split())
+        )
+    assert not (tmp_path / "dataset.json").exists()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.importer.shapes import (
+    COVERED,
     NO_PIXEL,
     OUTSIDE,
     Bitmap,
@@ -150,3 +151,20 @@ def test_more_objects_than_a_map_can_number():
     drawer = ShapeDrawer([DrawnObject(1, Ellipse(1, 1, 1, 1), 65536)])
     with pytest.raises(InputError, match="has 65536 objects; expected at most 65535"):
         drawer(SIZE)
+
+
+def test_objects_below_others_are_counted() -> None:
+    def square(left: int, right: int) -> Polygons:
+        return Polygons((np.array([(left, 0), (right, 0), (right, 2), (left, 2)], float),))
+
+    objects = [
+        DrawnObject(1, square(0, 2), 1),
+        DrawnObject(1, square(2, 4), 2),
+        DrawnObject(2, square(1, 4), 3),  # over half of the first one and all of the second
+        DrawnObject(0, square(5, 6), 4),  # background, which is no object
+        DrawnObject(1, square(5, 6), 5),
+        DrawnObject(255, square(4, 6), 6),
+    ]
+    drawing = ShapeDrawer(objects)((2, 6))
+    assert drawing.label.tolist() == [[1, 2, 2, 2, 255, 255]] * 2
+    assert drawing.notes == {COVERED: 2}

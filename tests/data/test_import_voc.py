@@ -1,5 +1,6 @@
 """PASCAL VOC's layout, made with Pillow by its documentation, and the maps that it means."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +160,7 @@ def write(root: Path, name: str, text: str) -> None:
         ("train: 2007_000000", lambda r: write(r, "labelmap.txt", "car:1,2,3::\nbus:1,2,3::\n"),
          "'car' and 'bus' are both [1, 2, 3]"),
         ("train: 2007_000000", lambda r: write(r, "class_names.txt", "car\nbus\ncar\n"),
-         "names occur twice"),
+         "two values have the name 'car'"),
         ("train: 2007_000000", lambda r: (r / "SegmentationObject/2007_000001.png").unlink(),
          "1 of 3 maps are missing"),
         ("train: 2007_000000",
@@ -208,3 +209,18 @@ def test_the_command_finds_the_images_itself(tmp_path: Path) -> None:
     expected[(expected < 0) | (expected == 254)] = 255
     np.testing.assert_array_equal(data[0].label, expected)
     assert build_dataset("folder", out, "val", task="seg").classes[-1] == "background"
+
+
+def test_instances_go_when_the_objects_go(tmp_path: Path) -> None:
+    """Instance maps of an earlier run would cut the new labels at old places."""
+    rows = np.array([[0, 1, 1, 0], [0, 1, 1, 0]], np.uint8)
+    for part in ("SegmentationClass", "SegmentationObject"):
+        save_map(tmp_path / f"voc/{part}/a.png", rows)
+    photo(tmp_path / "voc/JPEGImages/a.jpg", 4, 2)
+    argv = f"voc {tmp_path}/voc --out {tmp_path}/out".split()
+    assert main(parse_args(argv)) == 0
+    assert (tmp_path / "out/instances/a.png").is_file()
+    shutil.rmtree(tmp_path / "voc/SegmentationObject")
+    save_map(tmp_path / "voc/SegmentationClass/a.png", rows[:, ::-1])
+    assert main(parse_args(argv)) == 0
+    assert not (tmp_path / "out/instances/a.png").exists()

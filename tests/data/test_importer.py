@@ -204,7 +204,7 @@ def test_a_run_that_was_ended_is_resumed(work, capsys):
 def test_ids_colours_and_splits_of_dataset_json_stay(work):
     assert import_coco(work) == 0
     content = read_dataset_file(work / "out")
-    dog, cat = content.classes
+    dog, _ = content.classes
     edited = [LabelClass("cat", (1, 2, 3), (9,)), LabelClass("dog", dog.color, (1, 2))]
     write_dataset_file(
         work / "out", DatasetFile(tuple(edited), background=content.background, ignored=(255,),
@@ -215,9 +215,10 @@ def test_ids_colours_and_splits_of_dataset_json_stay(work):
     assert dataset_json(work / "out")["classes"][0]["color"] == [1, 2, 3]
     assert sorted(np.unique(label_map(work / "out", "d"))) == [0, 1, 9]
     assert dataset_json(work / "out")["splits"] == {"train": 0.5, "val": 0.5}
-    # Afresh, if that is asked for.
+    # Afresh, if that is asked for, but no id gets another meaning.
     assert import_coco(work, "--overwrite") == 0
-    assert class_ids(work / "out") == {"dog": [1], "cat": [cat.values[0]]}
+    assert class_ids(work / "out") == {"dog": [1], "cat": [9]}
+    assert dataset_json(work / "out")["classes"][1]["color"] != [1, 2, 3]
 
 
 def test_an_image_that_is_of_another_kind_now(work):
@@ -562,3 +563,107 @@ def test_objects_and_pixels_are_counted_as_by_a_loop(rng, most):
         expected[number] = (len(set(instance[inside].tolist()) - {0}), int(inside.sum()))
     assert count_classes(label, instance) == expected
     assert count_classes(label, None) == {k: (0, pixels) for k, (_, pixels) in expected.items()}
+
+
+# --- ids, and other imports ---
+
+
+def what_is(out, name):
+    """The classes of an image by dataset.json."""
+    names = {i: entry["name"] for entry in dataset_json(out)["classes"] for i in entry["ids"]}
+    return {names[value] for value in np.unique(label_map(out, name)).tolist() if value}
+
+
+def test_images_that_stay_keep_their_classes_under_overwrite(work, capsys):
+    """One is gone from the source, one cannot be drawn any more, and the classes have moved."""
+    assert import_coco(work) == 0
+    before = {name[0]: what_is(work / "out", name[0]) for name in NAMES}
+    assert before == {"a": {"dog"}, "b": {"dog"}, "c": {"dog"}, "d": {"dog", "cat"}}
+    content = coco(
+        coco_object(1, [[1, 2]], image=1), coco_object(2, SQUARE, image=2),
+        coco_object(3, SQUARE, category=3, image=3), names=NAMES[:3],
+    )  # fmt: skip
+    content["categories"].reverse()
+    put_json(work / "coco.json", content)
+    assert import_coco(work, "--overwrite") == 2
+    assert "1 images of an earlier run are not among those of this one" in capsys.readouterr().out
+    after = {name[0]: what_is(work / "out", name[0]) for name in NAMES}
+    assert after == {**before, "c": {"cat"}}
+    assert list(class_ids(work / "out")) == ["cat", "dog"]
+
+
+def test_a_second_import_at_the_same_time_is_refused(work):
+    import fcntl
+
+    (work / "out").mkdir()
+    descriptor = os.open(work / "out", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        refused(work, "another import is writing into it; wait until it has ended")
+    finally:
+        os.close(descriptor)
+    assert import_coco(work) == 0
+
+
+def test_new_ids_are_said_before_maps_have_them(work):
+    """Else an import of another source could give them to classes of its own."""
+    assert import_coco(work, "--split", "train", "--classes", "cat") == 0
+
+    def ended(job):
+        raise KeyboardInterrupt
+
+    content = coco(coco_object(1, SQUARE), names=NAMES[:1])
+    put_json(work / "more.json", content)
+    with mock.patch.object(pool, "attempt", ended), pytest.raises(KeyboardInterrupt):
+        import_coco(work, "--split", "val", source="more.json")
+    assert {"cat", "dog"} == set(class_ids(work / "out"))
+
+
+def test_inspecting_an_import_that_was_ended(work):
+    def ended(job):
+        raise KeyboardInterrupt
+
+    with mock.patch.object(pool, "attempt", ended), pytest.raises(KeyboardInterrupt):
+        import_coco(work)
+    with pytest.raises(FileNotFoundError, match="an import into it has not ended; run the same"):
+        read_dataset_file(work / "out")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a": 3}',
+        "[1]",
+        '{"a": {"digest": 1}}',
+        '{"a": {"digest": "x", "image": 5}}',
+        '{"a": {"notes": 3}}',
+        '{"a": {"classes": {"x": 1}}}',
+    ],
+)
+def test_damaged_records_make_their_image_again(work, capsys, line):
+    assert import_coco(work) == 0
+    with (work / "out/import-inputs.jsonl").open("a") as file:
+        file.write(f"\n{line}\n")
+    assert import_coco(work) == 0
+    assert " 0 failed" in capsys.readouterr().out
+
+
+def test_a_folder_in_the_place_of_a_label_is_said(work, capsys):
+    assert import_coco(work) == 0
+    (work / "out/labels/a.png").unlink()
+    (work / "out/labels/a.png").mkdir()
+    assert import_coco(work) == 2
+    assert "labels/a.png: Is a directory" in capsys.readouterr().err
+
+
+def test_why_there_is_no_class(work):
+    put_json(
+        work / "tasks.json",
+        [{"id": 1, "data": {"image": "a.png"}, "annotations": [{"result": [
+            {"type": "keypointlabels", "value": {"x": 1, "y": 2, "keypointlabels": ["nose"]}}]}]}],
+    )  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"there are no classes: .*\(1 regions of type .*line-width"
+    ):
+        run_import("labelstudio", work / "tasks.json", "--images", work / "photos",
+                   "--out", work / "out")  # fmt: skip

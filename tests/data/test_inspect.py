@@ -847,3 +847,34 @@ def test_a_jpeg_is_named_as_such(tmp_path: Path) -> None:
     total = make_report(open_source("folder", root)).total
     assert total.kinds == {"JPEG (3 x 8 bits)": 1, "PNG (3 x 8 bits)": 1}
     assert total.sizes == {(48, 64): 1, (30, 40): 1}
+
+
+def test_an_image_of_two_splits_is_counted_once(tmp_path: Path, capsys) -> None:
+    label = np.zeros((48, 64), np.uint8)
+    label[20, 30] = 1  # a speck
+    maps = {"a": label, "b": label, "c": label}
+    root = folder_at(tmp_path / "set", maps, ["x", "y"], splits={"train": ".", "val": "."})
+    (root / "images/a.png").write_bytes(b"junk")
+    (root / "labels/b.png").write_bytes(b"")
+    assert main(parse_args(f"--dataset folder --data-root {root} --out {tmp_path}/i.html "
+                           "--workers 1".split())) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "problem: 1 image cannot be read." in said
+    assert "problem: 1 label map cannot be read." in said
+    assert "look: 2 specks in 2 images, 2 of one pixel." in said
+    assert (tmp_path / "i.html").read_text().count(">c<") <= 2  # with its thumbnail once
+
+
+def test_a_root_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder with dataset.json"):
+        open_source("folder", tmp_path / "nowhere")
+
+
+def test_many_copies_are_one_short_row(tmp_path: Path) -> None:
+    maps = {f"x{k:02d}": np.zeros((48, 64), np.uint8) for k in range(20)}
+    root = folder_at(tmp_path / "set", maps, ["x"], splits={"train": "."})
+    for path in sorted((root / "images").iterdir()):
+        shutil.copy(root / "images/x00.png", path) if path.stem != "x00" else None
+    report = make_report(open_source("folder", root), sheet=0)
+    (row,) = next(one.names for one in report.findings if "copies within" in one.text)
+    assert row == " = ".join(f"train: x{k:02d}" for k in range(8)) + " = 12 more"

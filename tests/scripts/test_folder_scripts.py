@@ -253,3 +253,36 @@ def test_files_of_predictions_are_scored_against_a_folder(
     assert "Straße" in capsys.readouterr().out
     with pytest.raises(InputError, match="--num-classes is 7, but folder has 6 classes"):
         score(*argv, "--num-classes", 7)
+
+
+def test_a_run_does_not_go_on_with_other_classes(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """In another order the number fits, and the classes would be exchanged."""
+    argv = [*TRAIN.split(), "--data-root", str(root), "--model", EDGE]
+    run_dir = tmp_path / "run"
+    assert start(*argv, "--run-dir", str(run_dir)) == 0
+    content = json.loads((root / "dataset.json").read_text())
+    rows = [{"ids": [k], **row} for k, row in enumerate(content["classes"])]
+    more = (
+        "--run-dir",
+        str(run_dir),
+        "--resume",
+        "auto",
+        "--epochs",
+        "2",
+        "--resume-with",
+        "epochs",
+    )
+    for changed, says in ((rows[::-1], "class 1 was"), (rows[:-1], "class 6 was")):
+        (root / "dataset.json").write_text(json.dumps({**content, "classes": changed}))
+        with pytest.raises(CheckpointError, match=f"was trained on 6 classes, .*{says}"):
+            start(*argv, *more)
+    # A new run may start from it, and is told what would be better.
+    (root / "dataset.json").write_text(json.dumps({**content, "classes": rows[::-1]}))
+    capsys.readouterr()
+    begin = ("--run-dir", str(tmp_path / "other"), "--init-from", str(run_dir / "last.pth"))
+    assert start(*argv, *begin) == 0
+    assert "--reset-classifier gives each class its own weights" in capsys.readouterr().out
+    (root / "dataset.json").write_text(json.dumps({**content, "classes": rows}))
+    assert start(*argv, *more) == 0

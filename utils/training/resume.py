@@ -6,7 +6,7 @@ Whether the command is the one that wrote the checkpoint is asked by
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -177,6 +177,27 @@ def go_back(
         return folder / PREVIOUS
 
     return read_run_checkpoint(from_main(find, ranks))
+
+
+def require_run_classes(checkpoint: RunCheckpoint, classes: Sequence[str]) -> None:
+    """CheckpointError if the data set has other classes than when the run began, or in an order.
+
+    classes: of the data set. Where the number differs, nothing fits; where it does not, a run would
+    go on with its classes exchanged.
+    """
+    model = checkpoint.state.get("model")
+    theirs = model.get("classes") if isinstance(model, dict) else None
+    if theirs and list(theirs) != list(classes):
+        number = next((k for k, pair in enumerate(zip(theirs, classes, strict=False))
+                       if pair[0] != pair[1]), min(len(theirs), len(classes)))  # fmt: skip
+        then, now = (
+            repr(names[number]) if number < len(names) else "none" for names in (theirs, classes)
+        )
+        raise CheckpointError(
+            f"{checkpoint.path} was trained on {len(theirs)} classes, and the data set has "
+            f"{len(classes)}: class {number + 1} was {then}, and is {now}; put the classes back, "
+            "or start a new run with --init-from and --reset-classifier in another --run-dir"
+        )
 
 
 def read_run_checkpoint(path: Path) -> RunCheckpoint:

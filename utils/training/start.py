@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import Net
-from models.weight_files import plain_dict
+from models.weight_files import WeightsError, plain_dict
 from models.weights import translate, unwrap
 from utils.checkpoint import (
     CheckpointError,
@@ -49,7 +49,10 @@ def start_from(
     known = ModelInfo.from_plain(plain_dict(said), path) if isinstance(said, dict) else None
     if known is not None:
         _require_net(path, known, name, backbone)
-    tensors = translate(unwrap(contents))
+    try:
+        tensors = translate(unwrap(contents))
+    except WeightsError as error:
+        raise CheckpointError(f"{path} {error}") from error
     from_base = hasattr(model, "beyond_base") and not any(
         key.startswith("decouple.") for key in tensors
     )
@@ -69,10 +72,15 @@ def start_from(
     if reset_classifier and not from_base and theirs:
         if kept := keep_classes(model, tensors, theirs, classes):
             notes.append(f"of these, classes of the same name have its weights: {', '.join(kept)}")
-    elif not from_base and theirs and set(theirs) != set(classes):
+    elif not from_base and theirs and theirs != classes:
+        advice = (
+            "gives each class its own weights"
+            if set(theirs) == set(classes)
+            else "starts from all of it but the classifier"
+        )
         notes.append(
             f"note: {path} is of the classes {_few(theirs)}, and the data set has {_few(classes)}; "
-            "--reset-classifier starts from all of it but the classifier"
+            f"--reset-classifier {advice}"
         )
     return notes
 
