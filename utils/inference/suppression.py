@@ -6,6 +6,8 @@ import numpy as np
 SMOOTHING = 1.5  # pixels, sigma of the response that is compared and whose gradient is taken
 NEIGHBOURHOOD = 3.0  # pixels, sigma over which the gradient's direction is averaged
 
+ROUNDING = 1e-6  # of the smoothed and interpolated response: a smaller step is none
+
 
 def suppress(prob: np.ndarray) -> np.ndarray:
     """Probabilities (H, W) with 0 wherever another pixel across the edge is stronger.
@@ -34,8 +36,9 @@ def suppress(prob: np.ndarray) -> np.ndarray:
         for sign in (-1, 1)
     ]
     # Of two equal pixels side by side one is kept; on a flat top, all.
-    ridge = (smooth >= sides[0]) & (smooth > sides[1])
-    flat = (smooth == sides[0]) & (smooth == sides[1])
+    steps = [smooth - side for side in sides]
+    ridge = (steps[0] >= -ROUNDING) & (steps[1] > ROUNDING)
+    flat = (np.abs(steps[0]) <= ROUNDING) & (np.abs(steps[1]) <= ROUNDING)
     return np.where(ridge | flat, prob, np.float32(0))
 
 
