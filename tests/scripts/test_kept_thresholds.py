@@ -1,4 +1,4 @@
-"""The thresholds of the validation: from train.py through the checkpoint to what predict.py draws."""
+"""The thresholds of the validation: from train.py through the checkpoint to the drawings."""
 
 import json
 from pathlib import Path

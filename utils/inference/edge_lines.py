@@ -125,7 +125,7 @@ def without_short(lines: np.ndarray, min_length: int) -> np.ndarray:
     )
     keep = stats[:, cv2.CC_STAT_AREA] >= min_length
     keep[0] = False  # the background
-    return np.take(keep, labels)
+    return keep.take(np.asarray(labels, np.intp))
 
 
 def line_width(image_width: int) -> int:
