@@ -9,12 +9,19 @@ network for edges:
     NAME_edges.png, NAME_overlay.png    the classes in colour with a legend, and over the image
     prob/class_001/NAME.png …           --save-prob: 16 bits, probability * 65536, which
                                         test.py --predictions OUT/prob scores
+    prob/NAME.npz                       --save-prob npz: float32 (classes, height, width) likewise
     bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k
                                         (data.edges.encode_png)
 and from one for segmentation:
     labels/NAME.png                     the class of each pixel, 8 bits, which
                                         test.py --task seg --predictions OUT scores
     NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and over the image
+and from both, with --side-by-side, NAME_side_by_side.png: the image and the drawing.
+
+Edges are drawn as thin lines at the thresholds that the last validation in training found best for
+each class, if the checkpoint has them, else as bands of a probability of 0.5 and more; the flags of
+"edges" below choose otherwise. The bits are what is drawn, the probabilities those of the net.
+
 The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its
 own name. Images whose names differ only in the ending (a.jpg, a.png) keep it.
 
@@ -41,13 +48,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data import DATASETS
-from data.args import Parser, file_path, share
-from data.errors import run, users_to_mend
+from data.args import Parser, file_path, share, size
+from data.errors import InputError, run, users_to_mend
 from data.files import require_writable
 from data.image_io import read_header
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
 from utils.inference.args import add_network_flags, predictor_from_flags
 from utils.inference.device import pick_device
+from utils.inference.edge_lines import EdgeChoice
 from utils.inference.image_files import (
     Failures,
     find_images,
@@ -55,6 +63,7 @@ from utils.inference.image_files import (
     reason_of,
     require_other_folder,
 )
+from utils.inference.metrics_file import read_thresholds
 from utils.inference.outputs import (
     Files,
     OutputChoice,
@@ -63,9 +72,12 @@ from utils.inference.outputs import (
     write_outputs,
 )
 from utils.inference.predictor import Predictor
+from utils.model_info import ModelInfo
 
 # Threads that draw and compress while the network goes on; a Cityscapes image takes over a second.
 WRITERS = 4
+PROB_FORMATS = ("png", "npz")
+EDGE_FLAGS = ("threshold", "thresholds", "thin", "min_length", "nms")
 PENDING_BYTES = 1 << 28  # of results that wait to be written
 # What keeps a file from being written will keep the next ones from it, too.
 ENDS_RUN = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -101,23 +113,80 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--out", type=file_path, required=True, metavar="DIR", help="folder to write to"
     )
     out.add_argument(
-        "--threshold",
-        type=share,
-        default=0.5,
-        metavar="P",
-        help="least probability of an edge that is drawn (default 0.5)",
-    )
-    out.add_argument(
         "--overlay", action=switch, default=True, help="write NAME_overlay.png (default)"
     )
     out.add_argument(
-        "--save-prob", action=switch, default=False, help="edges: write prob/class_001/NAME.png …"
+        "--side-by-side", action=switch, default=False, help="write NAME_side_by_side.png"
+    )
+    out.add_argument(
+        "--save-prob",
+        nargs="?",
+        choices=PROB_FORMATS,
+        const="png",
+        help="edges: write prob/class_001/NAME.png … (png, if no format is named) or prob/NAME.npz",
+    )
+    text = "edges: write no probabilities (default)"
+    out.add_argument(
+        "--no-save-prob", action="store_const", const=None, dest="save_prob", help=text
     )
     out.add_argument("--save-bits", action=switch, default=False, help="edges: write bits/NAME.png")
     out.add_argument(
         "--overwrite", action=switch, default=False, help="replace files of an earlier run"
     )
-    return parser.parse_args(argv)
+    add_edge_flags(parser.add_argument_group("edges"))
+    return parser.parse_args(bare_save_prob(sys.argv[1:] if argv is None else argv))
+
+
+def add_edge_flags(group: argparse._ArgumentGroup) -> None:
+    """The flags that say which edges are drawn."""
+    switch = argparse.BooleanOptionalAction
+    bounds = group.add_mutually_exclusive_group()
+    text = "least probability of an edge, for all classes (default: the checkpoint's, else 0.5)"
+    bounds.add_argument("--threshold", type=share, metavar="P", help=text)
+    text = "take the best threshold of each class from a metrics.json of test.py"
+    bounds.add_argument("--thresholds", type=file_path, metavar="FILE", help=text)
+    text = (
+        "thin edges to one pixel, as the evaluation does (default: if the thresholds are of "
+        "thinned edges, as the checkpoint's are)"
+    )
+    group.add_argument("--thin", action=switch, help=text)
+    text = "leave out thinned lines of fewer pixels (default 0)"
+    group.add_argument("--min-length", type=size, default=0, metavar="N", help=text)
+    text = "non-maximum suppression: keep the ridges of the probabilities only (default: no)"
+    group.add_argument("--nms", action=switch, default=False, help=text)
+
+
+def bare_save_prob(argv: Sequence[str]) -> list[str]:
+    """The words with `--save-prob=png` for a `--save-prob` that no format follows.
+
+    argparse would take the input that follows it for a format.
+    """
+    words = list(argv)
+    for place, word in enumerate(words):
+        if word == "--":
+            break
+        if word == "--save-prob" and words[place + 1 : place + 2] not in (
+            [f] for f in PROB_FORMATS
+        ):
+            words[place] = "--save-prob=png"
+    return words
+
+
+def edge_choice(args: argparse.Namespace, info: ModelInfo) -> EdgeChoice | None:
+    """Which edges are drawn; None for segmentation, where a flag of edges is an InputError."""
+    if info.task == "seg":
+        given = [name for name in EDGE_FLAGS if getattr(args, name) not in (None, 0, False)]
+        if given:
+            flag = f"--{given[0].replace('_', '-')}"
+            raise InputError(f"{flag} is for edges; the checkpoint holds {info.name}")
+        return None
+    threshold, thin = args.threshold, args.thin
+    if args.thresholds is not None:
+        threshold, of_thinned = read_thresholds(args.thresholds, info.classes)
+        thin = of_thinned if thin is None else thin
+    return EdgeChoice.of(
+        info, threshold=threshold, thin=thin, min_length=args.min_length, nms=args.nms
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -132,17 +201,18 @@ def main(args: argparse.Namespace) -> int:
         )
         predictor = predictor_from_flags(args, device, dataset=args.dataset)
         upright = predictor.info.upright if args.upright is None else args.upright
+        choice = from_main(lambda: edge_choice(args, predictor.info), ranks)
         files, unwritable = from_main(lambda: plan(found, args, predictor), ranks)
         mine = dict(list(files.items())[ranks.rank :: ranks.world])
-        done = predict_images(
-            mine, predictor, upright=upright, threshold=args.threshold, show=ranks.is_main
-        )
+        done = predict_images(mine, predictor, upright=upright, choice=choice, show=ranks.is_main)
         failures |= unwritable
         turned = 0
         for part, count in gather_objects(done, ranks):
             failures |= part
             turned += count
         if ranks.is_main:
+            if choice is not None:
+                print(f"edges: {choice.describe()}")
             report(args.out, found, failures, 0 if upright else turned)
     return 2 if failures else 0
 
@@ -155,7 +225,13 @@ def plan(
     found: what `find_images` found: each image and its path below the output folder. InputError
     if a file may not be written.
     """
-    choice = OutputChoice(overlay=args.overlay, prob=args.save_prob, bits=args.save_bits)
+    choice = OutputChoice(
+        overlay=args.overlay,
+        side_by_side=args.side_by_side,
+        prob=args.save_prob == "png",
+        npz=args.save_prob == "npz",
+        bits=args.save_bits,
+    )
     files = {
         path: output_files(args.out, name, predictor.info, choice)
         for path, name in output_names(found).items()
@@ -170,7 +246,7 @@ def predict_images(
     predictor: Predictor,
     *,
     upright: bool,
-    threshold: float,
+    choice: EdgeChoice | None,
     show: bool,
 ) -> tuple[Failures, int]:
     """Write the files of each image.
@@ -181,7 +257,7 @@ def predict_images(
         files: the outputs of each image.
         predictor: the network.
         upright: turn photographs as their EXIF data say.
-        threshold: the least probability of an edge that is drawn.
+        choice: which edges are drawn; None for segmentation.
         show: a progress bar, on a terminal.
     """
     failures: Failures = {}
@@ -199,9 +275,7 @@ def predict_images(
                     raise
                 failures[path] = error
                 continue
-            written = pool.submit(
-                write_outputs, own_files, image, result, predictor.info, threshold
-            )
+            written = pool.submit(write_outputs, own_files, image, result, predictor.info, choice)
             pending.add(path, written, image.nbytes + result.nbytes)
         pending.wait_for_all()
     return failures, turned

@@ -5,6 +5,8 @@ A checkpoint of ours is one dictionary of plain values and tensors, so that it l
   format   1
   model    name, backbone, num_classes, task, classes, palette, base_size, dataset, options, upright
   weights  the state dict
+  thresholds  of an edge net that was validated: `ModelInfo.thresholds`. Not in `model`, where
+           earlier versions refuse an entry that they do not know
 and, in `last.pth`, what training needs to resume: optimizer, scaler, average (the EMA of the
 weights), args, and where it is (`utils.training.state.Progress`).
 """
@@ -43,6 +45,14 @@ def save_checkpoint(path: str | Path, state: dict) -> None:
             if not isinstance(cause, OSError):
                 raise
             raise OSError(cause.errno, f"not written, {cause.strerror}", str(path)) from error
+
+
+def info_entries(info: ModelInfo) -> dict:
+    """What a checkpoint says about its net, as entries of its dictionary."""
+    entries: dict = {"model": replace(info, thresholds=None).to_plain()}
+    if info.thresholds is not None:
+        entries["thresholds"] = list(info.thresholds)
+    return entries
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -225,7 +235,11 @@ def _describe(
     num_classes = count_classes(tensors)
     if "model" in contents and "weights" in contents:
         said = contents["model"]
-        info = ModelInfo.from_plain(plain_dict(said) if isinstance(said, dict) else said, path)
+        if isinstance(said, dict):
+            said = plain_dict(said)
+            if "thresholds" in contents:
+                said = said | {"thresholds": contents["thresholds"]}
+        info = ModelInfo.from_plain(said, path)
         _require_agreement(path, "--model", name, info.name)
         _require_agreement(path, "--backbone", backbone, info.backbone)
         if dataset is not None:  # its names are not taken, but it must be a possible one

@@ -1,7 +1,7 @@
 """What a checkpoint says about its net, and whether that can be so."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ class ModelInfo:
         dataset: that it was trained on; "" if the file does not say.
         options: other arguments of the model's builder, see `models.OPTIONS`.
         upright: it was trained on images turned as their EXIF data say.
+        thresholds: of an edge net: the probability from which on each class is an edge, as the
+            last validation found it best for thinned edges (ODS); None for a class that it could
+            not tell of. None if there was no such validation.
     """
 
     name: str
@@ -48,13 +51,23 @@ class ModelInfo:
     dataset: str
     options: dict[str, bool | str] = field(default_factory=dict)
     upright: bool = False
+    thresholds: tuple[float | None, ...] | None = None
 
     def to_plain(self) -> dict:
         """Lists, strings and numbers only."""
         plain = asdict(self) | {"classes": list(self.classes), "palette": self.palette.tolist()}
         if not self.upright:
             del plain["upright"]  # earlier versions refuse an entry that they do not know
+        if self.thresholds is None:
+            del plain["thresholds"]
+        else:
+            plain["thresholds"] = list(self.thresholds)
         return plain
+
+    @property
+    def all_thresholds(self) -> tuple[float, ...] | None:
+        """`thresholds`, where a class without one has the mean of the others."""
+        return None if self.thresholds is None else filled(self.thresholds)
 
     @classmethod
     def from_plain(cls, plain: object, where: str | Path = "the checkpoint") -> "ModelInfo":
@@ -67,7 +80,31 @@ class ModelInfo:
         if fault is not None or not isinstance(plain, dict):
             raise CheckpointError(f"{where}: what it says about its net is wrong: {fault}")
         palette = np.asarray(plain["palette"], np.uint8).reshape(-1, 3)
-        return cls(**(plain | {"classes": tuple(plain["classes"]), "palette": palette}))
+        typed = plain | {"classes": tuple(plain["classes"]), "palette": palette}
+        if plain.get("thresholds") is not None:
+            typed["thresholds"] = tuple(plain["thresholds"])
+        return cls(**typed)
+
+
+def filled(thresholds: Sequence[float | None]) -> tuple[float, ...] | None:
+    """The mean of the others in place of each None; None if there are no others."""
+    known = [value for value in thresholds if value is not None]
+    if not known:
+        return None
+    mean = sum(known) / len(known)
+    return tuple(mean if value is None else float(value) for value in thresholds)
+
+
+def thresholds_fault(value: object, count: int) -> str | None:
+    """What is wrong with the thresholds that a file has for `count` classes; None if nothing."""
+    if not isinstance(value, list | tuple):
+        return _expected("thresholds", value, "a list")
+    if len(value) != count:
+        return f"{len(value)} entries of thresholds, but num_classes is {count}"
+    for each in value:
+        if each is not None and not (type(each) in (int, float) and 0 <= each <= 1):
+            return _expected("a threshold", each, "a number, 0 to 1, or None")
+    return None
 
 
 def shown(value: object) -> str:
@@ -114,6 +151,12 @@ def _faults(plain: object) -> Iterator[str]:
         yield _expected("base_size", plain["base_size"], f"a whole number, 0 to {MAX_BASE_SIZE}")
     if type(upright := plain.get("upright", False)) is not bool:
         yield _expected("upright", upright, "True or False")
+    thresholds = plain.get("thresholds")
+    if thresholds is not None:
+        if plain["task"] != "edge":
+            yield f"thresholds of a net for {plain['task']}"
+        if fault := thresholds_fault(thresholds, plain["num_classes"]):
+            yield fault
 
 
 def _net_faults(plain: dict[str, Any]) -> Iterator[str]:

@@ -219,7 +219,7 @@ def test_arrays_in_any_layout_and_of_any_size(seg_checkpoint, rng):
         predictor(huge)
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), "0.5", None])
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), "0.5", [0.5] * 10 + [2]])
 def test_thresholds(edge_checkpoint, image_path, threshold):
     with pytest.raises(InputError, match=r"threshold .*: expected a probability, 0 to 1"):
         load(edge_checkpoint, "cpu").draw(image_path, threshold=threshold)

@@ -12,12 +12,13 @@ import numpy as np
 
 from data.edges import PNG_CLASSES, encode_png, pack
 from data.errors import InputError
-from data.files import NAME_MAX, resolved
+from data.files import NAME_MAX, resolved, write_aside
 from data.image_io import write_png
 from data.names import require_own_targets
-from data.visualize import add_legend, color_labels, draw_edges, draw_overlay, present_classes
+from data.visualize import WHITE, add_legend, color_labels, draw_edges, draw_overlay
 from utils.checkpoint import ModelInfo
-from utils.inference.scores import quantize
+from utils.inference.edge_lines import EdgeChoice
+from utils.inference.scores import dequantize, quantize
 
 Files = dict[str, list[Path]]  # kind of output -> its files for one image
 
@@ -28,12 +29,16 @@ class OutputChoice:
 
     Args:
         overlay: the drawing over the image.
+        side_by_side: the image and the drawing beside each other.
         prob: edges: a 16-bit PNG of probabilities for each class.
+        npz: edges: one array of probabilities for all classes.
         bits: edges: one PNG of `data.edges.encode_png`.
     """
 
     overlay: bool = True
+    side_by_side: bool = False
     prob: bool = False
+    npz: bool = False
     bits: bool = False
 
 
@@ -46,8 +51,10 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
     files = {drawing: [out / f"{name}_{drawing}.png"]}
     if choice.overlay:
         files["overlay"] = [out / f"{name}_overlay.png"]
+    if choice.side_by_side:
+        files["side by side"] = [out / f"{name}_side_by_side.png"]
     if info.task == "seg":
-        if choice.prob or choice.bits:
+        if choice.prob or choice.npz or choice.bits:
             raise InputError(
                 f"--save-prob and --save-bits are for edges; the checkpoint holds {info.name}"
             )
@@ -55,6 +62,8 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
     if choice.prob:
         folders = [out / "prob" / f"class_{k + 1:03d}" for k in range(info.num_classes)]
         files["prob"] = [folder / f"{name}.png" for folder in folders]
+    if choice.npz:
+        files["npz"] = [out / "prob" / f"{name}.npz"]
     if choice.bits:
         if info.num_classes > PNG_CLASSES:
             raise InputError(
@@ -113,7 +122,7 @@ def _require_possible(path: Path) -> bool:
 
 
 def write_outputs(
-    files: Files, image: np.ndarray, result: np.ndarray, info: ModelInfo, threshold: float
+    files: Files, image: np.ndarray, result: np.ndarray, info: ModelInfo, choice: EdgeChoice | None
 ) -> None:
     """Draw and write the files of one image.
 
@@ -122,30 +131,34 @@ def write_outputs(
         image: uint8 (H, W, 3), RGB.
         result: what a `Predictor` returned for it.
         info: classes and colours.
-        threshold: the least probability of an edge that is drawn, and set in the bits.
+        choice: which edges are drawn, and set in the bits; None for segmentation.
     """
-    if info.task == "edge":
-        write_edges(files, image, result, info, threshold)
+    if choice is not None:
+        write_edges(files, image, result, info, choice)
     else:
         write_labels(files, image, result, info)
 
 
 def write_edges(
-    files: Files, image: np.ndarray, prob: np.ndarray, info: ModelInfo, threshold: float
+    files: Files, image: np.ndarray, prob: np.ndarray, info: ModelInfo, choice: EdgeChoice
 ) -> None:
     """Write drawing, overlay, probabilities and bits of an image, as far as `files` has them.
 
     image: uint8 (H, W, 3). prob: float32 (K, H, W).
     """
-    for path in files["edges"]:
-        write_png(path, draw_result(prob, info, threshold))
+    drawn = DrawnEdges(prob, info, choice)
+    _write_drawings(files, "edges", image, drawn.drawing, drawn.classes, info)
     for path in files.get("overlay", ()):
-        write_png(path, draw_overlay(image, prob, info.palette, threshold=threshold))
+        write_png(path, draw_overlay(image, drawn.strength, drawn.palette, threshold=0))
     if "prob" in files:
         for path, plane in zip(files["prob"], prob, strict=True):
             write_png(path, quantize(plane))
+    for path in files.get("npz", ()):
+        # In the PNGs' steps: the two give equal scores, and this compresses.
+        with write_aside(path, sync=False) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, prob=dequantize(quantize(prob)))
     for path in files.get("bits", ()):
-        write_png(path, encode_png(pack(prob >= threshold)))
+        write_png(path, encode_png(pack(drawn.edges)))
 
 
 def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: ModelInfo) -> None:
@@ -155,23 +168,87 @@ def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: Mode
     """
     for path in files["labels"]:
         write_png(path, labels)
-    for path in files["colors"]:
-        write_png(path, draw_result(labels, info))
+    colors = color_labels(labels, info.palette)
+    _write_drawings(files, "colors", image, colors, _present(labels, info), info)
     for path in files.get("overlay", ()):
-        colors = color_labels(labels, info.palette)
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
 
 
-def draw_result(result: np.ndarray, info: ModelInfo, threshold: float = 0.5) -> np.ndarray:
+def _write_drawings(
+    files: Files,
+    kind: str,
+    image: np.ndarray,
+    drawing: np.ndarray,
+    classes: list[int],
+    info: ModelInfo,
+) -> None:
+    """Write the drawing with its legend, alone and beside the image, as far as `files` has them."""
+    for path in files[kind]:
+        write_png(path, add_legend(drawing, classes, info.classes, info.palette))
+    for path in files.get("side by side", ()):
+        both = beside(image, drawing)
+        write_png(path, add_legend(both, classes, info.classes, info.palette))
+
+
+class DrawnEdges:
+    """The edges of an image, and how they look.
+
+    Args:
+        prob: float32 (K, H, W).
+        info: colours.
+        choice: which edges.
+
+    Attributes: edges, bool (K, H, W). classes, those that occur. strength, float32 (k, H, W), of
+    those, or of one if there are none, and palette, uint8 (k, 3): for `data.visualize`.
+    """
+
+    def __init__(self, prob: np.ndarray, info: ModelInfo, choice: EdgeChoice) -> None:
+        self.edges = choice.edges(prob)
+        occurs = self.edges.any(axis=(1, 2))
+        if not choice.lines:  # with a threshold of 0, where there is no response at all
+            occurs &= prob.any(axis=(1, 2))
+        self.classes = np.flatnonzero(occurs).tolist()
+        shown = self.classes or [0]
+        self.palette = info.palette[shown]
+        self.strength = choice.visible(prob[shown], self.edges[shown])
+
+    @property
+    def drawing(self) -> np.ndarray:
+        """uint8 (H, W, 3): the edges on white."""
+        return draw_edges(self.strength, self.palette, threshold=0)
+
+
+def draw_result(
+    result: np.ndarray,
+    info: ModelInfo,
+    choice: EdgeChoice | None = None,
+    *,
+    image: np.ndarray | None = None,
+) -> np.ndarray:
     """Edges or classes in colour, with a legend of those that occur: uint8 (H', W', 3), RGB.
 
-    result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
-    threshold: for edges.
+    Args:
+        result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
+        info: classes and colours.
+        choice: which edges; None for segmentation.
+        image: uint8 (H, W, 3); it is put to the left of the drawing.
     """
-    if info.task == "edge":
-        present = present_classes(result, info.num_classes, threshold=threshold)
-        drawing = draw_edges(result, info.palette, threshold=threshold)
+    if choice is not None:
+        drawn = DrawnEdges(result, info, choice)
+        drawing, classes = drawn.drawing, drawn.classes
     else:
-        present = np.flatnonzero(np.bincount(result.ravel(), minlength=info.num_classes)).tolist()
-        drawing = color_labels(result, info.palette)
-    return add_legend(drawing, present, info.classes, info.palette)
+        drawing, classes = color_labels(result, info.palette), _present(result, info)
+    if image is not None:
+        drawing = beside(image, drawing)
+    return add_legend(drawing, classes, info.classes, info.palette)
+
+
+def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two images uint8 (H, W, 3) in one, with a narrow white gap: uint8 (H, W', 3)."""
+    gap = max(2, left.shape[1] // 100)
+    wide = cv2.copyMakeBorder(left, 0, 0, 0, gap, cv2.BORDER_CONSTANT, value=WHITE)
+    return np.hstack([wide, right])
+
+
+def _present(labels: np.ndarray, info: ModelInfo) -> list[int]:
+    return np.flatnonzero(np.bincount(labels.ravel(), minlength=info.num_classes)).tolist()

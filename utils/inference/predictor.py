@@ -8,10 +8,9 @@ The one way from an image to scores that test.py, predict.py and Python share, f
 Validation in training has its own, which needs the loss too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from models.fast import optimize_for_inference, tried_on
 from utils.checkpoint import ModelInfo, load_model
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
+from utils.inference.edge_lines import EdgeChoice
 from utils.inference.memory import require_fitting
 from utils.inference.options import MIN_SIDE, InferenceOptions
 from utils.inference.outputs import draw_result
@@ -163,6 +163,12 @@ class Predictor:
         """Their colours: uint8 (K, 3), RGB."""
         return self.info.palette
 
+    @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """The probability from which on each class is an edge, as the last validation in training
+        found it best for thinned edges; None if the checkpoint has none."""
+        return self.info.all_thresholds
+
     def __call__(self, image: ImageLike) -> np.ndarray:
         """Edges: probabilities float32 (K, H, W). Segmentation: class ids uint8 (H, W)."""
         if self.task == "edge":
@@ -210,14 +216,59 @@ class Predictor:
     def _require_fitting(self, size: tuple[int, int], path: str | Path | None) -> None:
         require_fitting(size, path, self.info, self.options, self.device.type)
 
-    def draw(self, image: ImageLike, *, threshold: float = 0.5) -> np.ndarray:
+    def edges(
+        self,
+        image: ImageLike,
+        *,
+        threshold: float | Sequence[float] | None = None,
+        thin: bool | None = None,
+        min_length: int = 0,
+        nms: bool = False,
+    ) -> np.ndarray:
+        """Which pixels are edges of which class: bool (K, H, W). ValueError unless for edges.
+
+        Args:
+            image: a file or an array.
+            threshold: the least probability of an edge, for all classes or of each; None:
+                `thresholds`, or 0.5 if there are none.
+            thin: to lines of one pixel, as the evaluation does; None: if `thresholds` are used.
+            min_length: leave out thinned lines of fewer pixels.
+            nms: keep only the ridges of the probabilities, see `utils.inference.suppression`.
+        """
+        if self.task != "edge":
+            raise ValueError(f"edges: the network {self.info.name} is for segmentation")
+        with self.in_keywords():
+            choice = EdgeChoice.of(
+                self.info, threshold=threshold, thin=thin, min_length=min_length, nms=nms
+            )
+        return choice.edges(self(image))
+
+    def draw(
+        self,
+        image: ImageLike,
+        *,
+        threshold: float | Sequence[float] | None = None,
+        thin: bool | None = None,
+        min_length: int = 0,
+        nms: bool = False,
+        side_by_side: bool = False,
+    ) -> np.ndarray:
         """The drawing that predict.py writes: uint8 (H', W', 3), RGB, larger by the legend below.
 
-        threshold: the least probability of an edge that is drawn.
+        Args:
+            image: a file or an array.
+            threshold, thin, min_length, nms: of edges, see `edges`.
+            side_by_side: with the image to the left of the drawing.
         """
-        if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
-            raise InputError(f"threshold {threshold!r}: expected a probability, 0 to 1")
-        return draw_result(self(image), self.info, threshold)
+        choice = None
+        if self.task == "edge":
+            with self.in_keywords():
+                choice = EdgeChoice.of(
+                    self.info, threshold=threshold, thin=thin, min_length=min_length, nms=nms
+                )
+        array = self._array(image)
+        left = array if side_by_side else None
+        return draw_result(self(array), self.info, choice, image=left)
 
     @torch.inference_mode()
     def _scores(self, image: np.ndarray, output: str | None = None, native: bool = False) -> Tensor:

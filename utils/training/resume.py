@@ -14,6 +14,7 @@ from data.files import require_file
 from utils.checkpoint import CheckpointError, read_checkpoint
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
+from utils.model_info import thresholds_fault
 from utils.training.logger import validation_of
 from utils.training.run_dir import (
     LAST,
@@ -98,7 +99,11 @@ def _validated(checkpoint: RunCheckpoint, validation: dict) -> dict:
     scores = [validation.get(name) for name in SCORES]
     best = [score for score in scores if isinstance(score, int | float)]
     begin = {"epoch": state["epoch"] + 1, "step": 0, "sums": {}, "seconds": 0.0, "waited": 0.0}
-    return state | begin | {"best": max([state["best"], *best])}
+    found = state | begin | {"best": max([state["best"], *best])}
+    thresholds = validation.get("thresholds")  # of an edge net that finds something
+    if not isinstance(thresholds, list) or thresholds_fault(thresholds, len(thresholds)):
+        return found
+    return found | {"thresholds": thresholds}
 
 
 def _find(folder: Path, resume: str | None) -> RunCheckpoint | None:

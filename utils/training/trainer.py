@@ -23,7 +23,7 @@ from tqdm import tqdm
 from data.errors import InputError
 from data.samples.sampler import BatchSampler
 from data.samples.transforms import normalize
-from utils.checkpoint import CheckpointError, ModelInfo, save_checkpoint
+from utils.checkpoint import CheckpointError, ModelInfo, info_entries, save_checkpoint
 from utils.distributed.environment import Ranks
 from utils.distributed.group import (
     any_rank,
@@ -132,6 +132,8 @@ class Trainer:
                 self.writer.require_finite(progress, self._state)
             if validation is not None:
                 self._validate(validation)
+                if last and self.info.thresholds is not None:
+                    self.save(again=True)  # no later one will hold this validation's thresholds
                 progress.next_epoch()
 
     def restore(self, state: dict, *, from_last: bool = False) -> None:
@@ -148,6 +150,10 @@ class Trainer:
         if progress.step > steps:
             raise CheckpointError(f"step {progress.step} of an epoch of {steps} steps")
         require_sums(progress.sums, progress.step, self.objective.loss.terms)
+        info = self.info
+        if state.get("thresholds") is not None:
+            plain = info.to_plain() | {"thresholds": state["thresholds"]}
+            info = ModelInfo.from_plain(plain, "thresholds")
 
         self.model.load_state_dict(state["weights"])
         load_state(self.optimizer, state["optimizer"])
@@ -155,6 +161,7 @@ class Trainer:
             self.precision.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.load_state_dict(state["average"])
+        self.info = info
         self.progress = replace(progress, steps=steps)
         self.writer.resume(self.progress, from_last=from_last)
         self.logger.keep_until(self.progress.epoch)
@@ -337,6 +344,10 @@ class Trainer:
         if not math.isfinite(scores.loss):
             fault = f"the validation loss is {scores.loss} after epoch {progress.epoch + 1}"
             self.writer.end_diverged(fault, progress.total)
+        noted = {}
+        if scores.thresholds is not None:
+            self.info = replace(self.info, thresholds=scores.thresholds)
+            noted = {"thresholds": scores.thresholds}
         # The log says that the validation is done: best.pth is written before.
         if self.ranks.is_main and scores.value > progress.best:
             save_checkpoint(self.settings.folder / "best.pth", self._weights(model))
@@ -345,6 +356,7 @@ class Trainer:
             epoch=progress.epoch,
             loss=scores.loss,
             **{scores.name: scores.value},
+            **noted,
             seconds=round(time.perf_counter() - started, 2),
         )
         if self.ranks.is_main:
@@ -381,7 +393,7 @@ class Trainer:
         self.writer.write(self.progress, self._state, again=again)
 
     def _weights(self, model: nn.Module) -> dict:
-        return {"model": self.info.to_plain(), "weights": model.state_dict()}
+        return info_entries(self.info) | {"weights": model.state_dict()}
 
     def _state(self) -> dict:
         state = self._weights(self.model) | asdict(self.progress)

@@ -7,7 +7,7 @@ wait for them.
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from data.samples.transforms import normalize, resize_long_side
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
 from utils.distributed.preemption import StopRequest, start_worker
-from utils.edge_metrics import default_thresholds, summarize
+from utils.edge_metrics import Summary, default_thresholds, summarize
 from utils.evaluation.edges.ground_truth import DatasetGroundTruth, ImageGroundTruth
 from utils.evaluation.edges.image_counts import count_edge_image
 from utils.evaluation.edges.protocols import EdgeProtocol, find_protocol
@@ -101,7 +101,8 @@ class EdgeValidation:
         ]
         scores = [summary.ods.f for summary in summaries if summary.has_truth]
         loss = float(np.mean([loss for loss, _ in everyone]))
-        return ValidationScores(loss, "mf", float(np.mean(scores)) if scores else float("nan"))
+        value = float(np.mean(scores)) if scores else float("nan")
+        return ValidationScores(loss, "mf", value, best_thresholds(summaries))
 
     @torch.inference_mode()
     def _run(
@@ -147,6 +148,19 @@ class EdgeValidation:
 def _finished(item: tuple[float, Future]) -> tuple[float, np.ndarray]:
     loss, counts = item
     return loss, counts.result()
+
+
+def best_thresholds(summaries: Sequence[Summary]) -> tuple[float | None, ...] | None:
+    """The threshold of each class's best F (ODS); None for a class that is never right.
+
+    A class without ground truth, or without a match at any threshold, has no best threshold. None
+    if that holds for all classes.
+    """
+    found = tuple(
+        summary.ods.threshold if summary.has_truth and summary.ods.f > 0 else None
+        for summary in summaries
+    )
+    return found if any(value is not None for value in found) else None
 
 
 def nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:

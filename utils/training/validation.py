@@ -15,11 +15,13 @@ SCORES = {"mf": "MF", "miou": "mIoU"}
 @dataclass(frozen=True)
 class ValidationScores:
     """loss: the mean over images. name: of the score that `best.pth` follows, a key of SCORES.
-    value: that score; NaN if no class occurs in the ground truth."""
+    value: that score; NaN if no class occurs in the ground truth. thresholds: of edges, see
+    `ModelInfo.thresholds`; None if there is none for any class."""
 
     loss: float
     name: str
     value: float
+    thresholds: tuple[float | None, ...] | None = None
 
 
 class Validation(Protocol):
