@@ -20,11 +20,12 @@ from data.samples.sampler import BatchSampler
 from data.samples.seg import Relaxation, SegTraining
 from data.samples.transforms import Augmentation
 from models import MODELS, OPTIONS
-from models.fast import optimize_for_training, tried_on
+from models.fast import optimize_for_inference, optimize_for_training, tried_on
 from utils.checkpoint import ModelInfo, create_model
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
 from utils.distributed.sync_batchnorm import synchronise_batch_norm
+from utils.inference.device import pick_device
 from utils.training.args import TrainArgs
 from utils.training.loading import KeyedItems
 from utils.training.objective import Objective, losses_of
@@ -33,7 +34,7 @@ from utils.training.schedule import PerEpoch, Schedule, per_iteration
 from utils.training.start import start_from
 from utils.training.validate_edges import EdgeValidation
 from utils.training.validate_seg import SegValidation
-from utils.training.validation import Validation
+from utils.training.validation import Prepare, Validation
 
 # Term of a loss -> the flag with its weight in the total; a term without a flag weighs 1.
 WEIGHT_FLAGS = {
@@ -107,6 +108,7 @@ def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
             thresholds=args.val_thresholds,
             samples=args.val_samples,
             workers=args.workers,
+            prepare=evaluation_form(args),
         )
     return TrainSetup(
         items=EdgeTraining(labels(train_set), augmentation(args), args.seed),
@@ -154,7 +156,11 @@ def seg_validation(args: TrainArgs) -> SegValidation | None:
     val_set = split_of(args, args.val_split)
     require_labels(val_set, VALIDATED)
     return SegValidation(
-        val_set, base_size=args.base_size, samples=args.val_samples, workers=args.workers
+        val_set,
+        base_size=args.base_size,
+        samples=args.val_samples,
+        workers=args.workers,
+        prepare=evaluation_form(args),
     )
 
 
@@ -344,6 +350,12 @@ def build_network(
         upright=dataset.upright,
     )
     return model.to(device), info
+
+
+def evaluation_form(args: TrainArgs) -> Prepare | None:
+    """What makes the net that is validated: a folded copy, or None for the net itself."""
+    fast = use_fast_forms(args, pick_device(args.device).type)
+    return optimize_for_inference if fast else None
 
 
 def use_fast_forms(args: TrainArgs, device: str) -> bool:

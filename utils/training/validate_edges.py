@@ -27,7 +27,7 @@ from utils.evaluation.edges.image_counts import count_edge_image
 from utils.evaluation.edges.protocols import EdgeProtocol, find_protocol
 from utils.inference.scores import quantize, resize_scores
 from utils.training.objective import Objective
-from utils.training.validation import ValidationScores, evenly_spaced
+from utils.training.validation import Prepare, ValidationScores, evaluated, evenly_spaced
 
 # What is running or waiting for each worker process; an image's scores take 80 MB at 2048x1024.
 QUEUED_PER_WORKER = 2
@@ -46,6 +46,7 @@ class EdgeValidation:
         thresholds: the number of thresholds at which matches are counted.
         samples: the number of images, at equal distances in the split; 0: all.
         workers: processes that count; 0: this one counts.
+        prepare: makes the net that is evaluated; None: the model itself is.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class EdgeValidation:
         thresholds: int,
         samples: int = 0,
         workers: int = 0,
+        prepare: Prepare | None = None,
     ) -> None:
         dataset, sensitive = labels.dataset, labels.instance_sensitive
         protocol = find_protocol(
@@ -69,6 +71,7 @@ class EdgeValidation:
         self.truth = DatasetGroundTruth(dataset, protocol)
         self.indices = evenly_spaced(len(dataset), samples)
         self.workers = workers
+        self.prepare = prepare
 
     @property
     def protocol(self) -> EdgeProtocol:
@@ -79,18 +82,16 @@ class EdgeValidation:
         self, model: nn.Module, *, device: str, ranks: Ranks, stop: StopRequest | None = None
     ) -> ValidationScores | None:
         """See `utils.training.validation.Validation`."""
-        training = model.training
-        model.eval()
         mine: list[tuple[float, np.ndarray]] = []
         waiting: deque[tuple[float, Future]] = deque()
-        for item in self._run(model, device, self.indices[ranks.rank :: ranks.world]):
-            if stop:
-                break
-            waiting.append(item)
-            if len(waiting) > QUEUED_PER_WORKER * self.workers:
-                mine.append(_finished(waiting.popleft()))
+        with evaluated(model, self.prepare) as net:
+            for item in self._run(net, device, self.indices[ranks.rank :: ranks.world]):
+                if stop:
+                    break
+                waiting.append(item)
+                if len(waiting) > QUEUED_PER_WORKER * self.workers:
+                    mine.append(_finished(waiting.popleft()))
         mine.extend(map(_finished, waiting))
-        model.train(training)
         parts = gather_objects(None if stop else mine, ranks)
         if any(part is None for part in parts):
             return None

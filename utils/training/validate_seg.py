@@ -20,7 +20,7 @@ from utils.inference.scores import resize_scores
 from utils.seg_metrics import confusion, mean_iou
 from utils.training.loading import init_worker
 from utils.training.objective import LOSSES
-from utils.training.validation import ValidationScores, evenly_spaced
+from utils.training.validation import Prepare, ValidationScores, evaluated, evenly_spaced
 
 
 class SegValidation:
@@ -37,10 +37,17 @@ class SegValidation:
     """
 
     def __init__(
-        self, dataset: Dataset, *, base_size: int, samples: int = 0, workers: int = 0
+        self,
+        dataset: Dataset,
+        *,
+        base_size: int,
+        samples: int = 0,
+        workers: int = 0,
+        prepare: Prepare | None = None,
     ) -> None:
         self.dataset = dataset
         self.workers = workers
+        self.prepare = prepare
         self.loss = LOSSES["seg"]["ce"]
         self.images = WholeImages(dataset, base_size)
         self.indices = evenly_spaced(len(dataset), samples)
@@ -50,22 +57,20 @@ class SegValidation:
         self, model: nn.Module, *, device: str, ranks: Ranks, stop: StopRequest | None = None
     ) -> ValidationScores | None:
         """See `utils.training.validation.Validation`."""
-        training = model.training
-        model.eval()
         count = self.dataset.num_classes
         total = np.zeros((count, count), np.int64)
         losses: list[float] = []
-        for image, label in self._loader(self.indices[ranks.rank :: ranks.world], device):
-            logits = model(normalize(image.to(device, non_blocking=True)))["seg"].float()
-            logits = resize_scores(logits, label.shape)
-            targets = {"label": label.to(device, non_blocking=True)[None]}
-            terms = self.loss.function({"seg": logits}, targets, quirks=False)
-            losses.append(float(terms["seg"]))
-            if stop:
-                break
-            predicted = logits[0].argmax(dim=0).to(torch.uint8)
-            total += confusion(predicted.cpu().numpy(), label.numpy(), count)
-        model.train(training)
+        with evaluated(model, self.prepare) as net:
+            for image, label in self._loader(self.indices[ranks.rank :: ranks.world], device):
+                logits = net(normalize(image.to(device, non_blocking=True)))["seg"].float()
+                logits = resize_scores(logits, label.shape)
+                targets = {"label": label.to(device, non_blocking=True)[None]}
+                terms = self.loss.function({"seg": logits}, targets, quirks=False)
+                losses.append(float(terms["seg"]))
+                if stop:
+                    break
+                predicted = logits[0].argmax(dim=0).to(torch.uint8)
+                total += confusion(predicted.cpu().numpy(), label.numpy(), count)
         parts = gather_objects(None if stop else (total, losses), ranks)
         done = [part for part in parts if part is not None]
         if len(done) < len(parts):
