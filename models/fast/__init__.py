@@ -13,7 +13,7 @@ from models.casenet import CASENet, FusedClassification
 from models.dff import DFF, DynamicFusion, WeightLearner
 from models.fast.convolution import FastConv2d
 from models.fast.edge_heads import StripCASENet, StripDFF
-from models.fast.folding import fold_batch_norms
+from models.fast.folding import fold_batch_norms, left_over
 from models.fast.fused import FusedBasicBlock, FusedBottleneck, FusedPreActivationBlock
 from models.fast.fusion import FastDynamicFusion, FastFusedClassification
 from models.fast.residual import FastBasicBlock, FastBottleneck
@@ -49,10 +49,9 @@ INFERENCE_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     BasicBlock: FusedBasicBlock,
     Bottleneck: FusedBottleneck,
     PreActivationBlock: FusedPreActivationBlock,
-    DFF: StripDFF,
-    CASENet: StripCASENet,
     nn.ConvTranspose2d: FastConvTranspose2d,
 }
+HEAD_FORMS: dict[type[nn.Module], type[nn.Module]] = {DFF: StripDFF, CASENet: StripCASENet}
 
 
 def tried_on(device: str) -> bool:
@@ -86,6 +85,8 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
     fold_batch_norms(folded)
     for module in folded.modules():
         module.__class__ = INFERENCE_FORMS.get(type(module), type(module))
-    if isinstance(folded, StripDFF | StripCASENet):
+    # Their heads leave out normalisations, which another kind of these would not be.
+    if type(folded) in HEAD_FORMS and not left_over(folded):
+        folded.__class__ = HEAD_FORMS[type(folded)]
         folded.prepare()
     return folded.to(memory_format=torch.channels_last)

@@ -69,7 +69,9 @@ def _flatten(row: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
 def _fold(conv: nn.Module, parent: nn.Module, name: str, *, relu: bool) -> None:
     """Fold the batch normalisation `parent.name` into `conv`, if they are of the plain kinds."""
     norm = getattr(parent, name)
-    if type(conv) is not FusedConv2d or type(norm) is not nn.BatchNorm2d or norm.training:
+    # Of others than PyTorch's own, such as joint ones, only those that say so.
+    plain = type(norm) is nn.BatchNorm2d or getattr(norm, "plain_in_evaluation", False)
+    if type(conv) is not FusedConv2d or not plain or norm.training:
         return
     if norm.running_mean is None or norm.running_var is None:
         return

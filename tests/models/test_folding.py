@@ -101,6 +101,25 @@ def test_a_net_in_its_training_forms_is_folded_too() -> None:
     assert_equal(outputs(again, image), outputs(folded, image), 1e-6)
 
 
+class OtherNorm(nn.BatchNorm2d):
+    """Stands for a kind that may mean something else in evaluation."""
+
+
+@pytest.mark.parametrize("name", ["dff", "casenet", "deeplabv3plus"])
+@pytest.mark.parametrize("plain_in_evaluation", [False, True])
+def test_another_kind_of_normalisation(name: str, plain_in_evaluation: bool) -> None:
+    """It is called, or folded if it says that it is the plain one in evaluation."""
+    plain, _ = folded_pair(name, "resnet18", torch.float32)
+    for module in plain.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = OtherNorm
+            module.plain_in_evaluation = plain_in_evaluation
+    folded = optimize_for_inference(plain)
+    image = torch.randn(1, 3, 40, 48)
+    assert_equal(outputs(folded, image), outputs(plain, image), 1e-4)
+    assert bool(left_over(folded)) != plain_in_evaluation
+
+
 def test_gradients_are_those_of_the_definition() -> None:
     """A folded net that is asked for gradients of its input runs the definitions."""
     plain, folded = folded_pair("dff", "resnet18", torch.float32)

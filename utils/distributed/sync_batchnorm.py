@@ -21,6 +21,8 @@ def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:
 class JointBatchNorm(nn.BatchNorm2d):
     """Batch normalization over the joint batch, for CPUs, where SyncBatchNorm refuses to run."""
 
+    plain_in_evaluation = True  # for models.fast.folding
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same, in the same dtype; sums of half precision are in float32."""
         if not self.training:
