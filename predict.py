@@ -33,9 +33,11 @@ others are done; a full disk ends the run.
 """
 
 from data.errors import quiet_interrupts
+from data.system.threads import let_threads_sleep
 
 if __name__ == "__main__":
     quiet_interrupts()  # Ctrl-C during the imports that follow
+    let_threads_sleep()
 
 import argparse
 import errno

@@ -17,9 +17,11 @@ A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv
 
 from data.errors import quiet_interrupts
 from data.files import resolved
+from data.system.threads import let_threads_sleep
 
 if __name__ == "__main__":
     quiet_interrupts()  # Ctrl-C during the imports that follow
+    let_threads_sleep()
 
 import argparse
 import sys

@@ -239,7 +239,9 @@ def _label_class(row: Any, number: int, color: Color, colored: bool, where: str)
     key, other = ("colors", "ids") if colored else ("ids", "colors")
     if unknown := sorted(fields.keys() - {"name", "color", key}):
         hint = f' ("labels" says {key})' if unknown[0] == other else ""
-        raise InputError(f"{where}: {unknown[0][:40]!r} is unknown here{hint}")
+        raise InputError(
+            f'{where}: {unknown[0][:40]!r} is unknown here{hint}; expected "name", "color", "{key}"'
+        )
     name = _name(fields.get("name"), where)
     if "color" in fields:
         color = _color(fields["color"], where)

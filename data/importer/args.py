@@ -171,14 +171,18 @@ def split_choice(args: argparse.Namespace) -> SplitChoice:
     )
 
 
+FIRST_IDS = {"ade": 1}  # of a list of class names: there 0 is none
+
+
 def reader_options(args: argparse.Namespace, images: Path, *, in_place: bool) -> ReaderOptions:
     """What readers are to know of the flags."""
+    first = FIRST_IDS.get(args.kind, 0)
     return ReaderOptions(
         images,
         tuple(args.classes),
         tuple(args.ignored),
         read_palette(args.palette) if args.palette else None,
-        read_class_names(args.class_names) if args.class_names else None,
+        read_class_names(args.class_names, first) if args.class_names else None,
         args.line_width,
         args.out,
         in_place,
@@ -204,13 +208,16 @@ def _color(color: Any, where: str) -> Color:
                      "0 to 255")  # fmt: skip
 
 
-def read_class_names(path: Path) -> dict[str, int]:
-    """The ids of --class-names: a JSON object, name -> id, or a list, whose lines count from 0."""
+def read_class_names(path: Path, first: int = 0) -> dict[str, int]:
+    """The ids of --class-names: a JSON object, name -> id, or a list, whose lines count them.
+
+    first: the id of the list's first line.
+    """
     if path.suffix.lower() != ".json":
         names = read_list(path, str)
         if len(set(names)) < len(names):
             raise InputError(f"{path}: a name occurs twice")
-        return {name: number for number, name in enumerate(names)}
+        return {name: number for number, name in enumerate(names, first)}
     found = read_json(path, "file of class names")
     if not isinstance(found, dict) or not found:
         raise InputError(f'{path}: expected an object like {{"road": 7}}')

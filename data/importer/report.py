@@ -24,6 +24,8 @@ def print_summary(content: DatasetFile, made: Sequence[Made], notes: Iterable[st
         images.update(one.notes.keys())
     for note, count in sorted(drawn.items()):
         print(f"note: {note}: {count} in {images[note]} images")
+    if empty := sum(not one.classes for one in made):
+        print(f"note: images without a pixel of any class: {empty}")
     for note in notes:
         print(f"note: {note}")
 
@@ -34,7 +36,7 @@ def print_next(out: Path) -> None:
 
 
 def _table(content: DatasetFile, made: Sequence[Made]) -> list[str]:
-    """Lines of the columns class, objects, images, pixels (a share)."""
+    """Lines of the columns class, objects, images, and the share of all labelled pixels."""
     objects: Counter[int] = Counter()
     images: Counter[int] = Counter()
     pixels: Counter[int] = Counter()
@@ -45,7 +47,7 @@ def _table(content: DatasetFile, made: Sequence[Made]) -> list[str]:
             pixels[number] += area
     total = sum(pixels.values())
     with_objects = any(one.instance for one in made)
-    rows = [("class", "objects", "images", "pixels")]
+    rows = [("class", "objects", "images", "of labelled pixels")]
     for entry in content.classes:
         counts = [sum(c[v] for v in entry.values) for c in (objects, images, pixels)]
         share = f"{100 * counts[2] / total:.2f}%" if total else "-"
@@ -56,7 +58,7 @@ def _table(content: DatasetFile, made: Sequence[Made]) -> list[str]:
     ]
     never = [row[0] for row in rows[1:] if row[2] == "0"]
     if never:
-        lines.append(f"note: {len(never)} classes never occur: {', '.join(never)}")
+        lines.append(f"note: classes that never occur: {', '.join(never)} ({len(never)})")
     return lines
 
 

@@ -88,5 +88,6 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
     # Their heads leave out normalisations, which another kind of these would not be.
     if type(folded) in HEAD_FORMS and not left_over(folded):
         folded.__class__ = HEAD_FORMS[type(folded)]
+    if isinstance(folded, StripDFF | StripCASENet):
         folded.prepare()
     return folded.to(memory_format=torch.channels_last)

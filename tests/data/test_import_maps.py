@@ -13,7 +13,7 @@ from data import build_dataset
 from data.errors import InputError
 from data.importer.__main__ import main
 from data.importer.annotations import IGNORED_ID
-from data.importer.args import parse_args
+from data.importer.args import parse_args, reader_options
 from data.importer.formats import ade, colors, ids
 
 RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 200, 0)
@@ -168,6 +168,16 @@ def test_ade(tmp_path: Path) -> None:
     drawn = drawings(found)
     np.testing.assert_array_equal(drawn["training/ADE_train_1"].label, art("12. 433"))
     assert not drawn["training/ADE_train_1"].notes  # 0 is none
+
+
+def test_a_list_of_names_begins_at_the_first_id(tmp_path: Path) -> None:
+    """Of ade 0 is none, so the list's first line is class 1."""
+    names = tmp_path / "names.txt"
+    names.write_text("wall\ndoor\n")
+    for kind, expected in (("ids", {"wall": 0, "door": 1}), ("ade", {"wall": 1, "door": 2})):
+        words = [kind, "maps", "--images", "photos", "--out", "out", "--class-names", str(names)]
+        given = reader_options(parse_args(words), tmp_path, in_place=False)
+        assert given.class_names == expected
 
 
 def test_ade_by_class_names_and_without(tmp_path: Path) -> None:

@@ -122,6 +122,9 @@ def test_images_without_annotation_are_kept_when_asked_for(work, capsys):
     assert import_coco(work) == 0
     assert "1 images that no annotation names are left out" in capsys.readouterr().out
     assert import_coco(work, "--unlabelled", "keep") == 0
+    said = capsys.readouterr().out
+    empty = sum(not label_map(work / "out", name).any() for name in ("a", "b", "c", "d", "more/e"))
+    assert empty and f"images without a pixel of any class: {empty}" in said
     assert not label_map(work / "out", "more/e").any()
     # The others have objects, so this one has a map without any.
     assert not instance_map(work / "out", "more/e").any()

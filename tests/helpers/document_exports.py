@@ -135,6 +135,7 @@ def write_maps(place: Path, images: list[Path]) -> None:
     """VOC/, ADE/, id-maps/ with names.txt, color-maps/ with palette.json."""
     (place / "palette.json").write_text(json.dumps({**COLORS, "nothing": (0, 0, 0)}))
     (place / "names.txt").write_text("nothing\nroad\ncar\n")
+    (place / "ade-names.txt").write_text("road\ncar\n")
     for number, image in enumerate(images):
         size = image_size(image)
         ids = drawn(size, {"road": 1, "car": 2})

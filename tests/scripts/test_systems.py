@@ -3,6 +3,7 @@
 And worker processes that are started afresh (spawn), as both systems do it.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +111,31 @@ def test_workers_that_are_started_afresh_read_the_same_batches(
     for one, other in zip(forked, spawned, strict=True):
         assert one["name"] == other["name"]
         assert all((one[key] == other[key]).all() for key in one if key != "name")
+
+
+@pytest.mark.parametrize("name", ["train", "test", "predict"])
+def test_threads_are_set_up_before_pytorch_is_imported(name: str) -> None:
+    """OpenMP reads its settings once, when PyTorch loads it; a value of the user's stays."""
+    code = (
+        "import builtins, os, runpy, sys\n"
+        "own = builtins.__import__\n"
+        "def note(name, *rest, **more):\n"
+        "    if name == 'torch':\n"
+        "        print(os.environ.get('OMP_WAIT_POLICY')), os._exit(0)\n"
+        "    return own(name, *rest, **more)\n"
+        "builtins.__import__ = note\n"
+        "sys.stdout.reconfigure(line_buffering=True)\n"
+        f"runpy.run_path('{name}.py', run_name='__main__')"
+    )
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+        env |= {"OMP_WAIT_POLICY": given} if given else {}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split() == [expected], done.stderr

@@ -113,6 +113,18 @@ def test_mistakes_are_one_line(
     assert all(word in line for word in words), line
 
 
+def test_runs_of_two_folders_of_data_do_not_share_a_folder() -> None:
+    def run_dir(*flags: str) -> str:
+        return train.parse_args(["--model", "dff", "--backbone", "resnet18", *flags]).run_dir
+
+    own = ("--dataset", "folder", "--data-root")
+    assert run_dir(*own, "datasets/mine") == "runs/mine/dff-resnet18/default"
+    assert run_dir(*own, "/other/place/") == "runs/place/dff-resnet18/default"
+    assert run_dir(*own, ".") == "runs/folder/dff-resnet18/default"
+    camvid = run_dir("--dataset", "camvid", "--data-root", "datasets/CamVid")
+    assert camvid == "runs/camvid/dff-resnet18/default"
+
+
 def test_a_recipe_names_the_data_set_of_a_data_root() -> None:
     args = train.parse_args(["--recipe", "dff-scenes", "--data-root", "there"])
     assert (args.dataset, args.data_root) == ("scenes", "there")

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from data import DATASETS
 from data.args import Parser, data_option, number, seed, share, size, text, whole, workers
@@ -465,8 +466,10 @@ def _open_flags(words: list[str], recipe: Mapping[str, object], task: str | None
 
 
 def default_run_dir(flags: Mapping[str, object]) -> str:
-    """The folder of a run without --run-dir."""
-    return "runs/{dataset}/{model}-{backbone}/{checkname}".format_map(flags)
+    """The folder of a run without --run-dir; one's own data have the name of their folder."""
+    own = Path(str(flags["data_root"])).name if flags["dataset"] == "folder" else ""
+    data = own or flags["dataset"]
+    return f"runs/{data}/" + "{model}-{backbone}/{checkname}".format_map(flags)
 
 
 def _flag_name(text: str, parser: argparse.ArgumentParser) -> str:
