@@ -69,7 +69,8 @@ def looks_like_a_path(word: str) -> bool:
     """A relative path, by its slash or its ending; no number, URL, placeholder or pattern."""
     if not PATH.fullmatch(word) or re.fullmatch(r"[\d.]+", word):
         return False
-    return "/" in word or (word.rpartition(".")[2] in ENDINGS and not word.startswith("."))
+    name, dot, ending = word.rpartition(".")
+    return "/" in word or bool(name and dot and ending in ENDINGS)
 
 
 def reads(block: Block) -> list[str]:

@@ -174,7 +174,9 @@ def run_here(words: list[str]) -> int | str | None:
     before, sys.argv = sys.argv, [name, *argv]
     try:
         if module:
-            sys.modules.pop(name, None)  # runpy warns of a module that has been imported
+            # runpy warns of a module that has been imported; of a package it runs __main__.
+            package = (ROOT / name.replace(".", "/")).is_dir()
+            sys.modules.pop(f"{name}.__main__" if package else name, None)
             runpy.run_module(name, run_name="__main__", alter_sys=False)
         else:
             runpy.run_path(name, run_name="__main__")

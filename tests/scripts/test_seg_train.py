@@ -475,7 +475,7 @@ def test_bad_input_ends_with_one_line(
     assert (
         run(lambda: start(*flags(tiny_camvid, tmp_path / "a", *more, model="pspnet_decouple"))) == 2
     )
-    assert "does not fit DecoupledNet" in capsys.readouterr().err
+    assert "this run trains pspnet_decouple over resnet18" in capsys.readouterr().err
     assert run(lambda: start(*flags(tiny_camvid, tmp_path / "b", "--lr", "1e30", model="fcn"))) == 2
     assert "the loss is nan in step 2 of epoch 1" in capsys.readouterr().err
     assert (

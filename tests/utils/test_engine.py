@@ -212,6 +212,7 @@ def test_ranks_train_as_one(ranks: int, tiny_camvid: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     for one, other in zip(lasting(tmp_path / "one"), lasting(tmp_path / "many"), strict=True):
         assert one.pop("kind") == other.pop("kind")
+        assert one.pop("thresholds", None) == other.pop("thresholds", None)
         assert one == pytest.approx(other, rel=1e-3)
     assert_close(weights(tmp_path / "one"), weights(tmp_path / "many"), rtol=1e-3, atol=1e-4)
 
