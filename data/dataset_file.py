@@ -244,7 +244,7 @@ def _label_class(row: Any, number: int, color: Color, colored: bool, where: str)
         )
     name = _name(fields.get("name"), where)
     if "color" in fields:
-        color = _color(fields["color"], where)
+        color = parse_color(fields["color"], where)
     elif colored and "colors" not in fields:
         raise InputError(f'{where}, {name}: expected a "color", as label maps are in colours')
     default = [list(color)] if colored else [number]
@@ -268,7 +268,8 @@ def _name(name: Any, where: str) -> str:
     return name
 
 
-def _color(color: Any, where: str) -> Color:
+def parse_color(color: Any, where: str) -> Color:
+    """(red, green, blue) of JSON; InputError, with `where` in front, for anything else."""
     if (
         isinstance(color, list)
         and len(color) == 3
@@ -285,7 +286,7 @@ def _values(found: Any, colored: bool, where: str) -> tuple[int, ...]:
     if not isinstance(found, list):
         raise InputError(f"{where}: is {str(found)[:40]}; expected a list")
     if colored:
-        return tuple(pack_color(_color(color, where)) for color in found)
+        return tuple(pack_color(parse_color(color, where)) for color in found)
     for value in found:
         if type(value) is not int or not 0 <= value <= MAX_ID:
             raise InputError(

@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from data.args import MAX_WORKERS, Parser, file_path, number, seed, text, whole
+from data.dataset_file import Color, parse_color
 from data.errors import InputError
 from data.files import read_json, read_list
 from data.importer.annotations import ReaderOptions
@@ -14,7 +14,6 @@ from data.importer.splits import SplitChoice, split_name
 
 MAX_LINE_WIDTH = 1000
 share = number(0, 1e6, above=True)
-Color = tuple[int, int, int]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -194,18 +193,7 @@ def read_palette(path: Path) -> dict[str, Color]:
     found = read_json(path, "palette")
     if not isinstance(found, dict) or not found:
         raise InputError(f'{path}: expected an object like {{"road": [128, 64, 128]}}')
-    return {name: _color(color, f"{path}: {name[:40]!r}") for name, color in found.items()}
-
-
-def _color(color: Any, where: str) -> Color:
-    if (
-        isinstance(color, list)
-        and len(color) == 3
-        and all(type(part) is int and 0 <= part <= 255 for part in color)
-    ):
-        return color[0], color[1], color[2]
-    raise InputError(f"{where}: {str(color)[:40]} is no colour; expected [red, green, blue], each "
-                     "0 to 255")  # fmt: skip
+    return {name: parse_color(color, f"{path}: {name[:40]!r}") for name, color in found.items()}
 
 
 def read_class_names(path: Path, first: int = 0) -> dict[str, int]:
