@@ -77,7 +77,7 @@ def _add_label_flags(group: argparse._ArgumentGroup) -> None:
         "--class-names",
         type=file_path,
         metavar="FILE",
-        help='ids, ade: JSON {"road": 7}, or a name a line, the first one for id 0',
+        help='ids, ade: JSON {"road": 7}, or a name a line, from id 0 on (ade: from 1)',
     )
     group.add_argument(
         "--line-width",

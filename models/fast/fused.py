@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fast.convolution import geometry_of, has_geometry
+from models.fast.convolution import geometry_of, has_geometry, on_grid
 from models.resnet import BasicBlock, Bottleneck
 from models.wider_resnet import PreActivationBlock
 
@@ -66,7 +66,7 @@ class FusedPreActivationBlock(PreActivationBlock):
 def convolve_relu(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """conv(x), with `conv.relu` followed by ReLU."""
     geometry = geometry_of(conv)
-    x = on_grid_view(x, geometry.step)
+    x = on_grid(x, geometry.step)
     activation = "relu" if conv.relu else "none"
     return torch.ops.mkldnn._convolution_pointwise(
         *(x, conv.weight, conv.bias),
@@ -82,20 +82,10 @@ def add_relu(x: Tensor, conv: nn.Conv2d, shortcut: Tensor, *, relu: bool = True)
     """
     geometry = geometry_of(conv)
     return torch.ops.mkldnn._convolution_pointwise_.binary(
-        *(shortcut, on_grid_view(x, geometry.step), conv.weight, conv.bias),
+        *(shortcut, on_grid(x, geometry.step), conv.weight, conv.bias),
         *(geometry.padding, geometry.stride, geometry.dilation, geometry.groups),
         *("add", 1.0, "relu" if relu else None, [], None),
     )
-
-
-def on_grid_view(x: Tensor, step: int) -> Tensor:
-    """Every `step`-th row and column, in the layout of x."""
-    return x if step == 1 else x[:, :, ::step, ::step].contiguous(memory_format=_layout(x))
-
-
-def _layout(x: Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
 
 
 def _applies(x: Tensor, conv: nn.Module) -> bool:

@@ -141,11 +141,12 @@ class Predictor:
         if fast is None:
             fast = tried_on(self.device.type)
         self.options = options or InferenceOptions(base_size=info.base_size)
-        model = optimize_for_inference(model) if fast else model
+        self.folded = fast
+        self.model = (optimize_for_inference(model) if fast else model).to(self.device)
         # A folded net takes 16-bit weights as they are; autocast would convert them every time.
-        folded_half = fast and self.options.half and self.device.type == "cpu"
-        self.dtype = torch.bfloat16 if folded_half else torch.float32
-        self.model = model.to(self.device, self.dtype)
+        self.converted = fast and self.options.half and self.device.type == "cpu"
+        if self.converted:
+            self.model = self.model.to(torch.bfloat16)
         self.info = info
 
     @property
@@ -288,9 +289,12 @@ class Predictor:
         height, width = crops[0].shape[:2]
         batch = np.stack([pad_to_min_side(crop) for crop in crops])
         net_input = normalize(torch.from_numpy(batch).to(self.device))
-        net_input = net_input.to(self.dtype, memory_format=torch.channels_last)
+        if self.folded:
+            net_input = net_input.contiguous(memory_format=torch.channels_last)
+        if self.converted:
+            net_input = net_input.to(torch.bfloat16)
         dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        autocast = self.options.half and self.dtype == torch.float32
+        autocast = self.options.half and not self.converted
         _require_evaluation_mode(self.model)
         with torch.autocast(self.device.type, dtype=dtype, enabled=autocast):
             outputs = self.model(net_input)
