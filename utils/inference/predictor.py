@@ -8,7 +8,7 @@ The one way from an image to scores that test.py, predict.py and Python share, f
 Validation in training has its own, which needs the loss too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,15 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 from data.image_io import MAX_PIXELS, image_size, read_image
-from data.samples.transforms import normalize, resize_long_side
+from data.samples.transforms import resize_long_side
 from models import OPTIONS
-from models.fast import optimize_for_inference, tried_on
+from models.fast import tried_on
 from utils.checkpoint import ModelInfo, load_model
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
 from utils.inference.edge_lines import EdgeChoice
+from utils.inference.engines import Engine
+from utils.inference.engines.torch_engine import TorchEngine
 from utils.inference.memory import require_fitting
 from utils.inference.options import MIN_SIDE, InferenceOptions
 from utils.inference.outputs import draw_result
@@ -113,7 +115,8 @@ class Predictor:
     ValueError for arrays of another type or shape.
 
     Args:
-        model: moved to `device`, once; ValueError unless it is in evaluation mode.
+        model: moved to `device`, once; ValueError unless it is in evaluation mode. Or an engine,
+            which has its own device and precision.
         info: what the model is, see `utils.checkpoint.ModelInfo`.
         device: where it runs: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
         options: sizes, windows, scales, precision.
@@ -123,7 +126,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Engine,
         info: ModelInfo,
         *,
         device: str | torch.device = "auto",
@@ -132,22 +135,29 @@ class Predictor:
         names_flags: bool = False,
     ) -> None:
         _require_net(model, info, options)
-        _require_evaluation_mode(model)
         self.in_keywords = partial(keywords_for_flags, active=not names_flags)
+        self.options = options or InferenceOptions(base_size=info.base_size)
+        if isinstance(model, nn.Module):
+            self.engine = self._torch_engine(model, device, fast)
+        else:
+            self.engine = model
+        self.device = self.engine.device
+        self.info = info
+
+    def _torch_engine(
+        self, model: nn.Module, device: str | torch.device, fast: bool | None
+    ) -> Engine:
         with self.in_keywords():
-            self.device = pick_device(str(device))
+            place = pick_device(str(device))
         if not isinstance(fast, bool | None):
             raise InputError(f"fast {fast!r}: expected True or False")
-        if fast is None:
-            fast = tried_on(self.device.type)
-        self.options = options or InferenceOptions(base_size=info.base_size)
-        self.folded = fast
-        self.model = (optimize_for_inference(model) if fast else model).to(self.device)
-        # A folded net takes 16-bit weights as they are; autocast would convert them every time.
-        self.converted = fast and self.options.half and self.device.type == "cpu"
-        if self.converted:
-            self.model = self.model.to(torch.bfloat16)
-        self.info = info
+        fast = tried_on(place.type) if fast is None else fast
+        return TorchEngine(model, place, fast=fast, half=self.options.half)
+
+    @property
+    def model(self) -> nn.Module | None:
+        """The net that PyTorch runs, the faster copy where there is one; None for other engines."""
+        return getattr(self.engine, "model", None)
 
     @property
     def task(self) -> str:
@@ -288,22 +298,7 @@ class Predictor:
         """Scores float32 (N, K, h, w) of crops uint8 (h, w, 3) of one size."""
         height, width = crops[0].shape[:2]
         batch = np.stack([pad_to_min_side(crop) for crop in crops])
-        net_input = normalize(torch.from_numpy(batch).to(self.device))
-        if self.folded:
-            net_input = net_input.contiguous(memory_format=torch.channels_last)
-        if self.converted:
-            net_input = net_input.to(torch.bfloat16)
-        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        autocast = self.options.half and not self.converted
-        _require_evaluation_mode(self.model)
-        with torch.autocast(self.device.type, dtype=dtype, enabled=autocast):
-            outputs = self.model(net_input)
-        if not isinstance(outputs, Mapping):
-            found = type(outputs).__name__
-            raise ValueError(f"the network returns a {found}, expected a dictionary of logits")
-        if output not in outputs:
-            raise ValueError(f"no output {output!r}; the network has {', '.join(outputs)}")
-        logits = outputs[output][:, :, :height, :width].float()
+        logits = self.engine(batch, output)[:, :, :height, :width]
         if output != "edge" and logits.shape[1] != self.info.num_classes:
             raise ValueError(
                 f"the network's output {output!r} has {logits.shape[1]} classes, info says "
@@ -331,14 +326,9 @@ def require_image(image: object) -> None:
         raise InputError(f"image: found {image.shape}, expected at most {MAX_PIXELS:,} pixels")
 
 
-def _require_evaluation_mode(model: nn.Module) -> None:
-    if model.training:
-        raise ValueError("inference needs model.eval(): batch norm must use its running statistics")
-
-
 def _require_net(model: object, info: object, options: object) -> None:
     """ValueError unless the arguments of a Predictor are what they should be."""
-    if not isinstance(model, nn.Module):
+    if not callable(model) or not (isinstance(model, nn.Module) or hasattr(model, "outputs")):
         raise ValueError(f"model: found {type(model).__name__}, expected a torch.nn.Module")
     if not isinstance(info, ModelInfo):
         raise ValueError(f"info: found {type(info).__name__}, expected a ModelInfo")

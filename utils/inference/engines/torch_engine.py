@@ -1,0 +1,59 @@
+"""PyTorch as an engine: the net's definition, or its folded copy."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.samples.transforms import normalize
+from models.fast import optimize_for_inference
+from utils.inference.engines import require_output
+
+
+class TorchEngine:
+    """A net in evaluation mode on its device. The model itself stays as it is where `fast` is set.
+
+    Args:
+        model: ValueError unless it is in evaluation mode.
+        device: the model, or its copy, is moved there once.
+        fast: run a folded copy, see `models.fast.optimize_for_inference`.
+        half: compute in 16-bit floats: float16 on GPUs, bfloat16 on CPUs.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: nn.Module, device: torch.device, *, fast: bool, half: bool) -> None:
+        _require_evaluation_mode(model)
+        self.device = device
+        self.fast = fast
+        self.half = half
+        self.model = (optimize_for_inference(model) if fast else model).to(device)
+        # A folded net takes 16-bit weights as they are; autocast would convert them every time.
+        self.converted = fast and half and device.type == "cpu"
+        if self.converted:
+            self.model = self.model.to(torch.bfloat16)
+        self.outputs: tuple[str, ...] = tuple(getattr(model, "outputs", ()))
+
+    def __call__(self, crops: np.ndarray, output: str) -> Tensor:
+        """See `Engine`."""
+        net_input = normalize(torch.from_numpy(crops).to(self.device))
+        if self.fast:
+            net_input = net_input.contiguous(memory_format=torch.channels_last)
+        if self.converted:
+            net_input = net_input.to(torch.bfloat16)
+        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        autocast = self.half and not self.converted
+        _require_evaluation_mode(self.model)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=autocast):
+            outputs = self.model(net_input)
+        if not isinstance(outputs, Mapping):
+            found = type(outputs).__name__
+            raise ValueError(f"the network returns a {found}, expected a dictionary of logits")
+        require_output(output, tuple(outputs))
+        return outputs[output].float()
+
+
+def _require_evaluation_mode(model: nn.Module) -> None:
+    if model.training:
+        raise ValueError("inference needs model.eval(): batch norm must use its running statistics")
