@@ -32,14 +32,17 @@ LAYERS = {
     "utils.edge_metrics": 1,
     "utils.seg_metrics": 1,
     "utils.checkpoint": 1,
+    "utils.export": 1,
     "utils.inference": 2,
     "utils.evaluation": 3,
+    "utils.prediction": 3,
     "utils.training": 4,
     "utils.curves": 4,
+    "utils.benchmark": 4,
     **dict.fromkeys(SCRIPTS, 5),
 }
 # Who may ask for the faster forms; of the training room one module, so that one place chooses.
-FAST_USERS = ("utils.inference", "utils.training", *SCRIPTS)
+FAST_USERS = ("utils.inference", "utils.benchmark", "utils.training", *SCRIPTS)
 FAST_ONLY = ("autograd.Function", "torch.ops.aten", "torch.compiler.is_compiling")
 MAX_MODULES = 22
 MAX_WIDTH = 100

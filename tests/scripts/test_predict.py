@@ -24,11 +24,11 @@ from data.image_io import read_image, read_index, write_png
 from models import build_model
 from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.edges.predictions import PredictionFolder
-from utils.inference import outputs as outputs_module
-from utils.inference.image_files import find_images, output_names, require_other_folder
-from utils.inference.outputs import OutputChoice, output_files
 from utils.inference.predictor import Predictor, load
 from utils.inference.scores import quantize
+from utils.prediction import outputs as outputs_module
+from utils.prediction.image_files import find_images, output_names, require_other_folder
+from utils.prediction.outputs import OutputChoice, output_files
 
 NUMBERS = (
     "--threshold",

@@ -11,11 +11,11 @@ import pytest
 from data.errors import InputError
 from data.thinning import thin
 from utils.edge_metrics import PREDICTED, default_thresholds, evaluate_image, summarize
+from utils.inference.drawing import DrawnEdges, beside
 from utils.inference.edge_lines import EdgeChoice, line_width, widen, without_short
-from utils.inference.metrics_file import read_thresholds
-from utils.inference.outputs import DrawnEdges, beside
 from utils.inference.suppression import suppress
 from utils.model_info import ModelInfo, filled
+from utils.prediction.metrics_file import read_thresholds
 from utils.training.validate_edges import best_thresholds
 
 PALETTE = np.array([(255, 0, 0), (0, 0, 255)], np.uint8)

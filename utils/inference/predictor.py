@@ -27,12 +27,12 @@ from models.fast import tried_on
 from utils.checkpoint import ModelInfo, load_model
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
+from utils.inference.drawing import draw_result
 from utils.inference.edge_lines import EdgeChoice
 from utils.inference.engines import Engine
 from utils.inference.engines.torch_engine import TorchEngine
 from utils.inference.memory import require_fitting
 from utils.inference.options import MIN_SIDE, InferenceOptions
-from utils.inference.outputs import draw_result
 from utils.inference.scores import resize_by_class
 from utils.inference.words import keywords_for_flags
 

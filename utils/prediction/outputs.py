@@ -15,10 +15,11 @@ from data.errors import InputError
 from data.files import NAME_MAX, resolved, write_aside
 from data.image_io import write_png
 from data.names import require_own_targets
-from data.visualize import WHITE, add_legend, color_labels, draw_edges, draw_overlay
-from utils.checkpoint import ModelInfo
+from data.visualize import add_legend, color_labels, draw_overlay
+from utils.inference.drawing import DrawnEdges, beside, present_classes
 from utils.inference.edge_lines import EdgeChoice
 from utils.inference.scores import dequantize, quantize
+from utils.model_info import ModelInfo
 
 Files = dict[str, list[Path]]  # kind of output -> its files for one image
 
@@ -169,7 +170,7 @@ def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: Mode
     for path in files["labels"]:
         write_png(path, labels)
     colors = color_labels(labels, info.palette)
-    _write_drawings(files, "colors", image, colors, _present(labels, info), info)
+    _write_drawings(files, "colors", image, colors, present_classes(labels, info), info)
     for path in files.get("overlay", ()):
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
 
@@ -188,67 +189,3 @@ def _write_drawings(
     for path in files.get("side by side", ()):
         both = beside(image, drawing)
         write_png(path, add_legend(both, classes, info.classes, info.palette))
-
-
-class DrawnEdges:
-    """The edges of an image, and how they look.
-
-    Args:
-        prob: float32 (K, H, W).
-        info: colours.
-        choice: which edges.
-
-    Attributes: edges, bool (K, H, W). classes, those that occur. strength, float32 (k, H, W), of
-    those, or of one if there are none, and palette, uint8 (k, 3): for `data.visualize`.
-    """
-
-    def __init__(self, prob: np.ndarray, info: ModelInfo, choice: EdgeChoice) -> None:
-        self.edges = choice.edges(prob)
-        occurs = self.edges.any(axis=(1, 2))
-        if not choice.lines:  # with a threshold of 0, where there is no response at all
-            occurs &= prob.any(axis=(1, 2))
-        self.classes = np.flatnonzero(occurs).tolist()
-        shown = self.classes or [0]
-        self.palette = info.palette[shown]
-        self.strength = choice.visible(prob[shown], self.edges[shown])
-
-    @property
-    def drawing(self) -> np.ndarray:
-        """uint8 (H, W, 3): the edges on white."""
-        return draw_edges(self.strength, self.palette, threshold=0)
-
-
-def draw_result(
-    result: np.ndarray,
-    info: ModelInfo,
-    choice: EdgeChoice | None = None,
-    *,
-    image: np.ndarray | None = None,
-) -> np.ndarray:
-    """Edges or classes in colour, with a legend of those that occur: uint8 (H', W', 3), RGB.
-
-    Args:
-        result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
-        info: classes and colours.
-        choice: which edges; None for segmentation.
-        image: uint8 (H, W, 3); it is put to the left of the drawing.
-    """
-    if choice is not None:
-        drawn = DrawnEdges(result, info, choice)
-        drawing, classes = drawn.drawing, drawn.classes
-    else:
-        drawing, classes = color_labels(result, info.palette), _present(result, info)
-    if image is not None:
-        drawing = beside(image, drawing)
-    return add_legend(drawing, classes, info.classes, info.palette)
-
-
-def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Two images uint8 (H, W, 3) in one, with a narrow white gap: uint8 (H, W', 3)."""
-    gap = max(2, left.shape[1] // 100)
-    wide = cv2.copyMakeBorder(left, 0, 0, 0, gap, cv2.BORDER_CONSTANT, value=WHITE)
-    return np.hstack([wide, right])
-
-
-def _present(labels: np.ndarray, info: ModelInfo) -> list[int]:
-    return np.flatnonzero(np.bincount(labels.ravel(), minlength=info.num_classes)).tolist()

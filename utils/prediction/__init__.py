@@ -1,0 +1,1 @@
+"""What predict.py does with many inputs: finding them, running them, writing what comes out."""
