@@ -146,11 +146,16 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 def pad_to_least(image: Tensor, least: int) -> Tensor:
     """Pad (N, C, H, W) with zeros, right and bottom, until H and W are at least `least`."""
     height, width = image.shape[-2:]
-    return _pad(image, right=max(least - width, 0), bottom=max(least - height, 0))
+    right, bottom = (torch.sym_max(least - side, 0) for side in (width, height))
+    return _pad(image, right=right, bottom=bottom)
 
 
 def _pad(image: Tensor, *, right: int, bottom: int) -> Tensor:
-    return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
+    # Where torch.export leaves sizes open, they are no int, and a graph that asks whether they are
+    # 0 is one for such sizes alone.
+    if type(right) is type(bottom) is int and right == bottom == 0:
+        return image
+    return F.pad(image, (0, right, 0, bottom))
 
 
 def crop_to(maps: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
