@@ -71,6 +71,4 @@ def linspace(
     """`torch.linspace` to a rounding error, from both ends as there; at least 2 steps."""
     index = torch.arange(steps, device=device).to(dtype)
     step = (end - start) / (steps - 1)
-    return torch.where(
-        index < steps // 2, start + index * step, end - (steps - 1 - index) * step
-    )
+    return torch.where(index < steps // 2, start + index * step, end - (steps - 1 - index) * step)
