@@ -90,12 +90,12 @@ def add_relu(x: Tensor, conv: nn.Conv2d, shortcut: Tensor, *, relu: bool = True)
 
 def _applies(x: Tensor, conv: nn.Module) -> bool:
     return (
-        type(conv) is FusedConv2d
+        not torch.compiler.is_compiling()  # first: a compiler breaks its graph at some of the others
+        and type(conv) is FusedConv2d
         and x.dim() == 4
         and x.device.type == "cpu"
         and torch.backends.mkldnn.is_available()
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
         and x.dtype == conv.weight.dtype
         and x.dtype in (torch.float32, torch.bfloat16)
         and has_geometry(conv)
