@@ -90,7 +90,8 @@ def add_relu(x: Tensor, conv: nn.Conv2d, shortcut: Tensor, *, relu: bool = True)
 
 def _applies(x: Tensor, conv: nn.Module) -> bool:
     return (
-        not torch.compiler.is_compiling()  # first: a compiler breaks its graph at some of the others
+        # First: torch.compile would break its graph at some of the other questions.
+        not torch.compiler.is_compiling()
         and type(conv) is FusedConv2d
         and x.dim() == 4
         and x.device.type == "cpu"
