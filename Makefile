@@ -30,7 +30,7 @@ demo: $(VENV)/.installed
 	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/streets --split test \
 		--workers 2 --out $(DEMO)/scores
 	$(RUN) predict.py $(DEMO)/streets/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth \
-		--out $(DEMO)/images
+		--nms --side-by-side --out $(DEMO)/images
 	@echo
 	@echo "report:   $(DEMO)/scores/report.html"
 	@echo "curves:   $(DEMO)/run/curves.png"
