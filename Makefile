@@ -24,13 +24,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)/run $(DEMO)/scores $(DEMO)/images
-	$(RUN) -m data.scenes --root $(DEMO)/scenes
-	$(RUN) train.py --recipe dff-scenes --data-root $(DEMO)/scenes --run-dir $(DEMO)/run \
+	$(RUN) -m data.scenes --calm --root $(DEMO)/streets
+	$(RUN) train.py --recipe dff-scenes --data-root $(DEMO)/streets --run-dir $(DEMO)/run \
 		--workers 1
-	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/scenes --split test \
+	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/streets --split test \
 		--workers 2 --out $(DEMO)/scores
-	$(RUN) predict.py $(DEMO)/scenes/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth \
-		--out $(DEMO)/images
+	$(RUN) predict.py $(DEMO)/streets/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth \
+		--nms --side-by-side --out $(DEMO)/images
 	@echo
 	@echo "report:   $(DEMO)/scores/report.html"
 	@echo "curves:   $(DEMO)/run/curves.png"

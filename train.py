@@ -220,7 +220,8 @@ def say_complete(args: argparse.Namespace, ranks: Ranks) -> None:
 
 def look_at_disk(args: argparse.Namespace, model: nn.Module, ranks: Ranks) -> None:
     """InputError if there is no room for a checkpoint, a warning if there is little."""
-    sizes = checkpoint_bytes(model, momentum=bool(args.momentum), average=bool(args.ema))
+    momenta = 2 if args.optimizer == "adamw" else bool(args.momentum)
+    sizes = checkpoint_bytes(model, momenta=momenta, average=bool(args.ema))
     warning = from_main(lambda: require_space(Path(args.run_dir), *sizes), ranks)
     if warning is not None and ranks.is_main:
         print(warning, file=sys.stderr, flush=True)

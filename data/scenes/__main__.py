@@ -36,6 +36,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     size = (standard.width, standard.height)
     parser.add_argument("--size", type=_size, default=size, metavar="WxH", help="default: 320x160")
     parser.add_argument(
+        "--calm",
+        action=argparse.BooleanOptionalAction,
+        default=standard.calm,
+        help="streets of fewer, nearer and larger objects, of eleven classes",
+    )
+    parser.add_argument(
         "--overwrite",
         action=argparse.BooleanOptionalAction,
         default=False,
@@ -47,10 +53,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Draw the set and print what it holds."""
     width, height = args.size
-    plan = Plan(args.seed, args.train, args.val, args.test, width, height)
+    counts = (args.train, args.val, args.test)
+    plan = Plan(args.seed, *counts, width, height, calm=args.calm)
     make_scenes(args.root, plan, overwrite=args.overwrite)
-    counts = ", ".join(f"{plan.count(part)} {part}" for part in PARTS)
-    print(f"{args.root}: {counts} images of {width}x{height}, seed {plan.seed}")
+    parts = ", ".join(f"{plan.count(part)} {part}" for part in PARTS)
+    kind = "calm " if plan.calm else ""
+    print(f"{args.root}: {parts} {kind}images of {width}x{height}, seed {plan.seed}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -10,17 +10,15 @@ from functools import partial
 
 import numpy as np
 
-from data.scenes import furniture, people, street, vehicles
+from data.scenes import calm, furniture, people, street, vehicles
 from data.scenes.canvas import Canvas
 from data.scenes.choices import SceneRandom, scaled
 from data.scenes.expose import expose
-from data.scenes.stage import Camera, Stage
-
-Actor = tuple[float, Callable[[], None]]  # depth, what draws it
+from data.scenes.stage import Actor, Camera, Stage
 
 
 def draw_scene(
-    seed: int, split: int, index: int, width: int, height: int
+    seed: int, split: int, index: int, width: int, height: int, *, quiet: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw image number `index` of a split.
 
@@ -33,6 +31,7 @@ def draw_scene(
         index: of the image in its split.
         width: of the image, in pixels.
         height: of the image.
+        quiet: a calm street, see `data.scenes.calm`.
     """
     rng = SceneRandom(seed, split, index)
     lit = rng.pick(("left", "right"))
@@ -47,19 +46,22 @@ def draw_scene(
         bend=rng.pick((0.0, rng.uniform(-0.0016, 0.0016))),
     )
     stage = Stage(rng, camera, canvas, lit)
-    sides = _scenery(stage)
-    for _, draw in sorted(_actors(stage, sides), key=lambda actor: -actor[0]):
+    sides = _scenery(stage, calm.side if quiet else _side)
+    actors = calm.actors if quiet else _actors
+    for _, draw in sorted(actors(stage, sides), key=lambda actor: -actor[0]):
         draw()
     _ego_vehicle(stage)
     return expose(rng, canvas)
 
 
-def _scenery(stage: Stage) -> tuple[street.Side, street.Side]:
+def _scenery(
+    stage: Stage, side_of: Callable[[SceneRandom, int], street.Side]
+) -> tuple[street.Side, street.Side]:
     """Sky, ground, houses and barriers; returns the two sides of the street."""
     rng = stage.rng
     sky = rng.pick(((92, 134, 190), (150, 172, 196), (186, 190, 194), (120, 128, 140)))
     street.sky(stage, rng.vary(sky), stage.canvas.haze)
-    sides = (_side(rng, -1), _side(rng, 1))
+    sides = (side_of(rng, -1), side_of(rng, 1))
     kerbs = (-sides[0].kerb, sides[1].kerb)
     tarmac = rng.vary(rng.pick(((92, 92, 94), (112, 108, 104), (78, 78, 84))))
     paving = rng.vary(rng.pick(((150, 144, 138), (128, 128, 130), (158, 138, 124))))

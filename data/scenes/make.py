@@ -157,7 +157,7 @@ def _draw_set(folder: Path, plan: Plan) -> None:
 def _draw_files(folder: Path, plan: Plan, job: tuple[str, int]) -> None:
     part, index = job
     image, label, instance = layout.draw_scene(
-        plan.seed, PARTS.index(part), index, plan.width, plan.height
+        plan.seed, PARTS.index(part), index, plan.width, plan.height, quiet=plan.calm
     )
     for path, drawn in zip(
         _files_of(folder, plan, part, index), (image, label, instance), strict=True

@@ -18,7 +18,8 @@ SIDES = (64, 4096)  # of an image, shortest and longest
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The options that a set is drawn with: seed, numbers of images, size of an image."""
+    """The options that a set is drawn with: seed, numbers of images, size of an image, kind of
+    street (`data.scenes.calm`)."""
 
     seed: int = 0
     train: int = 200
@@ -27,9 +28,12 @@ class Plan:
     width: int = 320
     height: int = 160
     version: int = VERSION
+    calm: bool = False
 
     def __post_init__(self) -> None:
-        numbers = asdict(self)
+        numbers = self.to_plain()
+        if numbers.pop("calm", True) is not True:
+            raise InputError(f"calm of a plan must be true or false; found {self.calm!r}")
         if strange := [name for name, number in numbers.items() if type(number) is not int]:
             kind = type(numbers[strange[0]]).__name__
             raise InputError(f"{strange[0]} of a plan must be a whole number; found a {kind}")
@@ -49,6 +53,13 @@ class Plan:
                 f"images must have sides of {low}..{high}; found {self.width}x{self.height}"
             )
 
+    def to_plain(self) -> dict[str, int | bool]:
+        """What the stamp says; "calm" only where it is: stamps of before have no such entry."""
+        plain = asdict(self)
+        if self.calm is False:
+            del plain["calm"]
+        return plain
+
     def count(self, part: str) -> int:
         """The number of images of one of PARTS."""
         return getattr(self, part)
@@ -57,7 +68,7 @@ class Plan:
 def write_plan(root: Path, plan: Plan) -> None:
     """Write the plan of the set at `root`, as scenes.json."""
     with write_aside(root / STAMP) as aside:
-        aside.write_text(json.dumps(asdict(plan), indent=2) + "\n", encoding="utf-8")
+        aside.write_text(json.dumps(plan.to_plain(), indent=2) + "\n", encoding="utf-8")
 
 
 def read_plan(root: Path) -> Plan | None:
@@ -94,7 +105,7 @@ def read_plan(root: Path) -> Plan | None:
 
 def _plan_of(stamp: dict) -> Plan:
     names = {entry.name for entry in fields(Plan)}
-    if stamp.keys() != names:
+    if stamp.keys() | {"calm"} != names:
         raise InputError(f"found {', '.join(stamp)}; expected {', '.join(sorted(names))}")
     return Plan(**stamp)
 

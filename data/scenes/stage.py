@@ -5,10 +5,13 @@ the same canvas points, so there is no sine and no power: +, -, *, / and roundin
 last bit by IEEE 754.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from data.scenes.canvas import Canvas, Points, disc
 from data.scenes.choices import Color, SceneRandom, scaled
+
+Actor = tuple[float, Callable[[], None]]  # depth, what draws it
 
 
 @dataclass(frozen=True, slots=True)

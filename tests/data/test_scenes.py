@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,11 @@ SMALL = Plan(train=3, val=2, test=1, width=96, height=64)
 # The same with OpenCV 4.10 and NumPy 2.0 as with OpenCV 5.0 and NumPy 2.4. Whoever changes the
 # drawing on purpose changes it together with data.scenes.plan.VERSION.
 DIGEST = "060a8dc31c47f705"
+CALM_DIGEST = "a5bc0df59592d2eb"
+CALM_CLASSES = {
+    *("road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation"),
+    *("terrain", "sky", "person", "car"),
+}
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -79,6 +85,33 @@ def test_scenes_do_not_depend_on_string_hashing() -> None:
         )
         seen.add(result.stdout)
     assert len(seen) == 1
+
+
+def test_calm_scenes_are_the_same_bits_everywhere_of_the_common_classes(tmp_path: Path) -> None:
+    scenes = [draw_scene(0, 0, index, 320, 160, quiet=True) for index in range(16)]
+    assert digest(*(array for scene in scenes[:6] for array in scene)) == CALM_DIGEST
+    labels = np.stack([label for _, label, _ in scenes])
+    names = {label.name for label in LABELS if label.id in labels and label.train_id != 255}
+    assert names == CALM_CLASSES
+    # Few and large: cars alone, none of a few pixels.
+    for _, _, instance in scenes:
+        numbers, sizes = np.unique(instance, return_counts=True)
+        cars = sizes[numbers // 1000 == 26]
+        assert len(cars) <= 2 and (cars > 200).all()
+
+
+def test_a_calm_set_is_another_set_than_one_of_the_same_numbers(tmp_path: Path) -> None:
+    calm = replace(SMALL, calm=True)
+    make_scenes(tmp_path / "calm", calm)
+    make_scenes(tmp_path / "busy", SMALL)
+    assert json.loads((tmp_path / "busy/scenes.json").read_text()) == STAMP  # as before calm ones
+    assert json.loads((tmp_path / "calm/scenes.json").read_text()) == STAMP | {"calm": True}
+    assert make_scenes(tmp_path / "calm", calm) == calm
+    with pytest.raises(InputError, match="holds another set"):
+        make_scenes(tmp_path / "calm", SMALL)
+    assert len(build_dataset("scenes", tmp_path / "calm", "val")) == 2
+    path = next((tmp_path / "calm/gtFine/test").rglob("*labelIds.png"))
+    np.testing.assert_array_equal(read_index(path), draw_scene(0, 2, 0, 96, 64, quiet=True)[1])
 
 
 def test_seed_split_and_index_each_change_the_scene() -> None:
@@ -233,7 +266,9 @@ def test_an_interrupted_run_leaves_nothing_and_the_next_one_succeeds(
     killed.mkdir()
     (killed / "half.png").write_bytes(b"half")
 
-    def fails_at_the_second(seed: int, split: int, index: int, width: int, height: int) -> tuple:
+    def fails_at_the_second(
+        seed: int, split: int, index: int, width: int, height: int, **_: bool
+    ) -> tuple:
         if (split, index) == (0, 1):
             raise OSError("disk full")
         return draw_scene(seed, split, index, width, height)
@@ -378,6 +413,7 @@ STAMP = {"seed": 0, "train": 3, "val": 2, "test": 1, "width": 96, "height": 64, 
         (json.dumps(STAMP | {"train": 10**12}), "the numbers of images 100000"),
         (json.dumps(STAMP | {"seed": 10**12}), "the seed may be 4294967295 at most"),
         (json.dumps(STAMP | {"width": 10**12}), "sides of 64..4096"),
+        (json.dumps(STAMP | {"calm": 1}), "calm of a plan must be true or false; found 1"),
         (json.dumps(STAMP | {"other": 1}), "found seed, .*, other; expected"),
         ('{"version": NaN}', "NaN is no number of JSON"),
         ('{"version": 1}', "found version; expected"),
@@ -455,7 +491,7 @@ def test_the_current_folder_cannot_be_replaced(
 
 
 def test_space_is_asked_before_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "draw_scene", lambda *_: pytest.fail("drawn"))
+    monkeypatch.setattr(layout, "draw_scene", lambda *_, **__: pytest.fail("drawn"))
     free = SMALL.width * SMALL.height
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
     with pytest.raises(InputError, match=r"a set of 6 images needs .* GB, and .* GB are free"):
@@ -500,7 +536,7 @@ def test_a_signal_ends_the_drawing_and_leaves_nothing(
 ) -> None:
     drawn = []
 
-    def slow(*_: object) -> tuple:
+    def slow(*_: object, **__: object) -> tuple:
         drawn.append(1)
         if len(drawn) == 1:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -545,8 +545,9 @@ def test_space_and_permission_are_asked_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    size, best = disk.checkpoint_bytes(nn.Linear(9, 1), momentum=True, average=True)
+    size, best = disk.checkpoint_bytes(nn.Linear(9, 1), momenta=1, average=True)
     assert (size, best) == (120, 40)
+    assert disk.checkpoint_bytes(nn.Linear(9, 1), momenta=2, average=False) == (120, 40)
     free = {"bytes": 0}
     monkeypatch.setattr(
         disk.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free["bytes"]})

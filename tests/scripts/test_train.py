@@ -46,17 +46,21 @@ def test_a_run_leaves_its_files(tiny_camvid: Path, tmp_path: Path) -> None:
         assert model(torch.zeros(1, 3, 32, 32))["fuse"].shape == (1, 11, 32, 32)
 
 
+@pytest.mark.parametrize("optimizer", [(), ("--optimizer", "adamw", "--lr", "0.001")])
 def test_a_resumed_run_equals_an_unbroken_one(
-    tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: tuple[str, ...],
 ) -> None:
-    start(*flags(tiny_camvid, tmp_path / "whole", "--workers", "1"))
+    start(*flags(tiny_camvid, tmp_path / "whole", "--workers", "1", *optimizer))
     # The second run dies in the middle of its last epoch: each of the two before it asks for a stop
     # five times, after two steps, for two images of validation and at its end.
     watch(monkeypatch, at(11, die))
     with pytest.raises(KeyboardInterrupt):
-        start(*flags(tiny_camvid, tmp_path / "broken"))
+        start(*flags(tiny_camvid, tmp_path / "broken", *optimizer))
     monkeypatch.undo()
-    start(*flags(tiny_camvid, tmp_path / "broken", "--resume"))
+    start(*flags(tiny_camvid, tmp_path / "broken", "--resume", *optimizer))
 
     assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
 
@@ -75,6 +79,9 @@ def test_resume_refuses_another_command_and_lists_the_differences(
     assert json.loads((tmp_path / "run" / "args.json").read_text())["lr"] == 0.01, (
         "args.json is still the run's own"
     )
+    argv = flags(tiny_camvid, tmp_path / "run", "--epochs", "1", "--optimizer", "adamw", "--resume")
+    assert run(lambda: start(*argv, "--resume-with", "optimizer")) == 2
+    assert "--optimizer was sgd, is adamw (the momenta are of that" in capsys.readouterr().err
     argv = flags(tiny_camvid, tmp_path / "empty", "--resume")
     assert run(lambda: start(*argv)) == 2
     assert "last.pth: no such weight file" in capsys.readouterr().err

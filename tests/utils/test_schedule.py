@@ -134,3 +134,30 @@ def test_a_step_on_channels_last_weights_is_that_on_contiguous_ones() -> None:
         torch.testing.assert_close(plain.state[one]["momentum_buffer"], momentum)
         assert momentum.stride() == other.stride()
     assert nets[1][0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_adamw_is_the_papers_rule_on_any_layout_with_the_heads_factor() -> None:
+    """Loshchilov and Hutter's algorithm 2, written out in float64."""
+    torch.manual_seed(0)
+    net = torch.nn.Module()
+    net.backbone, net.head = torch.nn.Conv2d(8, 4, 3, bias=False), torch.nn.Linear(3, 2, bias=False)
+    net.to(memory_format=torch.channels_last)
+    lr, beta1, beta2, decay = 0.01, 0.9, 0.99, 0.1
+    ours = edge_optimizer(net, lr=lr, momentum=beta1, weight_decay=decay, kind="adamw")
+    rates = {net.backbone.weight: lr, net.head.weight: 10 * lr}
+    expected = {
+        weight: (weight.detach().double(), *torch.zeros(2, *weight.shape, dtype=torch.float64))
+        for weight in rates
+    }
+    for step in range(1, 4):
+        for weight, rate in rates.items():
+            weight.grad = torch.empty_like(weight).normal_()
+            g, (value, mean, squares) = weight.grad.double(), expected[weight]
+            mean = beta1 * mean + (1 - beta1) * g
+            squares = beta2 * squares + (1 - beta2) * g * g
+            size = (squares / (1 - beta2**step)).sqrt() + 1e-8
+            value = value * (1 - rate * decay) - rate * (mean / (1 - beta1**step)) / size
+            expected[weight] = value, mean, squares
+        ours.step()
+    for weight, (value, _, _) in expected.items():
+        torch.testing.assert_close(weight.detach().double(), value, rtol=1e-5, atol=1e-6)

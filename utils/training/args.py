@@ -11,6 +11,7 @@ from data.image_io import IGNORE
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
 from utils.training.objective import LOSS_NAMES, default_loss, losses_of
+from utils.training.optimizer import OPTIMIZERS
 from utils.training.precision import KINDS
 from utils.training.recipes import RECIPES, SECOND_STAGES
 from utils.training.recipes.fitted import FITTED, FITTED_SEG
@@ -175,6 +176,12 @@ def _add_optimisation(parser: argparse.ArgumentParser) -> None:
         type=number(0, 1e30, above=True),  # finite in float32 after every factor
         default=0.08,
         help="ten times as much for an edge net's heads",
+    )
+    optimisation.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="sgd",
+        help="adamw learns faster from random weights in a short run; its --lr is 0.001 or so",
     )
     optimisation.add_argument("--momentum", type=number(0, 1, below=True), default=0.9)
     optimisation.add_argument("--weight-decay", type=share, default=1e-4)

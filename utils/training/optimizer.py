@@ -5,6 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+OPTIMIZERS = ("sgd", "adamw")
+# AdamW's average of squares spans the last hundred steps: a run of a few hundred would end before
+# the usual thousand.
+SQUARES = 0.99
 HEAD_FACTOR = 10.0  # an edge net's heads learn this much faster than its backbone, as published
 
 
@@ -61,27 +65,39 @@ def needs_permutation(weight: nn.Parameter) -> bool:
     )
 
 
-def seg_optimizer(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> FusedSGD:
-    """SGD with one learning rate, and decay, for all parameters, as published for
-    DecoupleSegNets."""
+def seg_optimizer(
+    model: nn.Module, *, lr: float, momentum: float, weight_decay: float, kind: str = "sgd"
+) -> torch.optim.Optimizer:
+    """One learning rate, and decay, for all parameters; SGD as published for DecoupleSegNets."""
     groups = [{"params": list(model.parameters()), "factor": 1.0}]
-    return FusedSGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return _optimizer(kind, groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 def edge_optimizer(
-    model: nn.Module, *, lr: float, momentum: float, weight_decay: float
-) -> FusedSGD:
-    """SGD with two groups: the backbone at `lr`, everything else at HEAD_FACTOR times `lr`.
+    model: nn.Module, *, lr: float, momentum: float, weight_decay: float, kind: str = "sgd"
+) -> torch.optim.Optimizer:
+    """Two groups: the backbone at `lr`, everything else at HEAD_FACTOR times `lr`.
 
-    Decay is on all parameters, as published.
+    Decay is on all parameters; SGD as published.
     """
     backbone = list(model.get_submodule("backbone").parameters())
     inside = {id(parameter) for parameter in backbone}
     heads = [parameter for parameter in model.parameters() if id(parameter) not in inside]
     groups = [{"params": backbone, "factor": 1.0}, {"params": heads, "factor": HEAD_FACTOR}]
-    optimizer = FusedSGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    optimizer = _optimizer(kind, groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
     set_lr(optimizer, lr)
     return optimizer
+
+
+def _optimizer(
+    kind: str, groups: list[dict], *, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """kind: of OPTIMIZERS. AdamW (Loshchilov and Hutter, ICLR 2019) averages gradients with
+    `momentum`, and decays weights apart from them."""
+    if kind == "sgd":
+        return FusedSGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    betas = (momentum, SQUARES)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:

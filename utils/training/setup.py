@@ -5,6 +5,7 @@ Everything that reads the flags one by one is here and in `train.py`; the rest t
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -115,7 +116,7 @@ def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
         files=files_of(train_set),
         sampler=sampler,
         objective=objective,
-        optimizer=edge_optimizer,
+        optimizer=partial(edge_optimizer, kind=args.optimizer),
         validation=validation,
     )
 
@@ -144,7 +145,7 @@ def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
         files=files_of(train_set) + (files_of(coarse_set) if coarse_set else []),
         sampler=sampler,
         objective=objective,
-        optimizer=seg_optimizer,
+        optimizer=partial(seg_optimizer, kind=args.optimizer),
         validation=validation,
     )
 

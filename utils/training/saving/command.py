@@ -36,6 +36,7 @@ FIXED = {
     **dict.fromkeys(
         ("pretrained", "init_from", "reset_classifier"), "it counts at the start of a run only"
     ),
+    "optimizer": "the momenta are of that optimizer",
 }
 # What cannot change within an epoch, and why.
 BETWEEN_EPOCHS = {

@@ -24,11 +24,14 @@ def require_run_files(folder: Path) -> None:
     require_writable(folder, "--run-dir")
 
 
-def checkpoint_bytes(model: nn.Module, *, momentum: bool, average: bool) -> tuple[int, int]:
-    """The sizes of last.pth and best.pth, but for what is not a tensor."""
+def checkpoint_bytes(model: nn.Module, *, momenta: int, average: bool) -> tuple[int, int]:
+    """The sizes of last.pth and best.pth, but for what is not a tensor.
+
+    momenta: numbers that the optimizer keeps of each weight.
+    """
     weights = sum(value.nbytes for value in model.state_dict().values())
-    momenta = sum(value.nbytes for value in model.parameters()) if momentum else 0
-    return weights * (1 + average) + momenta, weights
+    kept = momenta * sum(value.nbytes for value in model.parameters())
+    return weights * (1 + average) + kept, weights
 
 
 def require_space(folder: Path, checkpoint: int, best: int) -> str | None:
