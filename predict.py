@@ -23,7 +23,7 @@ and from both, with --side-by-side, NAME_side_by_side.png: the image and the dra
 
 A video or camera leaves NAME_overlay.mp4, without sound, in place of these; --no-overlay the edges
 or colours alone. --save-prob and --save-bits write a file for each frame, NAME/000001.png and so on
-(--save-frames all that an image gets). Ctrl-C ends a camera's video well, that of a file leaves none.
+(--save-frames all that an image gets). Ctrl-C completes a camera's video; of a file it leaves none.
 
 Edges are drawn as thin lines at the thresholds that the last validation in training found best for
 each class, if the checkpoint has them, else as bands of a probability of 0.5 and more; the flags of

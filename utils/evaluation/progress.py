@@ -1,5 +1,6 @@
 """The progress bar of a test or a prediction."""
 
+import io
 import sys
 from collections.abc import Iterable
 from typing import NoReturn, TypeVar
@@ -41,9 +42,8 @@ def progress_bar(
         unit: What is counted.
         title: Of the bar.
     """
-    delay, interval = (
-        (0, 0.1) if sys.stderr.isatty() else (60, 60)
-    )  # tqdm's own values, or a minute
+    terminal = sys.stderr.isatty()
+    delay, interval = (0, 0.1) if terminal else (60, 60)  # tqdm's own values, or a minute
     # smoothing 0: the time left follows from the mean over all images so far, not from the last
     # few, as the results of worker processes come in bursts.
     return tqdm(
@@ -55,4 +55,15 @@ def progress_bar(
         disable=not show,
         delay=delay,
         mininterval=interval,
+        maxinterval=max(interval, 10),  # after which tqdm would print whatever `mininterval` says
+        file=None if terminal else Lines(),
     )
+
+
+class Lines(io.StringIO):
+    """What tqdm writes to: stderr, with a line for each state of a bar."""
+
+    def write(self, text: str) -> int:
+        if line := text.strip():
+            print(line, file=sys.stderr, flush=True)
+        return len(text)
