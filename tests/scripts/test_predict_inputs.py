@@ -114,6 +114,13 @@ def test_a_pattern_that_matches_nothing_is_listed(tmp_path):
     ]
 
 
+def test_patterns_do_not_match_what_lies_in_the_output_folder(tmp_path):
+    images(tmp_path, "a.png", "out/a_edges.png", "out/more/x.png", "other/b.png")
+    for pattern, expected in (("**/*.png", ["a", "other/b"]), ("*/*.png", ["other/b"])):
+        assert names(tmp_path / "out", tmp_path / pattern) == expected
+    assert names(tmp_path / "out", tmp_path / "*") == ["a", "other/b"]
+
+
 def test_a_name_with_brackets_that_exists_is_a_file(tmp_path, monkeypatch):
     images(tmp_path, "photo[1].png", "photo1.png", "camera:0", "-")
     assert names(tmp_path / "out", tmp_path / "photo[1].png") == ["photo[1]"]

@@ -1,6 +1,8 @@
 """predict.py with videos and cameras, a DFF of random weights and clips of a few small frames."""
 
 import itertools
+import os
+import shutil
 import struct
 import sys
 from collections.abc import Iterator
@@ -285,6 +287,24 @@ def lose_frames(encoder: encoders.OpenCvEncoder, image: np.ndarray, time: float)
 
 
 # --- what is no video, or not all of one ---
+
+
+def test_names_of_videos(nets, tmp_path, monkeypatch, capsys):
+    """As long as a file system takes; and such that are no text, which no library takes."""
+    clip = write_clip(tmp_path / "clip.mp4", drawn_frames(2))
+    long = "é" * 121  # 242 bytes, with _overlay.mp4 254
+    shutil.copy(clip, tmp_path / f"{long}.mp4")
+    strange = tmp_path / os.fsdecode(b"stra\xdfe.mp4")
+    shutil.copy(clip, strange)
+    assert run(nets["edge"], tmp_path / "out", tmp_path / f"{long}.mp4") == 0
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run(nets["edge"], tmp_path / "vp9", tmp_path / f"{long}.mp4") == 0
+    for folder in ("out", "vp9"):
+        assert outputs(tmp_path / folder) == [f"{long}_overlay.mp4"]
+    capsys.readouterr()
+    argv = [str(strange), "--checkpoint", str(nets["edge"]), "--out", str(tmp_path / "no")]
+    assert cli.run(lambda: predict.main(predict.parse_args(argv))) == 2
+    assert "the name is no UTF-8, as a video's must be; rename it" in capsys.readouterr().err
 
 
 def test_broken_videos_are_listed_and_the_others_done(nets, tmp_path, capfd):

@@ -28,7 +28,7 @@ def find_images(
     seen: set[Path] = set()
     for word in inputs:
         try:
-            given = expand(word)
+            given = expand(word, out)
         except (InputError, OSError, ValueError) as error:  # OSError: a name too long
             failures[word] = error
             continue

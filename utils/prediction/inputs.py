@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from data.errors import InputError
-from data.files import OTHER_ENCODINGS, first_few
+from data.files import OTHER_ENCODINGS, first_few, resolved
 from data.names import IMAGE_ENDINGS, VIDEO_ENDINGS, walk_files
 
 ENDINGS = (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
@@ -53,29 +53,32 @@ def camera_number(path: Path) -> int | None:
     return int(found[1]) if found and not os.path.lexists(path) else None
 
 
-def expand(word: Path) -> list[Given]:
-    """What a word of the command line stands for; InputError for a pattern that matches nothing."""
+def expand(word: Path, out: Path) -> list[Given]:
+    """What a word of the command line stands for; InputError for a pattern that matches nothing.
+
+    out: the output folder; no pattern matches what lies in it.
+    """
     if os.path.lexists(word):
         return [Given(word, kitti_sequence(word))]
     if word == STDIN:
         return listed(sys.stdin.buffer.read())
     if glob.has_magic(str(word)):
-        return matching(word)
+        return matching(word, out)
     return [Given(word)]
 
 
 def kitti_sequence(path: Path) -> Path | None:
     """07/image_2 for the folder ROOT/sequences/07/image_2: results of all sequences lie side by
     side in one output folder, wherever they were begun; None for other paths."""
-    found = KITTI_SEQUENCE.search(Path(os.path.realpath(path)).as_posix())
+    found = KITTI_SEQUENCE.search(resolved(path).as_posix())
     return Path(found[1]) if found else None
 
 
-def matching(pattern: Path) -> list[Given]:
+def matching(pattern: Path, out: Path) -> list[Given]:
     """The images, videos and folders that match a pattern such as photos/**/*.jpg.
 
     Results are mirrored below the part before the first wildcard. Hidden files do not match, as in
-    a shell; `**` stands for any number of folders.
+    a shell, nor what lies in the output folder `out`; `**` stands for any number of folders.
     """
     fixed = 0
     while not glob.has_magic(pattern.parts[fixed]):
@@ -91,6 +94,7 @@ def matching(pattern: Path) -> list[Given]:
             # Its own search, since it notices links that lead in a circle.
             inner = walk_files(head, ENDINGS, unreadable=lambda _error: None)
             found += [p for p in inner if _matches(p.relative_to(head).parts, rest[stars:])]
+    found = [p for p in found if not resolved(p).is_relative_to(resolved(out))]
     usable = [p for p in found if p.is_dir() or p.name.lower().endswith(ENDINGS)]
     if not usable:
         why = f"only {first_few(p.name for p in found)}" if found else "nothing"

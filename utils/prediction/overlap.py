@@ -47,17 +47,22 @@ class Frame:
 Read = Callable[[], Frame | None]
 
 
-def read_ahead(jobs: Iterable[Read], readers: int = READERS) -> Generator[Future[Frame | None]]:
+def read_ahead(
+    jobs: Iterable[Read], readers: int = READERS, ahead: int = AHEAD
+) -> Generator[Future[Frame | None]]:
     """What the jobs return, in their order, computed by threads a few jobs ahead.
 
-    readers: with 1, the jobs are done one after another, as the frames of a video have to be.
+    Args:
+        jobs: each reads an image.
+        readers: threads; with 1, the jobs are done one after another, as a video's have to be.
+        ahead: the number of jobs that are begun before their result is asked for.
     """
     jobs = iter(jobs)
     waiting: deque[Future[Frame | None]] = deque()
     pool = ThreadPoolExecutor(readers, "read")
     try:
         while True:
-            while len(waiting) < AHEAD and _bytes_of(waiting) < AHEAD_BYTES:
+            while len(waiting) < ahead and _bytes_of(waiting) < AHEAD_BYTES:
                 job = next(jobs, None)
                 if job is None:
                     break

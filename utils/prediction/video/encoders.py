@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from data.errors import InputError
-from utils.prediction.video.reader import quiet_decoders
+from utils.prediction.video.reader import quiet_decoders, require_encodable
 
 QUALITY = {"crf": "18", "preset": "veryfast"}  # 0 is lossless, 23 x264's own default
 TICKS = 90_000  # at least this many time steps a second
@@ -48,7 +48,8 @@ class Encoder(Protocol):
 
 
 def open_encoder(path: Path, size: tuple[int, int], rate: Fraction) -> Encoder:
-    """An MP4 file of frames (height, width), both even, at `path`, whatever its ending."""
+    """An MP4 file of frames (height, width), both even, at `path`, whatever its ending but .mp4."""
+    require_encodable(path)
     library = _av()
     if library is not None:
         return H264Encoder(library, path, size, rate)
@@ -120,7 +121,7 @@ class OpenCvEncoder:
 
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction) -> None:
         self.path = path
-        self.inner = path.with_name(f"{path.name}.mp4")  # the ending chooses the container
+        self.inner = path.with_suffix(".mp4")  # the ending chooses the container
         self.frames = 0
         for code, note in (("vp09", VP9_NOTE), ("mp4v", MP4V_NOTE)):
             with quiet_decoders():

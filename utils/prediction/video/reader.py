@@ -82,9 +82,20 @@ class Reader:
 
 def _open_file(path: Path) -> cv2.VideoCapture:
     require_file(path, "video")
+    require_encodable(path)
     # An absolute path is no address of FFmpeg's, whatever the name. FFmpeg turns the frames of
     # phones upright, as the file says.
     return cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100
+
+
+def require_encodable(path: Path) -> None:
+    """InputError for a path with bytes that are no UTF-8: libraries for videos take text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path}: the name is no UTF-8, as a video's must be; rename it"
+        ) from error
 
 
 def _cannot_open(path: Path, number: int | None) -> str:

@@ -20,6 +20,7 @@ from utils.model_info import ModelInfo
 from utils.prediction.done import Done
 from utils.prediction.outputs import write_outputs
 from utils.prediction.overlap import (
+    AHEAD,
     Frame,
     NetClock,
     Pending,
@@ -114,9 +115,11 @@ def _predict_frames(
     bar: "tqdm[NoReturn]",
     clock: NetClock,
 ) -> None:
-    jobs = itertools.repeat(reader.read) if max_frames is None else [reader.read] * max_frames
-    # One thread: the frames come one after the other.
-    with contextlib.closing(read_ahead(jobs, readers=1)) as frames:
+    repeats = () if max_frames is None else (max_frames,)
+    jobs = itertools.repeat(reader.read, *repeats)
+    # One thread: the frames come one after the other. Of a camera one, so that it is a new one.
+    ahead = 1 if reader.is_camera else AHEAD
+    with contextlib.closing(read_ahead(jobs, readers=1, ahead=ahead)) as frames:
         for future in frames:
             with clock.of("images"):
                 frame = future.result()
