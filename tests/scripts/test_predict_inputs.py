@@ -163,6 +163,18 @@ def test_names_in_a_list_are_taken_as_they_are(tmp_path, monkeypatch):
     assert names(tmp_path / "out", "-") == [" a*", "two\nlines"]
 
 
+def test_no_result_leads_out_of_the_output_folder(tmp_path, monkeypatch):
+    images(tmp_path, "a/x.png", "b/y.png", "here/z.png")
+    monkeypatch.chdir(tmp_path / "here")
+    from_stdin(monkeypatch, b"../a/x.png\n../here/../b/y.png\nz.png\n")
+    assert names(tmp_path / "out", "-") == ["a/x", "b/y", "here/z"]
+    assert names(tmp_path / "out", "../?/*.png") == ["a/x", "b/y"]
+    monkeypatch.chdir(tmp_path)
+    assert names(tmp_path / "out", "*/../b/*.png") == ["b/y"]
+    monkeypatch.chdir(tmp_path / "b")
+    assert names(tmp_path / "out", "?.png", "../*/../a/*.png") == ["a/x", "y"]
+
+
 def test_missing_entries_of_a_list_are_listed_and_the_others_done(
     net, tmp_path, monkeypatch, capsys
 ):
@@ -204,6 +216,7 @@ def test_sequences_of_kitti_lie_side_by_side(tmp_path):
     assert names(out, sequences / "07") == every[:2]
     assert names(out, sequences / "07/image_2") == every[:1]
     assert names(out, sequences / "*/image_2") == every[::2]
+    assert names(out, *(sequences / s / "image_2/000000.png" for s in ("07", "10"))) == every[::2]
     assert names(out, sequences.parent) == [f"sequences/{name}" for name in every]
 
 

@@ -68,10 +68,16 @@ def expand(word: Path, out: Path) -> list[Given]:
 
 
 def kitti_sequence(path: Path) -> Path | None:
-    """07/image_2 for the folder ROOT/sequences/07/image_2: results of all sequences lie side by
-    side in one output folder, wherever they were begun; None for other paths."""
+    """07/image_2 for the folder ROOT/sequences/07/image_2, and likewise for a file in it.
+
+    So results of all sequences lie side by side in one output folder, however they were named.
+    None for other paths.
+    """
     found = KITTI_SEQUENCE.search(resolved(path).as_posix())
-    return Path(found[1]) if found else None
+    if found:
+        return Path(found[1])
+    above = KITTI_SEQUENCE.search(resolved(path.parent).as_posix())
+    return Path(above[1], path.name) if above else None
 
 
 def matching(pattern: Path, out: Path) -> list[Given]:
@@ -101,7 +107,7 @@ def matching(pattern: Path, out: Path) -> list[Given]:
         raise InputError(
             f"the pattern matches {why}; expected an image or a video ({' '.join(ENDINGS)})"
         )
-    return [Given(path, path.relative_to(base)) for path in usable]
+    return [Given(path, _below(path, base)) for path in usable]
 
 
 def _glob(base: Path, parts: Sequence[str]) -> list[Path]:
@@ -138,5 +144,16 @@ def listed(content: bytes) -> list[Given]:
     paths = [Path(os.fsdecode(name)) for name in dict.fromkeys(names) if name.strip()]
     if not paths:
         raise InputError("the list on standard input is empty; expected one path a line")
-    common = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    return [Given(path, path.absolute().relative_to(common)) for path in paths]
+    common = Path(os.path.commonpath([_full(path).parent for path in paths]))
+    return [Given(path, _below(path, common)) for path in paths]
+
+
+def _full(path: Path) -> Path:
+    """The absolute path without `..`; links stay, since names below them are the user's."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps `..`)
+
+
+def _below(path: Path, base: Path) -> Path:
+    """The path from `base` on; the name alone for one that leads out of it."""
+    full, base = _full(path), _full(base)
+    return full.relative_to(base) if full.is_relative_to(base) else Path(full.name)

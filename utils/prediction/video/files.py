@@ -16,7 +16,8 @@ from utils.model_info import ModelInfo
 from utils.prediction.outputs import Files, OutputChoice, output_files
 
 # What an image gets without a flag, or what a video has in another form.
-USUAL_KINDS = ("edges", "colors", "overlay", "side by side", "labels")
+USUAL_KINDS = frozenset({"edges", "colors", "overlay", "side by side", "labels"})
+NEVER_KINDS = frozenset({"page"})  # what is for images alone
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ class VideoFiles:
     def of_frame(self, number: int, info: ModelInfo) -> Files:
         """The files of a frame, counted from 1; lists may be empty."""
         files = output_files(self.out, f"{self.name}/{number:06d}", info, self.choice)
-        if self.all_kinds:
-            return files
-        return {kind: [] if kind in USUAL_KINDS else paths for kind, paths in files.items()}
+        left = NEVER_KINDS if self.all_kinds else NEVER_KINDS | USUAL_KINDS
+        return {kind: [] if kind in left else paths for kind, paths in files.items()}
 
     def frame_folders(self, info: ModelInfo) -> set[Path]:
         """The folders that hold nothing but files of single frames."""
@@ -115,7 +115,7 @@ def draw_frame(
         choice: which edges are drawn; None for segmentation.
     """
     found: dict[str, np.ndarray] = {}
-    if choice is not None:
+    if info.task == "edge" and choice is not None:
         drawn = DrawnEdges(result, info, choice)
         drawing = drawn.drawing
         if "overlay" in kinds:
