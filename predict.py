@@ -2,6 +2,9 @@
 
     python predict.py street.jpg more/ --checkpoint runs/dff/best.pth --out edges
     python predict.py street.jpg --checkpoint runs/seg/best.pth --out labels --scales 0.5 1 2
+    python predict.py drive.mp4 'photos/**/*.jpg' --checkpoint runs/dff/best.pth --out edges
+    find photos -name '*.jpg' | python predict.py - --checkpoint runs/dff/best.pth --out edges
+    python predict.py camera:0 --checkpoint runs/dff/best.pth --out edges
     torchrun --nproc-per-node 8 predict.py more/ --checkpoint runs/dff/best.pth --out edges
 
 With torchrun, each GPU takes its share of the images. Each image NAME leaves in --out, from a
@@ -18,12 +21,17 @@ and from one for segmentation:
     NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and over the image
 and from both, with --side-by-side, NAME_side_by_side.png: the image and the drawing.
 
+A video or camera leaves NAME_overlay.mp4, without sound, in place of these; --no-overlay the edges
+or colours alone. --save-prob and --save-bits write a file for each frame, NAME/000001.png and so on
+(--save-frames all that an image gets). Ctrl-C completes a camera's video; of a file it leaves none.
+
 Edges are drawn as thin lines at the thresholds that the last validation in training found best for
 each class, if the checkpoint has them, else as bands of a probability of 0.5 and more; the flags of
 "edges" below choose otherwise. The bits are what is drawn, the probabilities those of the net.
 
-The subfolders of a folder are mirrored. With several inputs, each folder gets a subfolder of its
-own name. Images whose names differ only in the ending (a.jpg, a.png) keep it.
+The subfolders of a folder are mirrored, as is what the wildcards of a pattern stand for, and what
+lies below the folder that all paths of a list have in common. With several inputs, each folder gets
+a subfolder of its own name. Inputs whose names differ only in the ending (a.jpg, a.png) keep it.
 
 Any image that OpenCV reads will do: grey becomes colour, 16 bits are cut to 8, alpha is dropped,
 CMYK is converted. Pixels are taken as they are stored, as most data sets are read, or turned as
@@ -40,6 +48,7 @@ if __name__ == "__main__":
     let_threads_sleep()
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 
@@ -48,8 +57,11 @@ from utils.distributed.group import from_main, gather_objects, own_device, proce
 from utils.inference.args import predictor_from_flags
 from utils.inference.device import pick_device
 from utils.prediction.args import edge_choice, output_choice, parse_predict_args
+from utils.prediction.done import Done, report
 from utils.prediction.image_files import find_images, require_other_folder
-from utils.prediction.run import plan, predict_images, report
+from utils.prediction.plan import make_plan
+from utils.prediction.run import predict_images
+from utils.prediction.video.run import predict_videos
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -72,29 +84,32 @@ def main(args: argparse.Namespace) -> int:
             print(predictor.note)
         upright = predictor.info.upright if args.upright is None else args.upright
         choice = from_main(lambda: edge_choice(args, predictor.info), ranks)
-        files, unwritable = from_main(
-            lambda: plan(
+        plan = from_main(
+            lambda: make_plan(
                 found,
                 args.out,
                 output_choice(args),
                 predictor.info,
                 checkpoint=args.checkpoint,
                 overwrite=args.overwrite,
+                skip_existing=args.skip_existing,
+                save_frames=args.save_frames,
             ),
             ranks,
         )
-        mine = dict(list(files.items())[ranks.rank :: ranks.world])
-        done = predict_images(mine, predictor, upright=upright, choice=choice, show=ranks.is_main)
-        failures |= unwritable
-        turned = 0
-        for part, count in gather_objects(done, ranks):
-            failures |= part
-            turned += count
+        mine = plan.share(ranks.rank, ranks.world)
+        how = {"choice": choice, "show": ranks.is_main}
+        done = [
+            predict_images(mine.images, predictor, upright=upright, **how),
+            predict_videos(mine.videos, predictor, max_frames=args.max_frames, **how),
+        ]
+        total = Done.sum(itertools.chain(*gather_objects(done, ranks)))
+        total.failures = failures | plan.failures | total.failures
         if ranks.is_main:
             if choice is not None:
                 print(f"edges: {choice.describe()}")
-            report(args.out, found, failures, 0 if upright else turned)
-    return 2 if failures else 0
+            report(args.out, found, plan, total, upright=upright)
+    return 2 if total.failures else 0
 
 
 if __name__ == "__main__":

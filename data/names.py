@@ -34,6 +34,23 @@ IMAGE_ENDINGS = (
     ".tiff",
     ".webp",
 )
+# Of videos that OpenCV's FFmpeg reads. Not ".ts", which is TypeScript more often.
+VIDEO_ENDINGS = (
+    ".3gp",
+    ".avi",
+    ".flv",
+    ".m2ts",
+    ".m4v",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".mts",
+    ".ogv",
+    ".webm",
+    ".wmv",
+)
 # Names of one image differ by these endings between data sets, label files and predictions.
 ENDINGS = re.compile(r"_(leftImg8bit|gtFine(_\w+)?|edge)\Z")
 Identity = tuple[int, int]  # of a folder, by whatever path: device and inode

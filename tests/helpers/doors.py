@@ -45,6 +45,7 @@ from data.scenes import __main__ as scenes
 from utils.checkpoint import save_checkpoint
 from utils.curves import __main__ as curves
 from utils.evaluation.segmentation import submission
+from utils.prediction.video.reader import quiet_decoders
 from utils.training import trainer
 
 FOLDERS = {"train": ["train"], "val": ["val"]}
@@ -234,6 +235,21 @@ def make_images(work: Path) -> None:
         write_png(work / "in/images" / f"{name}.png", photo(rng))
     save_tiny(work / "in/net.pth")
     save_tiny(work / "in/seg.pth", SEG)
+
+
+def make_clips(work: Path) -> None:
+    """Three videos of three frames, as OpenCV writes them: the index is at the end."""
+    rng = np.random.default_rng(6)
+    (work / "in/clips").mkdir(parents=True)
+    for name in "abc":
+        path = work / "in/clips" / f"{name}.mp4"
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        with quiet_decoders():  # FFmpeg's own log is switched off at its first use
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, 25, SIZE[::-1])
+        for _ in range(3):
+            writer.write(photo(rng))
+        writer.release()
+    save_tiny(work / "in/net.pth")
 
 
 def make_camvid(work: Path) -> None:
@@ -559,6 +575,15 @@ DOORS = (
         "{w}/in/images --checkpoint {w}/in/net.pth --out {w}/out --device cpu --upright",
         make_images,
         (("photo", "in/images/b.png"),),
+    ),
+    Door(
+        "predict-video",
+        script(predict),
+        "{w}/in/clips --checkpoint {w}/in/net.pth --out {w}/out --device cpu",
+        make_clips,
+        (("video", "in/clips/b.mp4"),),
+        goes_on=("video",),
+        searched=("video",),
     ),
     Door(
         "load",

@@ -17,6 +17,7 @@ from helpers.hostile import Case
 SORTS: dict[str, tuple[Case, ...]] = {
     "image": sorts.PREDICT_IMAGE,
     "photo": sorts.EXIF_TURNED,
+    "video": sorts.FILE,
     "data image": sorts.DATA_IMAGE,
     "lone image": sorts.IMAGE,
     "label": sorts.LABEL,

@@ -15,6 +15,7 @@ LATIN = os.fsdecode(b"stra\xdfe")
 # Doors that find their inputs in a folder: the folder, a file, those that go with it.
 FOLDERS = {
     "predict-edge": ("in/images", "b.png", ()),
+    "predict-video": ("in/clips", "b.mp4", ()),
     "gtlabel": ("in/labels", "b.png", ("in/instances",)),
     "test-edge-npz": ("in/npz", "b.npz", ("in/labels/gt_thin", "in/labels/gt_raw")),
     "test-edge-bits": ("in/bits", "b.png", ("in/labels/gt_thin", "in/labels/gt_raw")),
@@ -32,7 +33,7 @@ FOLDERS = {
 }
 # name -> the doors that refuse it; all others take it as any other name.
 ODD_NAMES = {
-    LATIN: {"gtlabel", "kitti-odometry", "test-seg-files"},
+    LATIN: {"predict-video", "gtlabel", "kitti-odometry", "test-seg-files"},
     "a\nb": {"gtlabel", "kitti-odometry"},
     "two words": {"gtlabel", "kitti-odometry"},
     "tab\there": {"gtlabel", "kitti-odometry"},

@@ -38,6 +38,7 @@ NUMBERS = (
     "--scales",
     "--batch-size",
     "--max-pixels",
+    "--max-frames",
 )
 WRONG_NUMBERS = ("-1", "nan", "inf", "1e308", "text", "1000000000000", "")
 ROOT = Path(__file__).resolve().parents[2]

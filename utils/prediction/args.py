@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from data import DATASETS
-from data.args import Parser, file_path, share, size
+from data.args import Parser, file_path, positive, share, size
 from data.errors import InputError
 from utils.inference.args import add_network_flags
 from utils.inference.edge_lines import EdgeChoice
@@ -21,9 +21,11 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
     """The command line of predict.py, or `argv`."""
     switch = argparse.BooleanOptionalAction
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "inputs", nargs="+", type=file_path, metavar="INPUT", help="an image or a folder of images"
+    text = (
+        "an image, a video, a folder of such, a quoted pattern ('photos/**/*.jpg'), camera:0, or - "
+        "for a list on standard input, one path a line"
     )
+    parser.add_argument("inputs", nargs="+", type=file_path, metavar="INPUT", help=text)
     parser.add_argument(
         "--recursive",
         action=switch,
@@ -35,6 +37,8 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
         action=switch,
         help="turn photographs as EXIF says (default: as the checkpoint's own images were)",
     )
+    text = "of a video or a camera: end after this number of frames"
+    parser.add_argument("--max-frames", type=positive, metavar="N", help=text)
 
     net = parser.add_argument_group("network")
     net.add_argument("--checkpoint", type=file_path, required=True, metavar="FILE")
@@ -67,8 +71,18 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
     out.add_argument(
         "--overwrite", action=switch, default=False, help="replace files of an earlier run"
     )
+    text = (
+        "go on with an interrupted run: leave out the inputs whose files are all there (looks at "
+        "names alone, so give the same flags)"
+    )
+    out.add_argument("--skip-existing", action=switch, default=False, help=text)
+    text = "of videos: write what an image gets for each frame, too: NAME/000001_edges.png …"
+    out.add_argument("--save-frames", action=switch, default=False, help=text)
     add_edge_flags(parser.add_argument_group("edges"))
-    return parser.parse_args(bare_save_prob(sys.argv[1:] if argv is None else argv))
+    args = parser.parse_args(bare_save_prob(sys.argv[1:] if argv is None else argv))
+    if args.overwrite and args.skip_existing:
+        parser.error("--overwrite writes all files again, --skip-existing none; give one of them")
+    return args
 
 
 def add_edge_flags(group: argparse._ArgumentGroup) -> None:

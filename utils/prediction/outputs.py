@@ -105,7 +105,9 @@ def check_outputs(
             failures[image] = error
             continue
         if there and not overwrite:
-            raise InputError(f"{path} is there already; give --overwrite or another --out")
+            raise InputError(
+                f"{path} is there already; give --overwrite, --skip-existing or another --out"
+            )
     return failures
 
 
