@@ -12,7 +12,8 @@ from data.errors import InputError
 from data.thinning import thin
 from utils.edge_metrics import PREDICTED, default_thresholds, evaluate_image, summarize
 from utils.inference.drawing import DrawnEdges, beside
-from utils.inference.edge_lines import EdgeChoice, line_width, widen, without_short
+from utils.inference.edge_lines import EdgeChoice, without_short
+from utils.inference.line_style import line_width, widen
 from utils.inference.suppression import suppress
 from utils.model_info import ModelInfo, filled
 from utils.prediction.metrics_file import read_thresholds

@@ -3,43 +3,63 @@
 import cv2
 import numpy as np
 
-from data.visualize import WHITE, add_legend, color_labels, draw_edges
+from data.visualize import WHITE, add_legend, color_labels, draw_edges, draw_overlay
 from utils.inference.edge_lines import EdgeChoice
+from utils.inference.line_style import widen
+from utils.inference.outlines import OutlineChoice
 from utils.model_info import ModelInfo
+
+Choice = EdgeChoice | OutlineChoice
 
 
 class DrawnEdges:
     """The edges of an image, and how they look.
 
     Args:
-        prob: float32 (K, H, W).
+        result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
         info: colours.
         choice: which edges.
 
-    Attributes: edges, bool (K, H, W). classes, those that occur. strength, float32 (k, H, W), of
-    those, or of one if there are none, and palette, uint8 (k, 3): for `data.visualize`.
+    Attributes: edges, bool (K, H, W). classes, those that occur. line_width, pixels, 0 for bands.
+    strength, float32 (k, H, W), of the classes that occur, or of one if there are none, and
+    palette, uint8 (k, 3): for `data.visualize`. Bands are as strong as their probability, lines
+    fully, and wide enough to be seen where a large image is shown small.
     """
 
-    def __init__(self, prob: np.ndarray, info: ModelInfo, choice: EdgeChoice) -> None:
-        self.edges = choice.edges(prob)
+    def __init__(self, result: np.ndarray, info: ModelInfo, choice: Choice) -> None:
+        self.edges = choice.edges(result)
+        self.prob = result if info.task == "edge" else None
         occurs = self.edges.any(axis=(1, 2))
-        if not choice.lines:  # with a threshold of 0, where there is no response at all
-            occurs &= prob.any(axis=(1, 2))
+        if self.prob is not None and not choice.lines:
+            occurs &= self.prob.any(axis=(1, 2))  # with a threshold of 0: where nothing responds
         self.classes = np.flatnonzero(occurs).tolist()
         shown = self.classes or [0]
         self.palette = info.palette[shown]
-        self.strength = choice.visible(prob[shown], self.edges[shown])
+        self.line_width = choice.style.width_in(self.edges.shape[2]) if choice.lines else 0
+        self.strength = self._strength(shown)
+
+    def _strength(self, shown: list[int]) -> np.ndarray:
+        edges = self.edges[shown]
+        if self.line_width:
+            return widen(edges, self.line_width).astype(np.float32)
+        if self.prob is None:
+            return edges.astype(np.float32)
+        return np.where(edges, self.prob[shown], np.float32(0))
 
     @property
     def drawing(self) -> np.ndarray:
         """uint8 (H, W, 3): the edges on white."""
         return draw_edges(self.strength, self.palette, threshold=0)
 
+    def over(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3): the edges over their image, uint8 (H, W, 3)."""
+        return draw_overlay(image, self.strength, self.palette, threshold=0)
+
 
 def draw_result(
     result: np.ndarray,
     info: ModelInfo,
-    choice: EdgeChoice | None = None,
+    choice: Choice | None = None,
     *,
     image: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -48,7 +68,7 @@ def draw_result(
     Args:
         result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
         info: classes and colours.
-        choice: which edges; None for segmentation.
+        choice: which edges; None for the classes of a segmentation.
         image: uint8 (H, W, 3); it is put to the left of the drawing.
     """
     if choice is not None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data.errors import users_to_mend
 from data.files import require_writable
 from data.image_io import read_header
-from utils.inference.edge_lines import EdgeChoice
+from utils.inference.drawing import Choice
 from utils.inference.predictor import Predictor
 from utils.model_info import ModelInfo
 from utils.prediction.image_files import Failures, output_names, reason_of
@@ -65,7 +65,7 @@ def predict_images(
     predictor: Predictor,
     *,
     upright: bool,
-    choice: EdgeChoice | None,
+    choice: Choice | None,
     show: bool,
 ) -> tuple[Failures, int]:
     """Write the files of each image.
@@ -76,7 +76,7 @@ def predict_images(
         files: the outputs of each image.
         predictor: the network.
         upright: turn photographs as their EXIF data say.
-        choice: which edges are drawn; None for segmentation.
+        choice: which edges are drawn; None for segmentation without outlines.
         show: a progress bar, on a terminal.
     """
     failures: Failures = {}
@@ -94,7 +94,9 @@ def predict_images(
                     raise
                 failures[path] = error
                 continue
-            written = pool.submit(write_outputs, own_files, image, result, predictor.info, choice)
+            written = pool.submit(
+                write_outputs, own_files, image, result, predictor.info, choice, path
+            )
             pending.add(path, written, image.nbytes + result.nbytes)
         pending.wait_for_all()
     return failures, turned

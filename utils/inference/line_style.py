@@ -1,0 +1,70 @@
+"""How lines of one pixel are drawn: wide enough to be seen where a large image is shown small."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import cv2
+import numpy as np
+
+from data.errors import InputError
+
+ONE_PIXEL_UP_TO = 700  # pixels of an image's width; lines are wider in wider ones
+MAX_WIDTH = 255  # pixels
+MAX_TOLERANCE = 1000  # pixels
+TOLERANCE = 1.0  # pixels
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How lines of one pixel are drawn; InputError for values that make no sense.
+
+    Args:
+        width: pixels; 0: by the image's, see `line_width`.
+        simplify: pixels that polylines may be away from their pixels; 0: each pixel is a point.
+    """
+
+    width: int = 0
+    simplify: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.width, Integral) and not isinstance(self.width, bool)
+        if not whole or not 0 <= self.width <= MAX_WIDTH:
+            raise InputError(
+                f"line width {self.width!r}: expected a number of pixels, 0 to {MAX_WIDTH}"
+            )
+        if not isinstance(self.simplify, Real) or not 0 <= self.simplify <= MAX_TOLERANCE:
+            raise InputError(
+                f"simplify {self.simplify!r}: expected a number of pixels, 0 to {MAX_TOLERANCE}"
+            )
+
+    def require_lines(self, lines: bool) -> None:
+        """InputError if a width is given for edges that are no lines."""
+        if self.width and not lines:
+            raise InputError("--line-width is of thinned edges: add --thin")
+
+    def width_in(self, image_width: int) -> int:
+        """Pixels of a line in an image of this width."""
+        return self.width or line_width(image_width)
+
+
+DEFAULT = LineStyle()
+
+
+def line_width(image_width: int) -> int:
+    """Pixels: 1 up to an image about 700 pixels wide, then a 700th of its width."""
+    return max(1, round(image_width / ONE_PIXEL_UP_TO))
+
+
+def widen(lines: np.ndarray, width: int) -> np.ndarray:
+    """Lines of one pixel, bool (K, H, W), as lines `width` pixels wide."""
+    if width == 1:
+        return lines
+    brush = round_brush(width)
+    wide = [cv2.dilate(plane.view(np.uint8), brush) for plane in lines]
+    return np.stack(wide).astype(bool)
+
+
+def round_brush(width: int) -> np.ndarray:
+    """uint8 (width, width): a disk; of two pixels, a square."""
+    shape = cv2.MORPH_RECT if width == 2 else cv2.MORPH_ELLIPSE
+    return cv2.getStructuringElement(shape, (width, width))
