@@ -157,7 +157,7 @@ def test_a_step_of_even_width_keeps_one_side_and_a_flat_map_stays():
 
 
 @pytest.mark.parametrize(
-    ("width", "expected"), [(20, 1), (700, 1), (1024, 1), (1400, 2), (2048, 3), (5600, 8)]
+    ("width", "expected"), [(20, 1), (599, 1), (640, 2), (1024, 3), (2048, 5), (5600, 14)]
 )
 def test_lines_grow_with_the_image(width, expected):
     assert line_width(width) == expected
@@ -173,13 +173,13 @@ def test_a_widened_line_has_that_width(width):
 
 
 def test_lines_are_drawn_fully_and_wide_and_the_bits_are_thin():
-    prob = np.zeros((2, 12, 1400), np.float32)
+    prob = np.zeros((2, 12, 800), np.float32)
     prob[0, 3:6] = 0.4  # from 0.3 on: its middle is drawn in its whole colour
     drawn = DrawnEdges(prob, KNOWN, EdgeChoice.of(KNOWN))
     assert drawn.classes == [0]
-    assert drawn.edges[0, :, 700].sum() == 1
+    assert drawn.edges[0, :, 400].sum() == 1
     red = (drawn.drawing == (255, 0, 0)).all(axis=-1)
-    assert red[:, 700].sum() == 2
+    assert red[:, 400].sum() == 2
     assert (drawn.drawing[~red] == 255).all()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from data.visualize import WHITE, add_legend, color_labels, draw_edges, draw_overlay
 from utils.inference.edge_lines import EdgeChoice
-from utils.inference.line_style import widen
+from utils.inference.line_style import casing_width, widen
 from utils.inference.outlines import OutlineChoice
 from utils.model_info import ModelInfo
 
@@ -53,7 +53,8 @@ class DrawnEdges:
 
     def over(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3): the edges over their image, uint8 (H, W, 3)."""
-        return draw_overlay(image, self.strength, self.palette, threshold=0)
+        casing = casing_width(self.line_width) if self.line_width else 0
+        return draw_overlay(image, self.strength, self.palette, threshold=0, casing=casing)
 
 
 def draw_result(

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.errors import InputError
 
-ONE_PIXEL_UP_TO = 700  # pixels of an image's width; lines are wider in wider ones
+OF_WIDTH = 400  # lines are drawn a 400th of the image's width wide
 MAX_WIDTH = 255  # pixels
 MAX_TOLERANCE = 1000  # pixels
 TOLERANCE = 1.0  # pixels
@@ -51,20 +51,20 @@ DEFAULT = LineStyle()
 
 
 def line_width(image_width: int) -> int:
-    """Pixels: 1 up to an image about 700 pixels wide, then a 700th of its width."""
-    return max(1, round(image_width / ONE_PIXEL_UP_TO))
+    """Pixels: a 400th of the image's width, 1 below 600 pixels."""
+    return max(1, round(image_width / OF_WIDTH))
+
+
+def casing_width(width: int) -> int:
+    """Pixels of white on either side of a line that is drawn over an image."""
+    return max(1, round(0.4 * width))
 
 
 def widen(lines: np.ndarray, width: int) -> np.ndarray:
     """Lines of one pixel, bool (K, H, W), as lines `width` pixels wide."""
     if width == 1:
         return lines
-    brush = round_brush(width)
+    shape = cv2.MORPH_RECT if width == 2 else cv2.MORPH_ELLIPSE
+    brush = cv2.getStructuringElement(shape, (width, width))
     wide = [cv2.dilate(plane.view(np.uint8), brush) for plane in lines]
     return np.stack(wide).astype(bool)
-
-
-def round_brush(width: int) -> np.ndarray:
-    """uint8 (width, width): a disk; of two pixels, a square."""
-    shape = cv2.MORPH_RECT if width == 2 else cv2.MORPH_ELLIPSE
-    return cv2.getStructuringElement(shape, (width, width))
