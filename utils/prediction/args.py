@@ -79,19 +79,27 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
 
 def add_vector_flags(group: argparse._ArgumentGroup) -> None:
     """The flags that say which files of polylines are written."""
-    text = "edges: write the thinned edges as lines: vector/NAME.geojson, .svg or, labelme, .json"
-    several = f"{','.join(FORMATS)}: one, or several with commas"
+    text = (
+        "edges: write the thinned edges as polylines to vector/NAME.geojson, .svg, .json (LabelMe)"
+    )
+    several = f"{', '.join(FORMATS)}, or several with commas between"
     group.add_argument(
         "--vector",
         type=vector_formats,
         action="extend",
         metavar="FORMAT",
-        help=f"{text} ({several})",
+        help=f"{text}: {several}",
     )
     group.add_argument(
-        "--no-vector", action="store_const", const=None, dest="vector", help="no lines (default)"
+        "--no-vector",
+        action="store_const",
+        const=None,
+        dest="vector",
+        help="edges: write no polylines (default)",
     )
-    text = f"pixels that lines may be away from the edges' pixels (default {TOLERANCE:g}; 0: none)"
+    text = (
+        f"how far a pixel may be from its polyline (default {TOLERANCE:g}; 0: keep each as a point)"
+    )
     group.add_argument("--simplify", type=number(0, MAX_TOLERANCE), metavar="PX", help=text)
 
 
