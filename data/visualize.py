@@ -24,8 +24,6 @@ TEXT: Color = (40, 40, 40)
 LINE: Color = (205, 205, 205)
 NO_EDGE = "no edge above the threshold"
 GOLDEN_RATIO = 0.618034
-CASING = 0.7  # how white a casing is
-TINY = np.finfo(np.float32).tiny
 SMALLEST_FONT = 12  # pixels
 NARROW = 320  # pixels: up to this width a legend may be wider than its image
 LONGEST_NAME = 30  # characters of a name in a legend
@@ -83,32 +81,16 @@ def draw_edges(
 
 
 def draw_overlay(
-    image: np.ndarray,
-    edges: np.ndarray,
-    palette: np.ndarray,
-    *,
-    threshold: float = 0.5,
-    casing: int = 0,
+    image: np.ndarray, edges: np.ndarray, palette: np.ndarray, *, threshold: float = 0.5
 ) -> np.ndarray:
-    """Draw the edges over their image (H, W, 3), faded to grey so that their colours stand out.
+    """Draw the edges over their image (H, W, 3), faded so that their colours stand out."""
+    return _blend(faded(image), as_prob(edges, len(palette)), palette, threshold)
 
-    edges, palette, threshold: see `draw_edges`. casing: pixels of white on both sides of the edges,
-    so that dark and grey classes stand out, too.
-    """
+
+def faded(image: np.ndarray) -> np.ndarray:
+    """The image (H, W, 3) almost in grey, with 30 % white: what edges are drawn over."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    # 30 % white (76 of 255); the rest is the image, with about a third of its colour.
-    faded = cv2.addWeighted(image, 0.25, grey, 0.45, 76)
-    prob = as_prob(edges, len(palette))
-    if casing:
-        _whiten(faded, prob.max(axis=0) >= max(threshold, TINY), casing)
-    return _blend(faded, prob, palette, threshold)
-
-
-def _whiten(canvas: np.ndarray, mask: np.ndarray, reach: int) -> None:
-    """Fade what is within `reach` pixels of the mask, bool (H, W), almost to white, in place."""
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    near = cv2.dilate(mask.view(np.uint8), brush).view(bool)
-    canvas[near] = np.rint(255 * CASING + (1 - CASING) * canvas[near])
+    return cv2.addWeighted(image, 0.25, grey, 0.45, 76)  # 76 of 255
 
 
 def color_labels(label: np.ndarray, palette: np.ndarray, *, ignored: Color = BLACK) -> np.ndarray:

@@ -83,20 +83,6 @@ def test_overlay_changes_only_edge_pixels_and_not_its_input(rng):
         visualize.draw_overlay(image[:3], prob, PALETTE)
 
 
-def test_a_casing_is_white_around_edges_and_nowhere_else():
-    """Drawn by hand: + are the pixels within 1 of the edge, #."""
-    image = np.zeros((4, 5, 3), np.uint8)
-    prob = edges_of((2, 1, 2, 1.0))
-    plain = visualize.draw_overlay(image, prob, PALETTE)
-    cased = visualize.draw_overlay(image, prob, PALETTE, casing=1)
-    near = np.array([list(row) for row in ("..+..", ".+#+.", "..+..", ".....")])
-    np.testing.assert_allclose(cased[near == "#"], [BLUE], atol=1)
-    np.testing.assert_array_equal(cased[near == "."], plain[near == "."])
-    np.testing.assert_allclose(cased[near == "+"], [0.3 * plain[0, 0] + 0.7 * 255] * 4, atol=1)
-    nothing = visualize.draw_overlay(image, edges_of(), PALETTE, threshold=0, casing=1)
-    assert (nothing == plain[0, 0]).all()
-
-
 def test_present_classes():
     prob = edges_of((3, 0, 0, 0.5), (1, 0, 0, 0.49), (0, 1, 1, 0.9))
     assert visualize.present_classes(prob, 4) == [0, 3]

@@ -13,7 +13,7 @@ from data.thinning import thin
 from utils.edge_metrics import PREDICTED, default_thresholds, evaluate_image, summarize
 from utils.inference.drawing import DrawnEdges, beside
 from utils.inference.edge_lines import EdgeChoice, without_short
-from utils.inference.line_style import line_width, widen
+from utils.inference.line_style import draw_lines, line_width, widen
 from utils.inference.suppression import suppress
 from utils.model_info import ModelInfo, filled
 from utils.prediction.metrics_file import read_thresholds
@@ -181,6 +181,30 @@ def test_lines_are_drawn_fully_and_wide_and_the_bits_are_thin():
     red = (drawn.drawing == (255, 0, 0)).all(axis=-1)
     assert red[:, 400].sum() == 2
     assert (drawn.drawing[~red] == 255).all()
+
+
+def test_lines_of_several_classes_alternate_and_keep_their_colours():
+    """Two lines of 20 pixels, of which 12 are both: dashes of 4, and none of a third colour."""
+    lines = np.zeros((2, 5, 30), bool)
+    lines[0, 2, 0:20] = lines[1, 2, 8:28] = True
+    canvas = np.full((5, 30, 3), 255, np.uint8)
+    draw_lines(canvas, lines, PALETTE, 1)
+    red, blue = ((canvas == color).all(axis=2) for color in PALETTE)
+    row = "".join("r" if r else "b" if b else "." for r, b in zip(red[2], blue[2], strict=True))
+    assert row == "rrrrrrrr" + "rrrrbbbbrrrr" + "bbbbbbbb" + ".."
+    assert (canvas[[0, 1, 3, 4]] == 255).all()
+
+
+def test_a_casing_is_white_around_lines_and_nowhere_else():
+    """Drawn by hand: + are the pixels within 1 of the line, #."""
+    lines = np.zeros((2, 4, 5), bool)
+    lines[1, 1, 2] = True
+    canvas = np.full((4, 5, 3), 100, np.uint8)
+    draw_lines(canvas, lines, PALETTE, 1, cased=True)
+    near = np.array([list(row) for row in ("..+..", ".+#+.", "..+..", ".....")])
+    assert canvas[near == "#"].tolist() == [[0, 0, 255]]
+    assert (canvas[near == "."] == 100).all()
+    np.testing.assert_allclose(canvas[near == "+"], 0.3 * 100 + 0.7 * 255, atol=1)
 
 
 def test_bands_are_drawn_by_their_probability():

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from data.visualize import WHITE, add_legend, color_labels, draw_edges, draw_overlay
+from data.visualize import WHITE, add_legend, color_labels, draw_edges, draw_overlay, faded
 from utils.inference.edge_lines import EdgeChoice
-from utils.inference.line_style import casing_width, widen
+from utils.inference.line_style import draw_lines
 from utils.inference.outlines import OutlineChoice
 from utils.model_info import ModelInfo
 
@@ -20,10 +20,9 @@ class DrawnEdges:
         info: colours.
         choice: which edges.
 
-    Attributes: edges, bool (K, H, W). classes, those that occur. line_width, pixels, 0 for bands.
-    strength, float32 (k, H, W), of the classes that occur, or of one if there are none, and
-    palette, uint8 (k, 3): for `data.visualize`. Bands are as strong as their probability, lines
-    fully, and wide enough to be seen where a large image is shown small.
+    Attributes: edges, bool (K, H, W). prob, `result` if it is probabilities, else None. classes,
+    those that occur. line_width, pixels: lines are drawn fully, and wide enough to be seen where a
+    large image is shown small. Bands (0) are as strong as their probability.
     """
 
     def __init__(self, result: np.ndarray, info: ModelInfo, choice: Choice) -> None:
@@ -33,28 +32,34 @@ class DrawnEdges:
         if self.prob is not None and not choice.lines:
             occurs &= self.prob.any(axis=(1, 2))  # with a threshold of 0: where nothing responds
         self.classes = np.flatnonzero(occurs).tolist()
-        shown = self.classes or [0]
-        self.palette = info.palette[shown]
         self.line_width = choice.style.width_in(self.edges.shape[2]) if choice.lines else 0
-        self.strength = self._strength(shown)
-
-    def _strength(self, shown: list[int]) -> np.ndarray:
-        edges = self.edges[shown]
-        if self.line_width:
-            return widen(edges, self.line_width).astype(np.float32)
-        if self.prob is None:
-            return edges.astype(np.float32)
-        return np.where(edges, self.prob[shown], np.float32(0))
+        self._shown = self.classes or [0]
+        self._palette = info.palette[self._shown]
 
     @property
     def drawing(self) -> np.ndarray:
         """uint8 (H, W, 3): the edges on white."""
-        return draw_edges(self.strength, self.palette, threshold=0)
+        if not self.line_width:
+            return draw_edges(self._strength, self._palette, threshold=0)
+        canvas = np.full((*self.edges.shape[1:], 3), WHITE, np.uint8)
+        draw_lines(canvas, self.edges[self._shown], self._palette, self.line_width)
+        return canvas
 
     def over(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3): the edges over their image, uint8 (H, W, 3)."""
-        casing = casing_width(self.line_width) if self.line_width else 0
-        return draw_overlay(image, self.strength, self.palette, threshold=0, casing=casing)
+        if not self.line_width:
+            return draw_overlay(image, self._strength, self._palette, threshold=0)
+        canvas = faded(image)
+        draw_lines(canvas, self.edges[self._shown], self._palette, self.line_width, cased=True)
+        return canvas
+
+    @property
+    def _strength(self) -> np.ndarray:
+        """float32 (k, H, W) of the classes that are shown."""
+        edges = self.edges[self._shown]
+        if self.prob is None:
+            return edges.astype(np.float32)
+        return np.where(edges, self.prob[self._shown], np.float32(0))
 
 
 def draw_result(

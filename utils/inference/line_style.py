@@ -9,6 +9,9 @@ import numpy as np
 from data.errors import InputError
 
 OF_WIDTH = 400  # lines are drawn a 400th of the image's width wide
+CASING = 0.4  # of a line's width, on either side
+WHITENESS = 0.7  # of a casing
+SHORTEST_DASH = 4  # pixels
 MAX_WIDTH = 255  # pixels
 MAX_TOLERANCE = 1000  # pixels
 TOLERANCE = 1.0  # pixels
@@ -55,11 +58,6 @@ def line_width(image_width: int) -> int:
     return max(1, round(image_width / OF_WIDTH))
 
 
-def casing_width(width: int) -> int:
-    """Pixels of white on either side of a line that is drawn over an image."""
-    return max(1, round(0.4 * width))
-
-
 def widen(lines: np.ndarray, width: int) -> np.ndarray:
     """Lines of one pixel, bool (K, H, W), as lines `width` pixels wide."""
     if width == 1:
@@ -68,3 +66,39 @@ def widen(lines: np.ndarray, width: int) -> np.ndarray:
     brush = cv2.getStructuringElement(shape, (width, width))
     wide = [cv2.dilate(plane.view(np.uint8), brush) for plane in lines]
     return np.stack(wide).astype(bool)
+
+
+def draw_lines(
+    canvas: np.ndarray, lines: np.ndarray, palette: np.ndarray, width: int, *, cased: bool = False
+) -> None:
+    """Draw lines over a canvas, uint8 (H, W, 3), in place.
+
+    Where several classes have a line, their colours alternate in dashes: a mixed colour would be in
+    no legend, or be that of another class.
+
+    Args:
+        canvas: what they are drawn over.
+        lines: bool (K, H, W), one pixel wide.
+        palette: uint8 (K, 3), RGB.
+        width: pixels.
+        cased: with a narrow white casing, so that dark and grey classes stand out from an image.
+    """
+    wide = widen(lines, width)
+    count = wide.sum(axis=0, dtype=np.int16)
+    if cased:
+        _whiten(canvas, count > 0, max(1, round(CASING * width)))
+    y, x = np.nonzero(count)
+    dash = max(SHORTEST_DASH, 3 * width)
+    turn = (y // dash + x // dash) % count[y, x]
+    for plane, color in zip(wide, palette, strict=True):
+        here = plane[y, x]
+        chosen = here & (turn == 0)
+        canvas[y[chosen], x[chosen]] = color
+        turn -= here
+
+
+def _whiten(canvas: np.ndarray, mask: np.ndarray, reach: int) -> None:
+    """Fade what is within `reach` pixels of the mask, bool (H, W), almost to white, in place."""
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    near = cv2.dilate(mask.view(np.uint8), brush).view(bool)
+    canvas[near] = np.rint(255 * WHITENESS + (1 - WHITENESS) * canvas[near])
