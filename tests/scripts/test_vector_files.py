@@ -113,6 +113,19 @@ def test_unsimplified_lines_are_the_pixels_of_the_bits(edge_net, image_path, tmp
     assert (out / "vector/sub" / sheet["imagePath"]).resolve() == image_path.resolve()
 
 
+def test_files_name_their_image_through_links_too(edge_net, image_path, tmp_path):
+    """The link's own name, and a way that the system follows from where the file really is."""
+    (tmp_path / "elsewhere/deep").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere/deep")
+    link = tmp_path / "links/linked.png"
+    link.parent.mkdir()
+    link.symlink_to(image_path)
+    run(link, "--checkpoint", edge_net, "--out", tmp_path / "out", "--vector", "labelme")
+    sheet = json.loads((tmp_path / "out/vector/linked.json").read_text())
+    assert sheet["imagePath"] == "../../../links/linked.png"
+    read_image(tmp_path / "out/vector" / sheet["imagePath"])
+
+
 def test_lines_are_simplified_and_have_the_mean_probability(edge_net, image_path, tmp_path):
     words = (image_path, "--checkpoint", edge_net, "--no-overlay", "--vector", "geojson")
     for tolerance in ("0", None):

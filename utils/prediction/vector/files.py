@@ -40,8 +40,12 @@ def write_vectors(
 
 
 def relative(path: Path, folder: Path) -> str:
-    """The path from a folder, with slashes; the whole path where none leads there (Windows)."""
+    """The path from a folder, with slashes; the whole path where none leads there (Windows).
+
+    An image that is a link keeps its own name.
+    """
+    path = resolved(path.parent) / path.name
     try:
-        return Path(os.path.relpath(resolved(path), resolved(folder))).as_posix()
+        return Path(os.path.relpath(path, resolved(folder))).as_posix()
     except ValueError:  # another drive
-        return resolved(path).as_posix()
+        return path.as_posix()
