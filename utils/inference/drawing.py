@@ -1,11 +1,13 @@
 """What an image's result looks like: edges or classes in colour, with a legend."""
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 
 from data.visualize import WHITE, add_legend, color_labels, draw_edges, draw_overlay, faded
 from utils.inference.edge_lines import EdgeChoice
-from utils.inference.line_style import draw_lines
+from utils.inference.line_style import draw_lines, widen
 from utils.inference.outlines import OutlineChoice
 from utils.model_info import ModelInfo
 
@@ -42,7 +44,7 @@ class DrawnEdges:
         if not self.line_width:
             return draw_edges(self._strength, self._palette, threshold=0)
         canvas = np.full((*self.edges.shape[1:], 3), WHITE, np.uint8)
-        draw_lines(canvas, self.edges[self._shown], self._palette, self.line_width)
+        draw_lines(canvas, self._wide, self._palette, self.line_width)
         return canvas
 
     def over(self, image: np.ndarray) -> np.ndarray:
@@ -50,8 +52,13 @@ class DrawnEdges:
         if not self.line_width:
             return draw_overlay(image, self._strength, self._palette, threshold=0)
         canvas = faded(image)
-        draw_lines(canvas, self.edges[self._shown], self._palette, self.line_width, cased=True)
+        draw_lines(canvas, self._wide, self._palette, self.line_width, cased=True)
         return canvas
+
+    @cached_property
+    def _wide(self) -> np.ndarray:
+        """bool (k, H, W): the lines that are shown, in their width."""
+        return widen(self.edges[self._shown], self.line_width)
 
     @property
     def _strength(self) -> np.ndarray:

@@ -64,8 +64,10 @@ def widen(lines: np.ndarray, width: int) -> np.ndarray:
         return lines
     shape = cv2.MORPH_RECT if width == 2 else cv2.MORPH_ELLIPSE
     brush = cv2.getStructuringElement(shape, (width, width))
-    wide = [cv2.dilate(plane.view(np.uint8), brush) for plane in lines]
-    return np.stack(wide).astype(bool)
+    wide = np.empty(lines.shape, np.uint8)
+    for plane, out in zip(lines, wide, strict=True):
+        cv2.dilate(plane.view(np.uint8), brush, dst=out)
+    return wide.view(bool)
 
 
 def draw_lines(
@@ -78,19 +80,20 @@ def draw_lines(
 
     Args:
         canvas: what they are drawn over.
-        lines: bool (K, H, W), one pixel wide.
+        lines: bool (K, H, W), see `widen`.
         palette: uint8 (K, 3), RGB.
-        width: pixels.
+        width: of the lines, in pixels.
         cased: with a narrow white casing, so that dark and grey classes stand out from an image.
     """
-    wide = widen(lines, width)
-    count = wide.sum(axis=0, dtype=np.int16)
+    count = np.zeros(lines.shape[1:], np.int16)
+    for plane in lines:
+        count += plane
     if cased:
         _whiten(canvas, count > 0, max(1, round(CASING * width)))
     y, x = np.nonzero(count)
     dash = max(SHORTEST_DASH, 3 * width)
     turn = (y // dash + x // dash) % count[y, x]
-    for plane, color in zip(wide, palette, strict=True):
+    for plane, color in zip(lines, palette, strict=True):
         here = plane[y, x]
         chosen = here & (turn == 0)
         canvas[y[chosen], x[chosen]] = color
