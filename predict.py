@@ -15,10 +15,13 @@ network for edges:
     prob/NAME.npz                       --save-prob npz: float32 (classes, height, width) likewise
     bits/NAME.png                       --save-bits: 24 bits, bit k = edge of class k
                                         (data.edges.encode_png)
+    vector/NAME.geojson, .svg, .json    --vector geojson,svg,labelme: polylines for each class
 and from one for segmentation:
     labels/NAME.png                     the class of each pixel, 8 bits, which
                                         test.py --task seg --predictions OUT scores
     NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and over the image
+    NAME_edges.png                      --outlines: the outlines of the label map as edges, to which
+                                        --save-bits and --vector apply as well
 and from both, with --side-by-side, NAME_side_by_side.png: the image and the drawing.
 
 A video or camera leaves NAME_overlay.mp4, without sound, in place of these; --no-overlay the edges

@@ -24,6 +24,8 @@ TEXT: Color = (40, 40, 40)
 LINE: Color = (205, 205, 205)
 NO_EDGE = "no edge above the threshold"
 GOLDEN_RATIO = 0.618034
+SMALLEST_FONT = 12  # pixels
+NARROW = 320  # pixels: up to this width a legend may be wider than its image
 LONGEST_NAME = 30  # characters of a name in a legend
 MISSING = "\uffff"  # a character that no font has; drawn as an empty box
 
@@ -81,11 +83,14 @@ def draw_edges(
 def draw_overlay(
     image: np.ndarray, edges: np.ndarray, palette: np.ndarray, *, threshold: float = 0.5
 ) -> np.ndarray:
-    """Draw the edges over their image (H, W, 3), faded to grey so that their colours stand out."""
+    """Draw the edges over their image (H, W, 3), faded so that their colours stand out."""
+    return _blend(faded(image), as_prob(edges, len(palette)), palette, threshold)
+
+
+def faded(image: np.ndarray) -> np.ndarray:
+    """The image (H, W, 3) almost in grey, with 30 % white: what edges are drawn over."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    # 30 % white (76 of 255); the rest is the image, with about a third of its colour.
-    faded = cv2.addWeighted(image, 0.25, grey, 0.45, 76)
-    return _blend(faded, as_prob(edges, len(palette)), palette, threshold)
+    return cv2.addWeighted(image, 0.25, grey, 0.45, 76)  # 76 of 255
 
 
 def color_labels(label: np.ndarray, palette: np.ndarray, *, ignored: Color = BLACK) -> np.ndarray:
@@ -114,8 +119,9 @@ def add_legend(
 ) -> np.ndarray:
     """Put a strip below the image with colour and name of each of `classes`.
 
-    It has as many columns as the width allows. An image too narrow for one name is widened with
-    white on the right. Names are cut to LONGEST_NAME; one in letters that no font here has is
+    It has as many columns as the width allows. If it is higher than the image, its letters become
+    smaller, down to two thirds, or a narrow image is widened with white on the right, as is one too
+    narrow for one name. Names are cut to LONGEST_NAME; one in letters that no font here has is
     written as "class 3".
 
     Args:
@@ -125,12 +131,9 @@ def add_legend(
         palette: uint8 (K, 3), of all K classes.
         font_size: pixels; 0 takes one that suits the image's width.
     """
-    size = font_size or _font_size(image.shape[1])
-    strip = _draw_legend(
-        [(tuple(palette[k].tolist()), legend_name(names[k], k + 1)) for k in classes],
-        image.shape[1],
-        size,
-    )
+    entries = [(tuple(palette[k].tolist()), legend_name(names[k], k + 1)) for k in classes]
+    grid = _fitting_grid([name for _, name in entries], image.shape[:2], font_size)
+    strip = _draw_legend(entries, grid)
     missing = strip.shape[1] - image.shape[1]
     wide = cv2.copyMakeBorder(image, 0, 0, 0, missing, cv2.BORDER_CONSTANT, value=WHITE)
     return np.vstack([wide, strip])
@@ -189,34 +192,70 @@ def _blend(
     return canvas
 
 
-def _draw_legend(entries: Sequence[tuple[Color, str]], width: int, size: int) -> np.ndarray:
-    """uint8 (h, w, 3), w >= `width`: a line above, then (colour, name) entries in columns."""
-    patch = round(1.1 * size)
-    gap = round(0.5 * size)
-    text = max((_text_width(name, size) for _, name in entries), default=_text_width(NO_EDGE, size))
-    cell = patch + 4 * gap + text
-    width = max(width, cell + gap)
-    columns = min(max(1, (width - gap) // cell), max(1, len(entries)))
-    rows = max(1, -(-len(entries) // columns))
-    line = patch + gap
-    strip = Image.new("RGB", (width, rows * line + gap + 1), WHITE)
+class _Grid:
+    """Where the entries of a legend are, all in pixels.
+
+    Args:
+        names: of the entries.
+        width: as wide as that, or as one entry if that is wider.
+        size: of the letters.
+    """
+
+    def __init__(self, names: Sequence[str], width: int, size: int) -> None:
+        self.size = size
+        self.patch = round(1.1 * size)
+        self.gap = round(0.5 * size)
+        text = max(_text_width(name, size) for name in names or [NO_EDGE])
+        self.cell = self.patch + 4 * self.gap + text
+        self.width = max(width, self.cell + self.gap)
+        self.columns = min(max(1, (self.width - self.gap) // self.cell), max(1, len(names)))
+        rows = max(1, -(-len(names) // self.columns))
+        self.height = rows * (self.patch + self.gap) + self.gap + 1
+
+    def place(self, position: int) -> tuple[int, int]:
+        """(x, y), the corner of an entry."""
+        row, column = divmod(position, self.columns)
+        return self.gap + column * self.cell, 1 + self.gap + row * (self.patch + self.gap)
+
+
+def _fitting_grid(names: Sequence[str], shape: tuple[int, int], font_size: int) -> _Grid:
+    """The first grid, from large letters to small ones, that is no higher than the image (H, W)."""
+    height, width = shape
+    largest = font_size or _font_size(width)
+    smallest = font_size or max(SMALLEST_FONT, round(largest * 2 / 3))
+    grid = _Grid(names, width, largest)
+    for size in range(largest, smallest - 1, -1):
+        grid = _Grid(names, width, size)
+        if grid.height <= height:
+            return grid
+    # A grid of one column may be wider than the image, but no wider than that column.
+    wider = _Grid(names, NARROW, smallest)
+    if width >= NARROW or wider.columns == 1:
+        return grid
+    return _Grid(names, wider.columns * wider.cell + wider.gap, smallest)
+
+
+def _draw_legend(entries: Sequence[tuple[Color, str]], grid: _Grid) -> np.ndarray:
+    """uint8 (h, w, 3), of the grid's size: a line above, then (colour, name) entries in columns."""
+    size, patch = grid.size, grid.patch
+    strip = Image.new("RGB", (grid.width, grid.height), WHITE)
     pen = ImageDraw.Draw(strip)
-    pen.line([(0, 0), (width, 0)], fill=LINE)
+    pen.line([(0, 0), (grid.width, 0)], fill=LINE)
     if not entries:
-        pen.text((gap, gap + 1 + patch // 2), NO_EDGE, fill=TEXT, font=_font(size), anchor="lm")
+        x, y = grid.place(0)
+        pen.text((x, y + patch // 2), NO_EDGE, fill=TEXT, font=_font(size), anchor="lm")
     for position, (color, name) in enumerate(entries):
-        row, column = divmod(position, columns)
-        x = gap + column * cell
-        y = 1 + gap + row * line
+        x, y = grid.place(position)
         pen.rectangle([x, y, x + patch - 1, y + patch - 1], fill=color, outline=LINE)
         font = _font_of(name, size)
-        pen.text((x + patch + gap, y + patch // 2), name, fill=TEXT, font=font, anchor="lm")
+        text = (x + patch + grid.gap, y + patch // 2)
+        pen.text(text, name, fill=TEXT, font=font, anchor="lm")
     return np.asarray(strip)
 
 
 def _font_size(width: int) -> int:
-    """Pixels; readable in an image of 480 as of 2048 when it is shown as wide as a page."""
-    return int(np.clip(width / 36, 12, 36))
+    """Pixels; readable in an image of 480 as of 4000 when it is shown as wide as a page."""
+    return int(np.clip(width / 36, SMALLEST_FONT, max(36, width / 57)))
 
 
 @cache

@@ -117,6 +117,39 @@ def test_legend_wraps_and_widens():
     ).any()  # says "no edge"
 
 
+def legend_height(count: int, size: tuple[int, int], **options: int) -> tuple[int, int]:
+    """(h, w) of the legend of `count` classes below an image of (H, W)."""
+    names = [f"class number {k}" for k in range(count)]
+    image = np.zeros((*size, 3), np.uint8)
+    found = visualize.add_legend(
+        image, range(count), names, visualize.contrasting_colors(count), **options
+    )
+    np.testing.assert_array_equal(found[: size[0], : size[1]], image)
+    assert found[: size[0], size[1] :].min(initial=255) == 255
+    return found.shape[0] - size[0], found.shape[1]
+
+
+def test_legends_grow_with_their_image():
+    """So that they are as large in all of them when these are shown in one size."""
+    shown = [legend_height(4, (w // 2, w))[0] * 700 / w for w in (2000, 4000, 8000)]
+    assert max(shown) < 1.1 * min(shown)
+    assert min(shown) > 18
+
+
+def test_long_legends_have_smaller_letters():
+    height, width = legend_height(150, (1024, 2048))
+    assert width == 2048
+    assert height < 0.6 * legend_height(150, (1024, 2048), font_size=36)[0]
+    assert legend_height(8, (1024, 2048)) == legend_height(8, (1024, 2048), font_size=36)
+
+
+def test_a_tiny_image_has_a_legend_beyond_its_width():
+    height, width = legend_height(13, (48, 96))
+    assert 96 < width <= visualize.NARROW
+    assert height < 0.6 * legend_height(13, (300, 96))[0]  # where one column fits
+    assert legend_height(1, (48, 96))[1] < 160
+
+
 def test_label_colours():
     label = np.array([[0, 1], [3, 255]], np.uint8)
     drawn = visualize.color_labels(label, PALETTE)

@@ -550,7 +550,8 @@ DOORS = (
     Door(
         "predict-edge",
         script(predict),
-        "{w}/in/images --checkpoint {w}/in/net.pth --out {w}/out --device cpu",
+        "{w}/in/images --checkpoint {w}/in/net.pth --out {w}/out --device cpu "
+        "--vector geojson,svg,labelme",
         make_images,
         (
             ("image", "in/images/b.png"),

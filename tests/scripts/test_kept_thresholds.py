@@ -222,7 +222,7 @@ def test_flags_of_edges_are_none_of_segmentation(image_path, tmp_path, words):
     with pytest.raises(InputError, match=f"{words[0]} is for edges; the checkpoint holds tiny_seg"):
         run(image_path, "--checkpoint", tmp_path / "seg.pth", "--out", tmp_path / "out", *words)
     with pytest.raises(ValueError, match="is for segmentation"):
-        load(tmp_path / "seg.pth", "cpu").edges(image_path)
+        load(tmp_path / "seg.pth", "cpu").edges(image_path, nms=True)
 
 
 def test_label_maps_beside_their_image(image_path, tmp_path):

@@ -505,7 +505,7 @@ def test_a_segmentation_network_leaves_labels_and_colours(seg_checkpoint, images
     assert drawn.shape[0] > 33  # the legend
     overlay = read_image(tmp_path / "out/one_overlay.png").astype(int)
     assert np.abs(overlay - (image / 2 + PALETTE[labels] / 2)).max() <= 1
-    with pytest.raises(InputError, match="are for edges"):
+    with pytest.raises(InputError, match="--save-prob is for edges"):
         run(images, "--checkpoint", seg_checkpoint, "--out", tmp_path / "more", "--save-prob")
 
 

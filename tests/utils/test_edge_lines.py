@@ -12,7 +12,8 @@ from data.errors import InputError
 from data.thinning import thin
 from utils.edge_metrics import PREDICTED, default_thresholds, evaluate_image, summarize
 from utils.inference.drawing import DrawnEdges, beside
-from utils.inference.edge_lines import EdgeChoice, line_width, widen, without_short
+from utils.inference.edge_lines import EdgeChoice, without_short
+from utils.inference.line_style import draw_lines, line_width, widen
 from utils.inference.suppression import suppress
 from utils.model_info import ModelInfo, filled
 from utils.prediction.metrics_file import read_thresholds
@@ -156,7 +157,7 @@ def test_a_step_of_even_width_keeps_one_side_and_a_flat_map_stays():
 
 
 @pytest.mark.parametrize(
-    ("width", "expected"), [(20, 1), (700, 1), (1024, 1), (1400, 2), (2048, 3), (5600, 8)]
+    ("width", "expected"), [(20, 1), (599, 1), (640, 2), (1024, 3), (2048, 5), (5600, 14)]
 )
 def test_lines_grow_with_the_image(width, expected):
     assert line_width(width) == expected
@@ -172,14 +173,38 @@ def test_a_widened_line_has_that_width(width):
 
 
 def test_lines_are_drawn_fully_and_wide_and_the_bits_are_thin():
-    prob = np.zeros((2, 12, 1400), np.float32)
+    prob = np.zeros((2, 12, 800), np.float32)
     prob[0, 3:6] = 0.4  # from 0.3 on: its middle is drawn in its whole colour
     drawn = DrawnEdges(prob, KNOWN, EdgeChoice.of(KNOWN))
     assert drawn.classes == [0]
-    assert drawn.edges[0, :, 700].sum() == 1
+    assert drawn.edges[0, :, 400].sum() == 1
     red = (drawn.drawing == (255, 0, 0)).all(axis=-1)
-    assert red[:, 700].sum() == 2
+    assert red[:, 400].sum() == 2
     assert (drawn.drawing[~red] == 255).all()
+
+
+def test_lines_of_several_classes_alternate_and_keep_their_colours():
+    """Two lines of 20 pixels, of which 12 are both: dashes of 4, and none of a third colour."""
+    lines = np.zeros((2, 5, 30), bool)
+    lines[0, 2, 0:20] = lines[1, 2, 8:28] = True
+    canvas = np.full((5, 30, 3), 255, np.uint8)
+    draw_lines(canvas, lines, PALETTE, 1)
+    red, blue = ((canvas == color).all(axis=2) for color in PALETTE)
+    row = "".join("r" if r else "b" if b else "." for r, b in zip(red[2], blue[2], strict=True))
+    assert row == "rrrrrrrr" + "rrrrbbbbrrrr" + "bbbbbbbb" + ".."
+    assert (canvas[[0, 1, 3, 4]] == 255).all()
+
+
+def test_a_casing_is_white_around_lines_and_nowhere_else():
+    """Drawn by hand: + are the pixels within 1 of the line, #."""
+    lines = np.zeros((2, 4, 5), bool)
+    lines[1, 1, 2] = True
+    canvas = np.full((4, 5, 3), 100, np.uint8)
+    draw_lines(canvas, lines, PALETTE, 1, cased=True)
+    near = np.array([list(row) for row in ("..+..", ".+#+.", "..+..", ".....")])
+    assert canvas[near == "#"].tolist() == [[0, 0, 255]]
+    assert (canvas[near == "."] == 100).all()
+    np.testing.assert_allclose(canvas[near == "+"], 0.3 * 100 + 0.7 * 255, atol=1)
 
 
 def test_bands_are_drawn_by_their_probability():

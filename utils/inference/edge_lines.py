@@ -15,11 +15,11 @@ import numpy as np
 from data.args import MAX_COUNT
 from data.errors import InputError
 from data.thinning import thin
+from utils.inference.line_style import DEFAULT, LineStyle
 from utils.inference.suppression import suppress
 from utils.model_info import ModelInfo
 
 DEFAULT_THRESHOLD = 0.5
-ONE_PIXEL_UP_TO = 700  # pixels of an image's width; lines are wider in wider ones
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class EdgeChoice:
         thin: thin what reaches the threshold to lines of one pixel, as the evaluation does.
         min_length: leave out the lines (8-connected pixels, after thinning) of fewer pixels.
         nms: before all that, keep only the ridges of the probabilities, see `suppress`.
+        style: how lines are drawn.
     """
 
     thresholds: tuple[float, ...]
     thin: bool = False
     min_length: int = 0
     nms: bool = False
+    style: LineStyle = DEFAULT
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class EdgeChoice:
         thin: bool | None = None,
         min_length: int = 0,
         nms: bool = False,
+        style: LineStyle | None = None,
     ) -> "EdgeChoice":
         """The choice for a net; InputError for values that make no sense.
 
@@ -55,7 +58,7 @@ class EdgeChoice:
             threshold: for all classes, or of each; None: those of the checkpoint, else 0.5.
             thin: see above; None: if the thresholds are the checkpoint's, which validation found on
                 thinned edges.
-            min_length, nms: see above.
+            min_length, nms, style: see above.
         """
         own = info.all_thresholds if threshold is None else None
         if own is not None:
@@ -63,16 +66,13 @@ class EdgeChoice:
         else:
             given = DEFAULT_THRESHOLD if threshold is None else threshold
             thresholds = _thresholds(given, info.num_classes)
-        for name, value in (("thin", thin), ("nms", nms)):
-            if not isinstance(value, bool) and not (name == "thin" and value is None):
-                raise InputError(f"{name} {value!r}: expected True or False")
-        whole = isinstance(min_length, Integral) and not isinstance(min_length, bool)
-        if not whole or not 0 <= min_length <= MAX_COUNT:
-            raise InputError(f"min length {min_length!r}: expected a number of pixels, 0 or more")
+        if not isinstance(nms, bool):
+            raise InputError(f"nms {nms!r}: expected True or False")
         thinned = own is not None if thin is None else thin
-        if min_length and not thinned:
-            raise InputError("--min-length counts the pixels of thinned edges: add --thin")
-        return cls(thresholds, thinned, int(min_length), nms)
+        length = checked_min_length(min_length, thinned)
+        style = style or DEFAULT
+        style.require_lines(thinned or nms)
+        return cls(thresholds, thinned, length, nms, style)
 
     @property
     def lines(self) -> bool:
@@ -94,18 +94,6 @@ class EdgeChoice:
             edges = thin(edges)
         return without_short(edges, self.min_length) if self.min_length else edges
 
-    def visible(self, prob: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """float32 (K, H, W): how strongly each class is drawn at each pixel, 0 for not at all.
-
-        Bands by their probability. Lines fully, and wide enough to be seen where a large image is
-        shown small.
-
-        prob: float32 (K, H, W). edges: bool (K, H, W), of `edges`.
-        """
-        if not self.lines:
-            return np.where(edges, prob, np.float32(0))
-        return widen(edges, line_width(edges.shape[2])).astype(np.float32)
-
     def describe(self) -> str:
         """In a few words, for the terminal."""
         low, high = min(self.thresholds), max(self.thresholds)
@@ -118,6 +106,18 @@ class EdgeChoice:
         return ", ".join(words)
 
 
+def checked_min_length(min_length: int, thin: bool) -> int:
+    """`min_length` as an int; InputError unless it and `thin` make sense together."""
+    if not isinstance(thin, bool):
+        raise InputError(f"thin {thin!r}: expected True or False")
+    whole = isinstance(min_length, Integral) and not isinstance(min_length, bool)
+    if not whole or not 0 <= min_length <= MAX_COUNT:
+        raise InputError(f"min length {min_length!r}: expected a number of pixels, 0 or more")
+    if min_length and not thin:
+        raise InputError("--min-length counts the pixels of thinned edges: add --thin")
+    return int(min_length)
+
+
 def without_short(lines: np.ndarray, min_length: int) -> np.ndarray:
     """bool (H, W) without the 8-connected parts of fewer than `min_length` pixels."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
@@ -126,21 +126,6 @@ def without_short(lines: np.ndarray, min_length: int) -> np.ndarray:
     keep = stats[:, cv2.CC_STAT_AREA] >= min_length
     keep[0] = False  # the background
     return keep.take(np.asarray(labels, np.intp))
-
-
-def line_width(image_width: int) -> int:
-    """Pixels: 1 up to an image about 700 pixels wide, then a 700th of its width."""
-    return max(1, round(image_width / ONE_PIXEL_UP_TO))
-
-
-def widen(lines: np.ndarray, width: int) -> np.ndarray:
-    """Lines of one pixel, bool (K, H, W), as lines `width` pixels wide."""
-    if width == 1:
-        return lines
-    shape = cv2.MORPH_RECT if width == 2 else cv2.MORPH_ELLIPSE
-    brush = cv2.getStructuringElement(shape, (width, width))
-    wide = [cv2.dilate(plane.view(np.uint8), brush) for plane in lines]
-    return np.stack(wide).astype(bool)
 
 
 def _thresholds(given: Any, count: int) -> tuple[float, ...]:

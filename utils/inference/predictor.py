@@ -27,13 +27,15 @@ from models.fast import tried_on
 from utils.checkpoint import ModelInfo
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
-from utils.inference.drawing import draw_result
+from utils.inference.drawing import Choice, draw_result
 from utils.inference.edge_lines import EdgeChoice
 from utils.inference.engines import Engine
 from utils.inference.engines.opening import NetChoice, open_net
 from utils.inference.engines.torch_engine import TorchEngine
+from utils.inference.line_style import LineStyle
 from utils.inference.memory import require_fitting
 from utils.inference.options import MIN_SIDE, InferenceOptions
+from utils.inference.outlines import OutlineChoice
 from utils.inference.scores import resize_by_class
 from utils.inference.words import keywords_for_flags
 
@@ -265,23 +267,47 @@ class Predictor:
         min_length: int = 0,
         nms: bool = False,
     ) -> np.ndarray:
-        """Which pixels are edges of which class: bool (K, H, W). ValueError unless for edges.
+        """Which pixels are edges of which class: bool (K, H, W).
+
+        Of a net for segmentation: the outlines of its label map, see `utils.inference.outlines`.
 
         Args:
             image: a file or an array.
             threshold: the least probability of an edge, for all classes or of each; None:
-                `thresholds`, or 0.5 if there are none.
-            thin: to lines of one pixel, as the evaluation does; None: if `thresholds` are used.
+                `thresholds`, or 0.5 if there are none. ValueError for segmentation.
+            thin: to lines of one pixel, as the evaluation does; None: if `thresholds` are used, and
+                for outlines.
             min_length: leave out thinned lines of fewer pixels.
             nms: keep only the ridges of the probabilities, see `utils.inference.suppression`.
+                ValueError for segmentation.
         """
-        if self.task != "edge":
-            raise ValueError(f"edges: the network {self.info.name} is for segmentation")
-        with self.in_keywords():
-            choice = EdgeChoice.of(
-                self.info, threshold=threshold, thin=thin, min_length=min_length, nms=nms
-            )
+        choice = self._choice(threshold, thin, min_length, nms)
         return choice.edges(self(image))
+
+    def _choice(
+        self,
+        threshold: float | Sequence[float] | None,
+        thin: bool | None,
+        min_length: int,
+        nms: bool,
+        line_width: int = 0,
+    ) -> Choice:
+        """Which edges; of a net for segmentation, outlines."""
+        with self.in_keywords():
+            style = LineStyle(width=line_width)
+            if self.task == "edge":
+                return EdgeChoice.of(
+                    self.info,
+                    threshold=threshold,
+                    thin=thin,
+                    min_length=min_length,
+                    nms=nms,
+                    style=style,
+                )
+            if threshold is not None or nms:
+                name = "nms" if threshold is None else "threshold"
+                raise ValueError(f"{name}: the network {self.info.name} is for segmentation")
+            return OutlineChoice.of(self.info, thin=thin, min_length=min_length, style=style)
 
     def draw(
         self,
@@ -291,6 +317,8 @@ class Predictor:
         thin: bool | None = None,
         min_length: int = 0,
         nms: bool = False,
+        line_width: int = 0,
+        outlines: bool = False,
         side_by_side: bool = False,
     ) -> np.ndarray:
         """The drawing that predict.py writes: uint8 (H', W', 3), RGB, larger by the legend below.
@@ -298,14 +326,13 @@ class Predictor:
         Args:
             image: a file or an array.
             threshold, thin, min_length, nms: of edges, see `edges`.
+            line_width: pixels of thinned lines; 0: by the image's width.
+            outlines: of a net for segmentation, draw the outlines and not the classes.
             side_by_side: with the image to the left of the drawing.
         """
         choice = None
-        if self.task == "edge":
-            with self.in_keywords():
-                choice = EdgeChoice.of(
-                    self.info, threshold=threshold, thin=thin, min_length=min_length, nms=nms
-                )
+        if self.task == "edge" or outlines:
+            choice = self._choice(threshold, thin, min_length, nms, line_width)
         array = self._array(image)
         left = array if side_by_side else None
         return draw_result(self(array), self.info, choice, image=left)

@@ -5,16 +5,21 @@ import sys
 from collections.abc import Sequence
 
 from data import DATASETS
-from data.args import Parser, file_path, positive, share, size
-from data.errors import InputError
+from data.args import Parser, file_path, number, positive, share, size, whole
+from data.errors import InputError, shortened
 from utils.inference.args import add_network_flags
+from utils.inference.drawing import Choice
 from utils.inference.edge_lines import EdgeChoice
+from utils.inference.line_style import MAX_TOLERANCE, MAX_WIDTH, TOLERANCE, LineStyle
+from utils.inference.outlines import OutlineChoice
 from utils.model_info import ModelInfo
 from utils.prediction.metrics_file import read_thresholds
 from utils.prediction.outputs import OutputChoice
+from utils.prediction.vector import FORMATS
 
 PROB_FORMATS = ("png", "npz")
-EDGE_FLAGS = ("threshold", "thresholds", "thin", "min_length", "nms")
+PROBABILITY_FLAGS = ("threshold", "thresholds", "nms")
+LINE_FLAGS = ("thin", "min_length", "line_width")
 
 
 def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -68,6 +73,7 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
         "--no-save-prob", action="store_const", const=None, dest="save_prob", help=text
     )
     out.add_argument("--save-bits", action=switch, default=False, help="edges: write bits/NAME.png")
+    add_vector_flags(out)
     out.add_argument(
         "--overwrite", action=switch, default=False, help="replace files of an earlier run"
     )
@@ -83,6 +89,42 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
     if args.overwrite and args.skip_existing:
         parser.error("--overwrite writes all files again, --skip-existing none; give one of them")
     return args
+
+
+def add_vector_flags(group: argparse._ArgumentGroup) -> None:
+    """The flags that say which files of polylines are written."""
+    text = (
+        "edges: write the thinned edges as polylines to vector/NAME.geojson, .svg, .json (LabelMe)"
+    )
+    several = f"{', '.join(FORMATS)}, or several with commas between"
+    group.add_argument(
+        "--vector",
+        type=vector_formats,
+        action="extend",
+        metavar="FORMAT",
+        help=f"{text}: {several}",
+    )
+    group.add_argument(
+        "--no-vector",
+        action="store_const",
+        const=None,
+        dest="vector",
+        help="edges: write no polylines (default)",
+    )
+    text = (
+        f"how far a pixel may be from its polyline (default {TOLERANCE:g}; 0: keep each as a point)"
+    )
+    group.add_argument("--simplify", type=number(0, MAX_TOLERANCE), metavar="PX", help=text)
+
+
+def vector_formats(given: str) -> list[str]:
+    """A type for names of formats with commas between them."""
+    names = given.split(",")
+    if wrong := [name for name in names if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(
+            f"found {shortened(wrong[0])!r}, expected {', '.join(FORMATS)}, with commas between"
+        )
+    return names
 
 
 def add_edge_flags(group: argparse._ArgumentGroup) -> None:
@@ -102,6 +144,10 @@ def add_edge_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--min-length", type=size, default=0, metavar="N", help=text)
     text = "non-maximum suppression: keep the ridges of the probabilities only (default: no)"
     group.add_argument("--nms", action=switch, default=False, help=text)
+    text = "pixels that thinned lines are drawn wide (default: by the width of the image)"
+    group.add_argument("--line-width", type=whole(1, MAX_WIDTH), metavar="N", help=text)
+    text = "segmentation: write the label map's outlines as edges, thinned unless --no-thin"
+    group.add_argument("--outlines", action=switch, default=False, help=text)
 
 
 def bare_save_prob(argv: Sequence[str]) -> list[str]:
@@ -120,20 +166,40 @@ def bare_save_prob(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def edge_choice(args: argparse.Namespace, info: ModelInfo) -> EdgeChoice | None:
-    """Which edges are drawn; None for segmentation, where a flag of edges is an InputError."""
+def edge_choice(args: argparse.Namespace, info: ModelInfo) -> Choice | None:
+    """Which edges are drawn; None for segmentation without outlines.
+
+    InputError for a flag of edges where there are none.
+    """
+    style = line_style(args)
     if info.task == "seg":
-        given = [name for name in EDGE_FLAGS if getattr(args, name) not in (None, 0, False)]
-        if given:
+        none = PROBABILITY_FLAGS if args.outlines else (*PROBABILITY_FLAGS, *LINE_FLAGS)
+        if given := [name for name in none if getattr(args, name) not in (None, 0, False)]:
             flag = f"--{given[0].replace('_', '-')}"
             raise InputError(f"{flag} is for edges; the checkpoint holds {info.name}")
-        return None
+        if not args.outlines:
+            return None
+        return OutlineChoice.of(info, thin=args.thin, min_length=args.min_length, style=style)
     threshold, thin = args.threshold, args.thin
     if args.thresholds is not None:
         threshold, of_thinned = read_thresholds(args.thresholds, info.classes)
         thin = of_thinned if thin is None else thin
     return EdgeChoice.of(
-        info, threshold=threshold, thin=thin, min_length=args.min_length, nms=args.nms
+        info,
+        threshold=threshold,
+        thin=thin,
+        min_length=args.min_length,
+        nms=args.nms,
+        style=style,
+    )
+
+
+def line_style(args: argparse.Namespace) -> LineStyle:
+    """How lines are drawn; InputError for --simplify where no polylines are written."""
+    if args.simplify is not None and not args.vector:
+        raise InputError("--simplify is of polylines: add --vector")
+    return LineStyle(
+        width=args.line_width or 0, simplify=TOLERANCE if args.simplify is None else args.simplify
     )
 
 
@@ -145,4 +211,6 @@ def output_choice(args: argparse.Namespace) -> OutputChoice:
         prob=args.save_prob == "png",
         npz=args.save_prob == "npz",
         bits=args.save_bits,
+        vector=tuple(form for form in FORMATS if form in (args.vector or ())),
+        outlines=args.outlines,
     )

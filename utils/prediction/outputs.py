@@ -15,11 +15,11 @@ from data.errors import InputError
 from data.files import NAME_MAX, resolved, write_aside
 from data.image_io import write_png
 from data.names import require_own_targets
-from data.visualize import add_legend, color_labels, draw_overlay
-from utils.inference.drawing import DrawnEdges, beside, present_classes
-from utils.inference.edge_lines import EdgeChoice
+from data.visualize import add_legend, color_labels
+from utils.inference.drawing import Choice, DrawnEdges, beside, present_classes
 from utils.inference.scores import dequantize, quantize
 from utils.model_info import ModelInfo
+from utils.prediction.vector import FORMATS, write_vectors
 
 Files = dict[str, list[Path]]  # kind of output -> its files for one image
 
@@ -34,6 +34,8 @@ class OutputChoice:
         prob: edges: a 16-bit PNG of probabilities for each class.
         npz: edges: one array of probabilities for all classes.
         bits: edges: one PNG of `data.edges.encode_png`.
+        vector: edges: names of `utils.prediction.vector.FORMATS`, a file of polylines for each.
+        outlines: segmentation: the outlines of the label map, as edges.
     """
 
     overlay: bool = True
@@ -41,6 +43,8 @@ class OutputChoice:
     prob: bool = False
     npz: bool = False
     bits: bool = False
+    vector: tuple[str, ...] = ()
+    outlines: bool = False
 
 
 def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) -> Files:
@@ -55,24 +59,41 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
     if choice.side_by_side:
         files["side by side"] = [out / f"{name}_side_by_side.png"]
     if info.task == "seg":
-        if choice.prob or choice.npz or choice.bits:
-            raise InputError(
-                f"--save-prob and --save-bits are for edges; the checkpoint holds {info.name}"
-            )
-        return files | {"labels": [out / "labels" / f"{name}.png"]}
+        files["labels"] = [out / "labels" / f"{name}.png"]
+        if choice.outlines:
+            files["edges"] = [out / f"{name}_edges.png"]
+    _require_edges(info, choice)
     if choice.prob:
         folders = [out / "prob" / f"class_{k + 1:03d}" for k in range(info.num_classes)]
         files["prob"] = [folder / f"{name}.png" for folder in folders]
     if choice.npz:
         files["npz"] = [out / "prob" / f"{name}.npz"]
     if choice.bits:
-        if info.num_classes > PNG_CLASSES:
-            raise InputError(
-                f"--save-bits holds {PNG_CLASSES} classes, this network has {info.num_classes}; "
-                "use --save-prob"
-            )
         files["bits"] = [out / "bits" / f"{name}.png"]
+    for form in choice.vector:
+        files[form] = [out / "vector" / f"{name}{FORMATS[form].ending}"]
     return files
+
+
+def _require_edges(info: ModelInfo, choice: OutputChoice) -> None:
+    """InputError for files of edges where there are none, or too many classes for them."""
+    if info.task == "seg" and (choice.prob or choice.npz):
+        raise InputError(f"--save-prob is for edges; the checkpoint holds {info.name}")
+    if info.task == "seg" and not choice.outlines and (choice.bits or choice.vector):
+        raise InputError(
+            f"{'--save-bits' if choice.bits else '--vector'} is for edges; the checkpoint holds "
+            f"{info.name}: add --outlines for the outlines of its label maps"
+        )
+    if info.task == "edge" and choice.outlines:
+        raise InputError(
+            f"--outlines is for label maps; the checkpoint holds {info.name}, a net for edges"
+        )
+    if choice.bits and info.num_classes > PNG_CLASSES:
+        instead = "--vector" if info.task == "seg" else "--save-prob"
+        raise InputError(
+            f"--save-bits holds {PNG_CLASSES} classes, this network has {info.num_classes}; "
+            f"use {instead}"
+        )
 
 
 def check_outputs(
@@ -125,7 +146,12 @@ def _require_possible(path: Path) -> bool:
 
 
 def write_outputs(
-    files: Files, image: np.ndarray, result: np.ndarray, info: ModelInfo, choice: EdgeChoice | None
+    files: Files,
+    image: np.ndarray,
+    result: np.ndarray,
+    info: ModelInfo,
+    choice: Choice | None,
+    source: Path | None = None,
 ) -> None:
     """Draw and write the files of one image.
 
@@ -134,25 +160,34 @@ def write_outputs(
         image: uint8 (H, W, 3), RGB.
         result: what a `Predictor` returned for it.
         info: classes and colours.
-        choice: which edges are drawn, and set in the bits; None for segmentation.
+        choice: which edges are drawn, and set in the bits; None for segmentation without outlines.
+        source: the file of the image, which files of polylines name.
     """
-    if choice is not None:
-        write_edges(files, image, result, info, choice)
-    else:
+    if info.task == "seg":
         write_labels(files, image, result, info)
+    if choice is None:
+        return
+    drawn = DrawnEdges(result, info, choice)
+    if info.task == "edge":
+        write_edges(files, image, result, info, drawn)
+    else:
+        _write_drawing(files["edges"], drawn.drawing, drawn.classes, info)
+    for path in files.get("bits", ()):
+        write_png(path, encode_png(pack(drawn.edges)))
+    vectors = {form: path for form in FORMATS for path in files.get(form, ())}
+    write_vectors(vectors, drawn, info, choice, source)
 
 
 def write_edges(
-    files: Files, image: np.ndarray, prob: np.ndarray, info: ModelInfo, choice: EdgeChoice
+    files: Files, image: np.ndarray, prob: np.ndarray, info: ModelInfo, drawn: DrawnEdges
 ) -> None:
-    """Write drawing, overlay, probabilities and bits of an image, as far as `files` has them.
+    """Write drawing, overlay and probabilities of an image, as far as `files` has them.
 
     image: uint8 (H, W, 3). prob: float32 (K, H, W).
     """
-    drawn = DrawnEdges(prob, info, choice)
     _write_drawings(files, "edges", image, drawn.drawing, drawn.classes, info)
     for path in files.get("overlay", ()):
-        write_png(path, draw_overlay(image, drawn.strength, drawn.palette, threshold=0))
+        write_png(path, drawn.over(image))
     if "prob" in files:
         for path, plane in zip(files["prob"], prob, strict=True):
             write_png(path, quantize(plane))
@@ -160,8 +195,6 @@ def write_edges(
         # In the PNGs' steps: the two give equal scores, and this compresses.
         with write_aside(path, sync=False) as aside, aside.open("wb") as file:
             np.savez_compressed(file, prob=dequantize(quantize(prob)))
-    for path in files.get("bits", ()):
-        write_png(path, encode_png(pack(drawn.edges)))
 
 
 def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: ModelInfo) -> None:
@@ -177,6 +210,13 @@ def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: Mode
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
 
 
+def _write_drawing(
+    paths: list[Path], drawing: np.ndarray, classes: list[int], info: ModelInfo
+) -> None:
+    for path in paths:
+        write_png(path, add_legend(drawing, classes, info.classes, info.palette))
+
+
 def _write_drawings(
     files: Files,
     kind: str,
@@ -186,8 +226,6 @@ def _write_drawings(
     info: ModelInfo,
 ) -> None:
     """Write the drawing with its legend, alone and beside the image, as far as `files` has them."""
-    for path in files[kind]:
-        write_png(path, add_legend(drawing, classes, info.classes, info.palette))
-    for path in files.get("side by side", ()):
-        both = beside(image, drawing)
-        write_png(path, add_legend(both, classes, info.classes, info.palette))
+    _write_drawing(files[kind], drawing, classes, info)
+    if "side by side" in files:
+        _write_drawing(files["side by side"], beside(image, drawing), classes, info)

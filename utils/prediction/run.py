@@ -9,7 +9,7 @@ from pathlib import Path
 from data.errors import users_to_mend
 from data.image_io import read_header
 from utils.evaluation.progress import progress_bar
-from utils.inference.edge_lines import EdgeChoice
+from utils.inference.drawing import Choice
 from utils.inference.predictor import Predictor
 from utils.prediction.done import Done
 from utils.prediction.outputs import Files, write_outputs
@@ -21,7 +21,7 @@ def predict_images(
     predictor: Predictor,
     *,
     upright: bool,
-    choice: EdgeChoice | None,
+    choice: Choice | None,
     show: bool,
 ) -> Done:
     """Write the files of each image; returns what was done and what failed.
@@ -30,7 +30,7 @@ def predict_images(
         files: the outputs of each image.
         predictor: the network.
         upright: turn photographs as their EXIF data say.
-        choice: which edges are drawn; None for segmentation.
+        choice: which edges are drawn; None for segmentation without outlines.
         show: a progress bar on a terminal, or a line a minute in a log file.
     """
     done = Done()
@@ -59,7 +59,7 @@ def predict_images(
                 image = frame.image
                 with clock.of("files"):
                     written = pool.submit(
-                        write_outputs, own_files, image, result, predictor.info, choice
+                        write_outputs, own_files, image, result, predictor.info, choice, path
                     )
                     pending.add(path, written, image.nbytes + result.nbytes)
             finally:
