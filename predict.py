@@ -16,7 +16,9 @@ and from one for segmentation:
     labels/NAME.png                     the class of each pixel, 8 bits, which
                                         test.py --task seg --predictions OUT scores
     NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and over the image
-and from both, with --side-by-side, NAME_side_by_side.png: the image and the drawing.
+and from both, with --side-by-side, NAME_side_by_side.png: the image and the drawing. With --page,
+index.html is a page to look through the results in a browser: classes on and off, thresholds,
+the image against the drawing. The folder page beside it has the data of each image.
 
 Edges are drawn as thin lines at the thresholds that the last validation in training found best for
 each class, if the checkpoint has them, else as bands of a probability of 0.5 and more; the flags of
@@ -48,7 +50,8 @@ from utils.distributed.group import from_main, gather_objects, own_device, proce
 from utils.inference.args import predictor_from_flags
 from utils.inference.device import pick_device
 from utils.prediction.args import edge_choice, output_choice, parse_predict_args
-from utils.prediction.image_files import find_images, require_other_folder
+from utils.prediction.image_files import find_images, output_names, require_other_folder
+from utils.prediction.page.index import PageHead, write_page
 from utils.prediction.run import plan, predict_images, report
 
 
@@ -92,6 +95,9 @@ def main(args: argparse.Namespace) -> int:
             if choice is not None:
                 print(f"edges: {choice.describe()}")
             report(args.out, found, failures, 0 if upright else turned)
+            if args.page:
+                head = PageHead(args.checkpoint, predictor.info, choice)
+                print(write_page(args.out, output_names(found), failures, head))
     return 2 if failures else 0
 
 

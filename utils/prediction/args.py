@@ -64,6 +64,8 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
         "--no-save-prob", action="store_const", const=None, dest="save_prob", help=text
     )
     out.add_argument("--save-bits", action=switch, default=False, help="edges: write bits/NAME.png")
+    text = "write index.html, a page to look through the results"
+    out.add_argument("--page", action=switch, default=False, help=text)
     out.add_argument(
         "--overwrite", action=switch, default=False, help="replace files of an earlier run"
     )
@@ -131,4 +133,5 @@ def output_choice(args: argparse.Namespace) -> OutputChoice:
         prob=args.save_prob == "png",
         npz=args.save_prob == "npz",
         bits=args.save_bits,
+        page=args.page,
     )

@@ -20,6 +20,7 @@ from utils.inference.drawing import DrawnEdges, beside, present_classes
 from utils.inference.edge_lines import EdgeChoice
 from utils.inference.scores import dequantize, quantize
 from utils.model_info import ModelInfo
+from utils.prediction.page.image_data import edge_data, label_data, page_file, write_image_data
 
 Files = dict[str, list[Path]]  # kind of output -> its files for one image
 
@@ -34,6 +35,7 @@ class OutputChoice:
         prob: edges: a 16-bit PNG of probabilities for each class.
         npz: edges: one array of probabilities for all classes.
         bits: edges: one PNG of `data.edges.encode_png`.
+        page: what the page of `utils.prediction.page` shows of it.
     """
 
     overlay: bool = True
@@ -41,6 +43,7 @@ class OutputChoice:
     prob: bool = False
     npz: bool = False
     bits: bool = False
+    page: bool = False
 
 
 def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) -> Files:
@@ -54,6 +57,8 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
         files["overlay"] = [out / f"{name}_overlay.png"]
     if choice.side_by_side:
         files["side by side"] = [out / f"{name}_side_by_side.png"]
+    if choice.page:
+        files["page"] = [page_file(out, name)]
     if info.task == "seg":
         if choice.prob or choice.npz or choice.bits:
             raise InputError(
@@ -160,6 +165,8 @@ def write_edges(
             np.savez_compressed(file, prob=dequantize(quantize(prob)))
     for path in files.get("bits", ()):
         write_png(path, encode_png(pack(drawn.edges)))
+    for path in files.get("page", ()):
+        write_image_data(path, edge_data(image, prob, drawn.edges), info)
 
 
 def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: ModelInfo) -> None:
@@ -173,6 +180,8 @@ def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: Mode
     _write_drawings(files, "colors", image, colors, present_classes(labels, info), info)
     for path in files.get("overlay", ()):
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
+    for path in files.get("page", ()):
+        write_image_data(path, label_data(image, labels), info)
 
 
 def _write_drawings(

@@ -23,6 +23,7 @@ from utils.prediction.outputs import (
     output_files,
     write_outputs,
 )
+from utils.prediction.page.index import require_no_page
 
 # Threads that draw and compress while the network goes on; a Cityscapes image takes over a second.
 WRITERS = 4
@@ -56,6 +57,8 @@ def plan(
         path: output_files(out, name, info, choice) for path, name in output_names(found).items()
     }
     failures = check_outputs(files, checkpoint, overwrite=overwrite)
+    if choice.page:
+        require_no_page(out, checkpoint, overwrite=overwrite)
     require_writable(out)
     return {path: own for path, own in files.items() if path not in failures}, failures
 
