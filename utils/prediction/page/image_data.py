@@ -54,7 +54,7 @@ def write_image_data(path: Path, data: dict[str, Any], info: ModelInfo) -> None:
 
 
 def read_image_data(path: Path, info: ModelInfo) -> str:
-    """The JSON in the file of one image; InputError as `require_image_data`, or if it is cut off."""
+    """The JSON in the file of an image; InputError as `require_image_data`, or if it is cut off."""
     require_image_data(path, info)
     text = path.read_text(encoding="ascii", errors="replace")
     if not text.endswith("})\n") or "<" in text:

@@ -112,7 +112,7 @@ def write_page(
     text = format_page(list(files), failed, head, data, missing)
     with write_aside(index_file(out)) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
-    what = f"{len(text) / 1e6:.1f} MB in one file" if data is not None else "with the folder page"
+    what = f"{_size(len(text))} in one file" if data is not None else "with the folder page"
     left = f"; {missing} of an earlier run without --page are not in it" if missing else ""
     return f"page: {index_file(out)}, {_images(len(files))}, {what}{left}"
 
@@ -199,6 +199,10 @@ def _failures(failures: Mapping[Path, Exception]) -> str:
     return (
         f"<details id=failures><summary>{len(failures)} failed</summary><ul>{rows}</ul></details>"
     )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, count // 1000)} kB"
 
 
 def _images(count: int) -> str:

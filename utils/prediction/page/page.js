@@ -49,9 +49,9 @@ function present(image) {
   layers.style.height = `${height}px`;
   Object.assign(byId('drawing'), {width, height});
   markPresent(image.classes);
-  const full = image.full.join('×');
+  const full = image.full.join(' x ');
   byId('scale').textContent = image.full[0] === width ? `Image and data at full size, ${full}.` :
-    `Image and data are a copy of ${width}×${height}; the image has ${full} pixels.`;
+    `Image and data are a copy of ${width} x ${height}; the image has ${full} pixels.`;
   byId('value').textContent = 'Point at the image to read what is there.';
   layers.hidden = false;
   updateView();
@@ -161,7 +161,10 @@ const onClick = {
   none: () => switchAll(false), 'as-drawn': () => setThreshold(null),
 };
 for (const [id, act] of Object.entries(onClick)) byId(id).addEventListener('click', act);
-byId('threshold').addEventListener('input', event => setThreshold(Number(event.target.value)));
+// A click on the slider where it stands changes no value, and still says what is wanted.
+for (const type of ['input', 'click']) {
+  byId('threshold').addEventListener(type, event => setThreshold(Number(event.target.value)));
+}
 byId('opacity').addEventListener('input', event => {
   settings.opacity = Number(event.target.value);
   showSettings();
