@@ -91,13 +91,19 @@ def main(args: argparse.Namespace) -> int:
         for part, count in gather_objects(done, ranks):
             failures |= part
             turned += count
+        page = ""
+        if args.page:
+            head = PageHead(args.checkpoint, predictor.info, choice)
+            # The others wait: torchrun ends all ranks once one has ended with status 2.
+            page = from_main(
+                lambda: write_page(args.out, output_names(found), failures, head), ranks
+            )
         if ranks.is_main:
             if choice is not None:
                 print(f"edges: {choice.describe()}")
             report(args.out, found, failures, 0 if upright else turned)
-            if args.page:
-                head = PageHead(args.checkpoint, predictor.info, choice)
-                print(write_page(args.out, output_names(found), failures, head))
+            if page:
+                print(page)
     return 2 if failures else 0
 
 

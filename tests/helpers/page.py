@@ -9,7 +9,7 @@ from utils.model_info import ModelInfo
 from utils.prediction.page.image_data import edge_data, label_data, page_file, write_image_data
 from utils.prediction.page.index import PageHead
 
-PALETTE = np.array([(255, 0, 0), (0, 0, 255), (0, 200, 0)], np.uint8)
+PALETTE = np.array([(255, 0, 0), (128, 64, 128), (0, 200, 40)], np.uint8)
 CLASSES = ("road", "pavement", "building")
 INFO = ModelInfo("dff", "resnet18", 3, "edge", CLASSES, PALETTE, 0, "", thresholds=(0.3, 0.4, None))
 SEG_INFO = ModelInfo("fcn", "resnet18", 3, "seg", CLASSES, PALETTE, 0, "")

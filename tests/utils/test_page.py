@@ -232,6 +232,7 @@ def test_what_is_not_there_is_said(tmp_path):
     failures = {Path("in/failed now.png"): InputError("in/failed now.png: is damaged")}
     line = write_page(tmp_path, names, failures, head(INFO))
     assert "1 image, " in line and "1 of an earlier run without --page" in line
+    assert "1 have data that do not fit" in line
     text = (tmp_path / "index.html").read_text()
     assert [name for name, _ in json.loads(page_of(tmp_path).found["index"])["images"]] == ["good"]
     assert "<summary>2 failed</summary>" in text and "in/failed now.png: is damaged" in text

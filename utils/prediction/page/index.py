@@ -114,6 +114,8 @@ def write_page(
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     what = f"{_size(len(text))} in one file" if data is not None else "with the folder page"
     left = f"; {missing} of an earlier run without --page are not in it" if missing else ""
+    unfit = len(failed) - len(failures)
+    left += f"; {unfit} have data that do not fit, see its list of failures" if unfit else ""
     return f"page: {index_file(out)}, {_images(len(files))}, {what}{left}"
 
 

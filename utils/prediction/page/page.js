@@ -6,8 +6,10 @@ const shownNow = {place: -1, image: null};  // the image that is drawn
 const settings = {threshold: null, opacity: isEdge ? 100 : 60, background: isEdge ? 'faded' : 'image'};
 const BACKGROUNDS = ['image', 'faded', 'white'];
 let wantedPlace = 0;  // the image that is to be shown, when it is there
+let decoding = false;
 let brush = 1;
 let frame = 0;
+let addressTimer = 0;
 
 // --- the image ---
 
@@ -16,29 +18,35 @@ const neighbours = place => {
   return [order[at + 1], at > 0 ? order[at - 1] : undefined].filter(other => other !== undefined);
 };
 
+// One image is decoded at a time: where keys come faster, those in between are left out.
 async function show(place) {
   wantedPlace = place;
-  const [name, key] = index.images[place];
-  keep([key, ...neighbours(place).map(other => index.images[other][1])]);
   showPlace();
-  try {
-    const image = await decodeImage(await cache.get(key));
-    await loadPhotos(image.image, () => wantedPlace === place);
-    if (wantedPlace !== place) return;
-    Object.assign(shownNow, {place, image});
-    byId('message').textContent = '';
-    byId('photo').alt = name;
-    present(image);
-  } catch (error) {
-    if (wantedPlace === place) showMessage(error.message);
-  }
+  if (decoding) return;
+  decoding = true;
+  do {
+    place = wantedPlace;
+    try {
+      await load(place);
+    } catch (error) {
+      if (wantedPlace === place) showMessage(error.message);
+    }
+  } while (wantedPlace !== place);
+  decoding = false;
 }
 
-async function loadPhotos(address, wanted) {
-  const probe = new Image();
-  probe.src = address;
-  await probe.decode();
-  if (wanted()) for (const id of ['photo', 'behind']) byId(id).src = address;
+async function load(place) {
+  const [name, key] = index.images[place];
+  keep([key, ...neighbours(place).map(other => index.images[other][1])]);
+  const image = await decodeImage(await cache.get(key));
+  const photo = new Image();
+  photo.src = image.image;
+  await photo.decode();
+  Object.assign(shownNow, {place, image});
+  byId('message').textContent = '';
+  byId('photo').alt = name;
+  for (const id of ['photo', 'behind']) byId(id).src = image.image;
+  present(image);
 }
 
 function present(image) {
@@ -202,8 +210,13 @@ document.addEventListener('keydown', event => {
 
 // --- the address: #image=NAME&t=PER CENT&o=PER CENT&off=CLASSES ---
 
+// Not at once: browsers refuse more than some hundred changes in half a minute.
 function writeAddress() {
-  if (!index.images.length) return;
+  clearTimeout(addressTimer);
+  if (index.images.length) addressTimer = setTimeout(replaceAddress, 200);
+}
+
+function replaceAddress() {
   const parts = [`image=${encodeURIComponent(index.images[wantedPlace][0])}`];
   if (settings.threshold !== null) parts.push(`t=${settings.threshold}`);
   if (settings.opacity !== (isEdge ? 100 : 60)) parts.push(`o=${settings.opacity}`);

@@ -48,8 +48,9 @@ async function decodePlane(base64, [width, height]) {
   const bitmap = await createImageBitmap(new Blob([bytes], {type: 'image/png'}),
     {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
   // From here to the end nothing waits, so all planes share one canvas.
-  scratch.canvas.width = width;
-  scratch.canvas.height = height;
+  if (scratch.canvas.width !== width || scratch.canvas.height !== height) {
+    Object.assign(scratch.canvas, {width, height});
+  }
   scratch.drawImage(bitmap, 0, 0);
   bitmap.close();
   const rgba = scratch.getImageData(0, 0, width, height).data;
