@@ -3,7 +3,10 @@
 const isEdge = index.task === 'edge';
 const shownNow = {place: -1, image: null};  // the image that is drawn
 // threshold: per cent, or null for what predict.py draws.
-const settings = {threshold: null, opacity: isEdge ? 100 : 60, background: isEdge ? 'faded' : 'image'};
+const usualOpacity = isEdge ? 100 : 60;
+const settings = {
+  threshold: null, opacity: usualOpacity, background: isEdge ? 'faded' : 'image',
+};
 const BACKGROUNDS = ['image', 'faded', 'white'];
 let wantedPlace = 0;  // the image that is to be shown, when it is there
 let decoding = false;
@@ -123,8 +126,8 @@ function showSettings() {
 
 function explain() {
   byId('meaning').textContent = isEdge ?
-    `As predict.py draws: ${index.drawn}. Moving the threshold shows instead, for every class, all ` +
-    'pixels of that probability or more, as bands whose strength is the probability.' :
+    `As predict.py draws: ${index.drawn}. Moving the threshold shows instead, for every class, ` +
+    'all pixels of that probability or more, as bands whose strength is the probability.' :
     'Each pixel has the colour of its class; there is no threshold.';
 }
 
@@ -133,10 +136,13 @@ stage.addEventListener('pointermove', event => {
   if (!pixel) return;
   const {size, full} = shownNow.image;
   const place = pixel.map((value, axis) => Math.floor((value + 0.5) * full[axis] / size[axis]));
-  const found = valuesAt(shownNow.image, ...pixel).slice(0, 6).map(([k, prob, drawn]) =>
-    index.classes[k] + (prob === null ? '' : ` ${prob ? (prob / 100).toFixed(2) : `< 0.0${index.least}`}`)
-      + (drawn && isEdge ? ' (drawn)' : ''));
-  const nothing = isEdge ? `nothing from 0.0${index.least} on` : 'no class';
+  const least = (index.least / 100).toFixed(2);
+  const found = valuesAt(shownNow.image, ...pixel).slice(0, 6).map(([k, prob, drawn]) => {
+    const name = index.classes[k];
+    if (!isEdge) return name;
+    return `${name} ${prob ? (prob / 100).toFixed(2) : `< ${least}`}${drawn ? ' (drawn)' : ''}`;
+  });
+  const nothing = isEdge ? `nothing from ${least} on` : 'no class';
   byId('value').textContent = `x ${place[0]}, y ${place[1]}: ${found.join(', ') || nothing}`;
 });
 
@@ -219,9 +225,10 @@ function writeAddress() {
 function replaceAddress() {
   const parts = [`image=${encodeURIComponent(index.images[wantedPlace][0])}`];
   if (settings.threshold !== null) parts.push(`t=${settings.threshold}`);
-  if (settings.opacity !== (isEdge ? 100 : 60)) parts.push(`o=${settings.opacity}`);
+  if (settings.opacity !== usualOpacity) parts.push(`o=${settings.opacity}`);
   if (off.size) parts.push(`off=${[...off].sort((a, b) => a - b).join(',')}`);
-  if (location.hash !== `#${parts.join('&')}`) history.replaceState(null, '', `#${parts.join('&')}`);
+  const address = `#${parts.join('&')}`;
+  if (location.hash !== address) history.replaceState(null, '', address);
 }
 
 function readAddress() {
@@ -232,7 +239,7 @@ function readAddress() {
       Number(value) : otherwise;
   };
   settings.threshold = isEdge ? number('t', index.least, 99, null) : null;
-  settings.opacity = number('o', 0, 100, isEdge ? 100 : 60);
+  settings.opacity = number('o', 0, 100, usualOpacity);
   off.clear();
   for (const k of (given.get('off') ?? '').split(',')) {
     if (/^\d+$/.test(k) && k < index.classes.length) off.add(Number(k));
@@ -251,6 +258,7 @@ function readAddress() {
 // --- start ---
 
 document.body.classList.toggle('seg', !isEdge);
+byId('threshold').min = index.least;
 explain();
 fillList();
 if (index.images.length) {

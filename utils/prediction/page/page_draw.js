@@ -54,8 +54,8 @@ class Mixer {
 }
 
 // ImageData of an image.
-// shown: whether a class is. threshold: per cent, or null for what predict.py draws. brush: the width
-// of lines in pixels.
+// shown: whether a class is. threshold: per cent, or null for what predict.py draws.
+// brush: the width of lines in pixels.
 function drawImage(image, shown, threshold, brush) {
   const [width, height] = image.size;
   const canvas = new ImageData(width, height);
@@ -96,7 +96,8 @@ function widened(pixels, width, height, brush) {
   const found = new Set(), before = brush >> 1;
   for (const i of pixels) {
     const left = Math.max(0, i % width - before), right = Math.min(width, left + brush);
-    const top = Math.max(0, Math.floor(i / width) - before), bottom = Math.min(height, top + brush);
+    const top = Math.max(0, Math.floor(i / width) - before);
+    const bottom = Math.min(height, top + brush);
     for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) found.add(y * width + x);
   }
   return found;

@@ -58,5 +58,6 @@ function fillList() {
   order = index.images.flatMap(([name], place) => folded(name).includes(wanted) ? [place] : []);
   list.replaceChildren(...order.map(place => new Option(index.images[place][0], place)));
   const all = index.images.length.toLocaleString('en');
-  byId('matches').textContent = wanted ? `${order.length.toLocaleString('en')} of ${all} match` : '';
+  const left = order.length.toLocaleString('en');
+  byId('matches').textContent = wanted ? `${left} of ${all} match` : '';
 }
