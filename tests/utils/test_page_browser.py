@@ -71,6 +71,20 @@ def canvas(tab: Tab) -> np.ndarray:
     return np.array(values[2:], np.uint8).reshape(values[1], values[0], 4)
 
 
+def lines_expected(edges: np.ndarray, on: tuple[int, ...], *, cased: bool = True) -> np.ndarray:
+    """RGBA of lines of one pixel: colours in dashes of four pixels, a white casing of one pixel."""
+    rgba = np.zeros((*SIZE, 4), np.float32)
+    for y in range(SIZE[0]):
+        for x in range(SIZE[1]):
+            classes = [k for k in on if edges[k, y, x]]
+            near = edges[list(on), max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].any()
+            if classes:
+                rgba[y, x] = [*PALETTE[classes[(y // 4 + x // 4) % len(classes)]], 255]
+            elif near and cased:
+                rgba[y, x] = 255, 255, 255, round(0.7 * 255)
+    return rgba
+
+
 def expected(prob: np.ndarray, threshold: float, on: tuple[int, ...]) -> np.ndarray:
     """RGBA by a plain loop: the mixed colour, and the strongest probability as its opacity."""
     rgba = np.zeros((*SIZE, 4), np.float32)
@@ -201,12 +215,11 @@ def test_classes_go_off_and_on(browser, tmp_path):
     assert tab.js("brush") == 1  # the image is shown much larger than it is
 
     def drawn_alone(*on: int) -> np.ndarray:
-        return expected(edges.astype(np.float32), 1, on)
+        return lines_expected(edges, on)
 
     assert_same(canvas(tab), drawn_alone(0, 1, 2))
-    assert (
-        canvas(tab)[10, 40, :3] == mix_colors(np.ones((2, 1)), PALETTE[[0, 2]])[0].round()
-    ).all()
+    shared = {tuple(color) for color in canvas(tab)[10, 30:50, :3].tolist()}
+    assert shared == {tuple(PALETTE[0].tolist()), tuple(PALETTE[2].tolist())}  # in dashes
     tab.click("#legend li:nth-child(1) input")
     assert_same(canvas(tab), drawn_alone(1, 2))
     tab.click("#legend li:nth-child(1) label span")
@@ -224,6 +237,10 @@ def test_classes_go_off_and_on(browser, tmp_path):
     assert_same(canvas(tab), drawn_alone(2))
     tab.key("a")
     assert tab.js(boxes) == [True, True, True]
+    assert_same(canvas(tab), drawn_alone(0, 1, 2))
+    tab.key("b")
+    assert tab.js("settings.background") == "white"  # where a casing would hide lines for nothing
+    assert_same(canvas(tab), lines_expected(edges, (0, 1, 2), cased=False))
 
 
 def test_the_threshold_selects_what_a_loop_selects(browser, tmp_path):
@@ -235,7 +252,7 @@ def test_the_threshold_selects_what_a_loop_selects(browser, tmp_path):
     shown(tab)
     value = "byId('threshold-value').value"
     assert tab.js(value) == "as drawn"
-    assert (canvas(tab)[:, :, 3] > 0).sum() == 1
+    assert (canvas(tab)[:, :, 3] == 255).sum() == 1
     tab.click("#threshold")
     middle = tab.js("settings.threshold")
     assert 45 <= middle <= 59
@@ -255,7 +272,7 @@ def test_the_threshold_selects_what_a_loop_selects(browser, tmp_path):
     tab.click("#as-drawn")
     assert tab.js(value) == "as drawn"
     tab.click("#all")
-    assert (canvas(tab)[:, :, 3] > 0).sum() == 1
+    assert (canvas(tab)[:, :, 3] == 255).sum() == 1
     assert "thresholds each class's own, 0.30 to 0.40, thinned" in tab.js(
         "byId('meaning').innerText"
     )

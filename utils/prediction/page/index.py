@@ -49,6 +49,11 @@ class PageHead:
     info: ModelInfo
     choice: EdgeChoice | None
 
+    @property
+    def edges(self) -> EdgeChoice | None:
+        """`choice` of a net for edges: a segmentation has its areas on the page."""
+        return self.choice if self.info.task == "edge" else None
+
 
 def index_file(out: Path) -> Path:
     """The page of an output folder."""
@@ -163,7 +168,7 @@ def script_json(value: Any) -> str:
 
 def _index(names: list[str], head: PageHead, embedded: bool) -> dict[str, Any]:
     """What the scripts know before they load an image."""
-    choice = head.choice
+    choice = head.edges
     return {
         "task": head.info.task,
         "classes": head.info.classes,
@@ -182,7 +187,7 @@ def _shown(name: str) -> str:
 
 
 def _lead(names: list[str], head: PageHead, missing: int) -> str:
-    info, choice = head.info, head.choice
+    info, choice = head.info, head.edges
     net = f"{info.name} {info.backbone}".strip()
     words = [f"{datetime.now():%Y-%m-%d %H:%M}", net, _images(len(names))]
     if missing:

@@ -80,7 +80,8 @@ function redraw() {
   frame = requestAnimationFrame(() => {
     const {image} = shownNow;
     if (!image) return;
-    const drawing = drawImage(image, k => !off.has(k), settings.threshold, brush);
+    const cased = settings.background !== 'white';
+    const drawing = drawImage(image, k => !off.has(k), settings.threshold, brush, cased);
     byId('drawing').getContext('2d', {willReadFrequently: true}).putImageData(drawing, 0, 0);
     stage.dataset.drawn = shownNow.place;
   });

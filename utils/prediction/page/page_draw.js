@@ -1,4 +1,9 @@
-// From the data of an image to colours: the same as data/visualize.py draws.
+// From the data of an image to colours. Bands mix the colours of several classes, as in
+// data/visualize.py. Of lines, the colours alternate in dashes, and a casing sets them off.
+
+const CASING = 0.4;  // of a line's width, on either side
+const WHITENESS = 0.7;  // of a casing
+const SHORTEST_DASH = 4;  // pixels
 
 const toHsv = ([r, g, b]) => {
   const top = Math.max(r, g, b), range = top - Math.min(r, g, b);
@@ -55,12 +60,16 @@ class Mixer {
 
 // ImageData of an image.
 // shown: whether a class is. threshold: per cent, or null for what predict.py draws.
-// brush: the width of lines in pixels.
-function drawImage(image, shown, threshold, brush) {
+// brush: the width of lines in pixels. cased: lines have a white casing.
+function drawImage(image, shown, threshold, brush, cased) {
   const [width, height] = image.size;
   const canvas = new ImageData(width, height);
   if (image.labels) {
     drawLabels(image.labels, shown, canvas.data);
+    return canvas;
+  }
+  if (threshold === null && index.lines) {
+    drawLines(image, shown, brush, cased, canvas.data);
     return canvas;
   }
   const mixer = new Mixer(width * height);
@@ -70,8 +79,6 @@ function drawImage(image, shown, threshold, brush) {
     const prob = image.prob[place], lines = image.lines[place];
     if (threshold !== null) {
       for (let i = 0; i < prob.length; i++) if (prob[i] >= threshold) add(i, prob[i]);
-    } else if (index.lines) {
-      for (const i of widened(lines, width, height, brush)) add(i, 100);
     } else {
       for (const i of lines) add(i, Math.max(prob[i], 1));
     }
@@ -90,6 +97,30 @@ function drawLabels(labels, shown, rgba) {
   }
 }
 
+function drawLines(image, shown, brush, cased, rgba) {
+  const [width, height] = image.size;
+  const classesAt = new Map();  // pixel -> the classes that have a line there
+  image.classes.forEach((k, place) => {
+    if (!shown(k)) return;
+    for (const i of widened(image.lines[place], width, height, brush)) {
+      if (classesAt.has(i)) classesAt.get(i).push(k); else classesAt.set(i, [k]);
+    }
+  });
+  if (cased) {
+    const reach = Math.max(1, Math.round(CASING * brush));
+    for (const i of widened(classesAt.keys(), width, height, 2 * reach + 1)) {
+      rgba.fill(255, 4 * i, 4 * i + 3);
+      rgba[4 * i + 3] = Math.round(255 * WHITENESS);
+    }
+  }
+  const dash = Math.max(SHORTEST_DASH, 3 * brush);
+  for (const [i, classes] of classesAt) {
+    const turn = Math.floor(Math.floor(i / width) / dash) + Math.floor(i % width / dash);
+    rgba.set(index.colors[classes[turn % classes.length]], 4 * i);
+    rgba[4 * i + 3] = 255;
+  }
+}
+
 // Pixels, each made a square of `brush` by `brush`.
 function widened(pixels, width, height, brush) {
   if (brush < 2) return pixels;
@@ -103,7 +134,7 @@ function widened(pixels, width, height, brush) {
   return found;
 }
 
-// What is at a pixel: [[class, per cent or null, whether predict.py draws it]], the strongest first.
+// At a pixel: [[class, per cent or null, whether predict.py draws it]], the strongest first.
 function valuesAt(image, x, y) {
   const pixel = y * image.size[0] + x;
   if (image.labels) {
