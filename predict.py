@@ -62,6 +62,7 @@ from utils.inference.device import pick_device
 from utils.prediction.args import edge_choice, output_choice, parse_predict_args
 from utils.prediction.done import Done, report
 from utils.prediction.image_files import find_images, require_other_folder
+from utils.prediction.page.index import PageHead, write_page
 from utils.prediction.plan import make_plan
 from utils.prediction.run import predict_images
 from utils.prediction.video.run import predict_videos
@@ -108,10 +109,17 @@ def main(args: argparse.Namespace) -> int:
         ]
         total = Done.sum(itertools.chain(*gather_objects(done, ranks)))
         total.failures = failures | plan.failures | total.failures
+        page = ""
+        if args.page:
+            head = PageHead(args.checkpoint, predictor.info, choice)
+            # The others wait: torchrun ends all ranks once one has ended with status 2.
+            page = from_main(lambda: write_page(args.out, plan.names, total.failures, head), ranks)
         if ranks.is_main:
             if choice is not None:
                 print(f"edges: {choice.describe()}")
             report(args.out, found, plan, total, upright=upright)
+            if page:
+                print(page)
     return 2 if total.failures else 0
 
 

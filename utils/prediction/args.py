@@ -74,6 +74,8 @@ def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> a
     )
     out.add_argument("--save-bits", action=switch, default=False, help="edges: write bits/NAME.png")
     add_vector_flags(out)
+    text = "write index.html, a page to look through the results"
+    out.add_argument("--page", action=switch, default=False, help=text)
     out.add_argument(
         "--overwrite", action=switch, default=False, help="replace files of an earlier run"
     )
@@ -213,4 +215,5 @@ def output_choice(args: argparse.Namespace) -> OutputChoice:
         bits=args.save_bits,
         vector=tuple(form for form in FORMATS if form in (args.vector or ())),
         outlines=args.outlines,
+        page=args.page,
     )

@@ -19,6 +19,7 @@ from data.visualize import add_legend, color_labels
 from utils.inference.drawing import Choice, DrawnEdges, beside, present_classes
 from utils.inference.scores import dequantize, quantize
 from utils.model_info import ModelInfo
+from utils.prediction.page.image_data import edge_data, label_data, page_file, write_image_data
 from utils.prediction.vector import FORMATS, write_vectors
 
 Files = dict[str, list[Path]]  # kind of output -> its files for one image
@@ -36,6 +37,7 @@ class OutputChoice:
         bits: edges: one PNG of `data.edges.encode_png`.
         vector: edges: names of `utils.prediction.vector.FORMATS`, a file of polylines for each.
         outlines: segmentation: the outlines of the label map, as edges.
+        page: what the page of `utils.prediction.page` shows of it.
     """
 
     overlay: bool = True
@@ -45,6 +47,7 @@ class OutputChoice:
     bits: bool = False
     vector: tuple[str, ...] = ()
     outlines: bool = False
+    page: bool = False
 
 
 def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) -> Files:
@@ -58,6 +61,8 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
         files["overlay"] = [out / f"{name}_overlay.png"]
     if choice.side_by_side:
         files["side by side"] = [out / f"{name}_side_by_side.png"]
+    if choice.page:
+        files["page"] = [page_file(out, name)]
     if info.task == "seg":
         files["labels"] = [out / "labels" / f"{name}.png"]
         if choice.outlines:
@@ -195,6 +200,8 @@ def write_edges(
         # In the PNGs' steps: the two give equal scores, and this compresses.
         with write_aside(path, sync=False) as aside, aside.open("wb") as file:
             np.savez_compressed(file, prob=dequantize(quantize(prob)))
+    for path in files.get("page", ()):
+        write_image_data(path, edge_data(image, prob, drawn.edges), info)
 
 
 def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: ModelInfo) -> None:
@@ -208,6 +215,8 @@ def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: Mode
     _write_drawings(files, "colors", image, colors, present_classes(labels, info), info)
     for path in files.get("overlay", ()):
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
+    for path in files.get("page", ()):
+        write_image_data(path, label_data(image, labels), info)
 
 
 def _write_drawing(

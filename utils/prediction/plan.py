@@ -10,6 +10,7 @@ from utils.model_info import ModelInfo
 from utils.prediction.image_files import Failures, output_names
 from utils.prediction.inputs import camera_number, is_video
 from utils.prediction.outputs import Files, OutputChoice, check_outputs, output_files
+from utils.prediction.page.index import require_no_page
 from utils.prediction.video.files import VideoFiles, check_frame_folders, video_files
 
 
@@ -20,6 +21,7 @@ class Plan:
     Args:
         images: the files to write for each image.
         videos: likewise for each video and camera.
+        names: NAME of each image, also of those that are there already or cannot be written.
         failures: the inputs whose files cannot be written.
         there: those whose files are all there already.
         notes: what the user should know.
@@ -27,6 +29,7 @@ class Plan:
 
     images: dict[Path, Files]
     videos: dict[Path, VideoFiles]
+    names: dict[Path, str] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
     there: frozenset[Path] = frozenset()
     notes: frozenset[str] = frozenset()
@@ -81,6 +84,8 @@ def make_plan(
     replace = overwrite or skip_existing
     failures = check_outputs(files, checkpoint, overwrite=replace)
     check_frame_folders(images, videos, info, replace=replace)
+    if choice.page:
+        require_no_page(out, checkpoint, overwrite=replace)
     require_writable(out)
     there = {path for path, own in files.items() if skip_existing and is_complete(own)}
     left = failures.keys() | there
@@ -92,6 +97,7 @@ def make_plan(
             for path in sorted(videos, key=lambda path: camera_number(path) is not None)
             if path not in left
         },
+        {path: names[path] for path in images},
         failures,
         frozenset(there),
         frozenset(_stale_notes({path: files[path] for path in there}, checkpoint)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,8 @@ import numpy as np
 
 from data.errors import InputError
 from data.files import resolved
-from data.visualize import add_legend, color_labels, draw_overlay
-from utils.inference.drawing import DrawnEdges, beside
-from utils.inference.edge_lines import EdgeChoice
+from data.visualize import add_legend, color_labels
+from utils.inference.drawing import Choice, DrawnEdges, beside
 from utils.model_info import ModelInfo
 from utils.prediction.outputs import Files, OutputChoice, output_files
 
@@ -54,10 +54,11 @@ def video_files(
 ) -> VideoFiles:
     """The files of the video `name` in the folder `out`; see `VideoFiles`.
 
-    The overlay, or without it the drawing; and side by side, if that is chosen.
+    The overlay, or without it the drawing; side by side and outlines, if they are chosen.
     """
     kinds = ["overlay" if choice.overlay else "edges" if info.task == "edge" else "colors"]
     kinds += ["side by side"] if choice.side_by_side else []
+    kinds += ["edges"] if choice.outlines else []
     videos = {kind: [out / f"{name}_{kind.replace(' ', '_')}.mp4"] for kind in kinds}
     return VideoFiles(videos, out, name, choice, all_kinds)
 
@@ -101,7 +102,7 @@ def check_frame_folders(
 
 
 def draw_frame(
-    kinds: Files, image: np.ndarray, result: np.ndarray, info: ModelInfo, choice: EdgeChoice | None
+    kinds: Files, image: np.ndarray, result: np.ndarray, info: ModelInfo, choice: Choice | None
 ) -> dict[str, np.ndarray]:
     """The drawings of one frame, by kind: uint8 (H', W', 3), RGB, of the same size for all frames.
 
@@ -112,19 +113,20 @@ def draw_frame(
         image: uint8 (H, W, 3), RGB.
         result: what a `Predictor` returned for it.
         info: classes and colours.
-        choice: which edges are drawn; None for segmentation.
+        choice: which edges are drawn; None for segmentation without outlines.
     """
-    found: dict[str, np.ndarray] = {}
-    if info.task == "edge" and choice is not None:
-        drawn = DrawnEdges(result, info, choice)
-        drawing = drawn.drawing
-        if "overlay" in kinds:
-            found["overlay"] = draw_overlay(image, drawn.strength, drawn.palette, threshold=0)
+    edges = None if choice is None else DrawnEdges(result, info, choice)
+    if info.task == "edge" and edges is not None:
+        drawing, over = edges.drawing, edges.over
     else:
         drawing = color_labels(result, info.palette)
-        if "overlay" in kinds:
-            found["overlay"] = cv2.addWeighted(image, 0.5, drawing, 0.5, 0)
-    for kind in kinds.keys() - found.keys():
-        bare = beside(image, drawing) if kind == "side by side" else drawing
+        over = partial(cv2.addWeighted, alpha=0.5, src2=drawing, beta=0.5, gamma=0)
+    found: dict[str, np.ndarray] = {}
+    for kind in kinds:
+        if kind == "overlay":
+            found[kind] = over(image)
+            continue
+        bare = edges.drawing if edges is not None and kind == "edges" else drawing
+        bare = beside(image, bare) if kind == "side by side" else bare
         found[kind] = add_legend(bare, range(info.num_classes), info.classes, info.palette)
     return found

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data.errors import InputError
 from data.files import write_aside
 from utils.evaluation.progress import progress_bar
-from utils.inference.edge_lines import EdgeChoice
+from utils.inference.drawing import Choice
 from utils.inference.predictor import Predictor
 from utils.model_info import ModelInfo
 from utils.prediction.done import Done
@@ -37,7 +37,7 @@ def predict_videos(
     videos: Mapping[Path, VideoFiles],
     predictor: Predictor,
     *,
-    choice: EdgeChoice | None,
+    choice: Choice | None,
     max_frames: int | None,
     show: bool,
 ) -> Done:
@@ -66,7 +66,7 @@ def _predict_video(
     reader: Reader,
     files: VideoFiles,
     predictor: Predictor,
-    choice: EdgeChoice | None,
+    choice: Choice | None,
     max_frames: int | None,
     show: bool,
     done: Done,
@@ -142,7 +142,7 @@ class VideoWriter:
     """
 
     def __init__(
-        self, reader: Reader, files: VideoFiles, info: ModelInfo, choice: EdgeChoice | None
+        self, reader: Reader, files: VideoFiles, info: ModelInfo, choice: Choice | None
     ) -> None:
         self.reader = reader
         self.files = files
