@@ -305,3 +305,38 @@ def test_predict_writes_the_page(net, tmp_path, rng, capsys):
     assert run(*given[:4], tmp_path / "other", *given[5:]) == 2
     assert not (tmp_path / "other/index.html").exists()
     assert not (tmp_path / "other/page").exists()
+
+
+def test_the_page_of_an_interrupted_run_has_what_was_done_before(tmp_path, rng, capsys):
+    """Videos are not on it; frames leave no data."""
+    save_tiny(tmp_path / "best.pth")
+    for name in ("one", "two", "three"):
+        write_png(tmp_path / f"in/{name}.png", rng.integers(0, 256, (33, 41, 3), np.uint8))
+    video = cv2.VideoWriter(
+        str(tmp_path / "in/clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, (48, 32)
+    )
+    for _ in range(2):
+        video.write(rng.integers(0, 256, (32, 48, 3), np.uint8))
+    video.release()
+    given = (tmp_path / "in", "--checkpoint", tmp_path / "best.pth", "--device", "cpu", "--page")
+    given = (*given, "--save-frames", "--out", tmp_path / "out")
+    assert run(*given) == 0
+    assert len(list((tmp_path / "out/page").iterdir())) == 3
+    page_file(tmp_path / "out", "two").unlink()
+    (tmp_path / "out/index.html").write_text("cut off")
+    capsys.readouterr()
+    assert run(*given, "--skip-existing") == 0
+    said = capsys.readouterr().out
+    assert "1 of 3 images" in said and "3 were there already" in said and ", 3 images, " in said
+    index = json.loads(page_of(tmp_path / "out").found["index"])
+    assert [name for name, _ in index["images"]] == ["one", "three", "two"]
+
+
+def test_a_segmentation_with_outlines_has_its_areas_on_the_page(tmp_path, rng):
+    save_tiny(tmp_path / "best.pth", SEG)
+    write_png(tmp_path / "in/one.png", rng.integers(0, 256, (33, 41, 3), np.uint8))
+    given = (tmp_path / "in", "--checkpoint", tmp_path / "best.pth", "--device", "cpu", "--page")
+    assert run(*given, "--outlines", "--out", tmp_path / "out") == 0
+    index = json.loads(page_of(tmp_path / "out").found["index"])
+    assert (index["task"], index["drawn"], index["lines"]) == ("seg", "", False)
+    assert "segmentation" in (tmp_path / "out/index.html").read_text()
