@@ -1,6 +1,8 @@
 """predict.py's inputs: patterns, lists, KITTI's sequences; interrupted runs; who waits for whom."""
 
+import contextlib
 import io
+import itertools
 import os
 import re
 import signal
@@ -315,22 +317,28 @@ def test_images_are_read_a_few_ahead_and_in_order():
     assert seen == list(range(50))
 
 
-def test_large_images_are_read_one_by_one(monkeypatch):
+def test_no_more_is_read_while_large_images_wait(monkeypatch):
     monkeypatch.setattr(overlap, "AHEAD_BYTES", 100)
     made: list[int] = []
+    go = threading.Event()
 
     def job() -> Frame:
+        go.wait(20)
         made.append(1)
         return Frame(np.zeros((10, 10, 3), np.uint8))
 
-    frames = read_ahead([job] * 20, readers=1)
-    taken = 0
-    for future in frames:
-        future.result()
-        taken += 1
-        # The first few are begun before the size of any is known.
-        assert len(made) <= taken + overlap.AHEAD
-    assert taken == 20
+    with contextlib.closing(read_ahead([job] * 20)) as frames:
+        taken = [next(frames)]  # the first few are begun before the size of any is known
+        go.set()
+        pause = threading.Event()
+        for _ in range(200):
+            pause.wait(0.05)
+            if len(made) == overlap.AHEAD:
+                break
+        pause.wait(0.05)
+        taken += itertools.islice(frames, overlap.AHEAD - 2)
+        assert len(made) == overlap.AHEAD
+        assert len(taken) + len(list(frames)) == 20
 
 
 def test_reading_stops_when_the_net_does():

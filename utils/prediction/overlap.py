@@ -23,7 +23,7 @@ READERS = 4
 AHEAD = 6  # images that are read, or being read, before the net asks for them
 AHEAD_BYTES = 1 << 28  # of those that have been read; no more are begun above it
 LEAST_PENDING, MOST_PENDING = 1 << 28, 1 << 31  # bytes of results that wait to be written
-PENDING_SHARE = 8  # one part in this many of the free memory
+PENDING_SHARE = 16  # one part in this many of the free memory; drawing takes about twice as much
 LEAST_WRITERS, MOST_WRITERS = 4, 16
 # What keeps a file from being written will keep the next ones from it, too.
 ENDS_RUN = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -84,6 +84,7 @@ def writer_count() -> int:
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux: the cores that a container or a job may use
         cores = len(os.sched_getaffinity(0))
+    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return min(max(cores, LEAST_WRITERS), MOST_WRITERS)
 
 
