@@ -30,11 +30,12 @@ demo: $(VENV)/.installed
 	$(RUN) test.py --checkpoint $(DEMO)/run/best.pth --data-root $(DEMO)/streets --split test \
 		--workers 2 --out $(DEMO)/scores
 	$(RUN) predict.py $(DEMO)/streets/leftImg8bit/test --checkpoint $(DEMO)/run/best.pth \
-		--nms --side-by-side --out $(DEMO)/images
+		--nms --side-by-side --page --out $(DEMO)/images
 	@echo
 	@echo "report:   $(DEMO)/scores/report.html"
 	@echo "curves:   $(DEMO)/run/curves.png"
 	@echo "images:   $(DEMO)/images"
+	@echo "page:     $(DEMO)/images/index.html  (open it in a browser)"
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
