@@ -87,7 +87,9 @@ def test_a_graph_has_its_net_s_numbers_at_any_size(name: str, short_resnet: None
 
 def compare_with_openvino(content: bytes, model: nn.Module, outputs: tuple[str, ...]) -> None:
     openvino = pytest.importorskip("openvino", reason="needs openvino: pip install openvino")
-    compiled = openvino.compile_model(content, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    core = openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(content), "CPU", settings)
     for count, height, width in SIZES:
         images = np.full((count, height, width, 3), 7, np.uint8)
         images[:, : height // 2] = np.arange(width, dtype=np.uint8)[:, None]
