@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -137,7 +137,10 @@ def test_outputs_that_are_not_exported_are_named(folder: Path) -> None:
 
 def test_auto_is_torch_for_a_checkpoint_and_what_is_installed_for_a_graph(monkeypatch) -> None:
     installed = {"openvino", "onnxruntime"}
-    find: Callable[[str], object] = lambda name: name in installed or None  # noqa: E731 (a stand-in)
+
+    def find(name: str) -> object:
+        return name in installed or None
+
     monkeypatch.setattr(importlib.util, "find_spec", find)
     assert choose_engine("auto", Path("a.pth"), exported=False)[0] == "torch"
     assert choose_engine("auto", Path("a.onnx"), exported=True)[0] == "openvino"

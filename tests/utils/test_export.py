@@ -31,6 +31,8 @@ pytest.importorskip("onnxscript", reason="needs onnxscript: pip install onnxscri
 ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
 
 PALETTE = np.array([(128, 64, 128), (244, 35, 232), (70, 70, 70)], np.uint8)
+# Nets that have all the layers between them; each takes some ten seconds.
+FEW = ("casenet", "dff", "pspnet_decouple", "gffnet")
 # Below what decoupled nets are padded to; odd sides; several images; not square.
 SIZES = ((1, 32, 32), (2, 45, 83), (1, 121, 64))
 
@@ -59,7 +61,9 @@ def short_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+)
 def test_a_graph_has_its_net_s_numbers_at_any_size(name: str, short_resnet: None) -> None:
     """Compared here, not by `check_graph`: a graph of fixed sizes fails at the second size."""
     model = random_net(name)
@@ -87,7 +91,9 @@ def test_a_graph_has_its_net_s_numbers_at_any_size(name: str, short_resnet: None
 
 def compare_with_openvino(content: bytes, model: nn.Module, outputs: tuple[str, ...]) -> None:
     openvino = pytest.importorskip("openvino", reason="needs openvino: pip install openvino")
-    compiled = openvino.compile_model(content, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    core = openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(content), "CPU", settings)
     for count, height, width in SIZES:
         images = np.full((count, height, width, 3), 7, np.uint8)
         images[:, : height // 2] = np.arange(width, dtype=np.uint8)[:, None]
