@@ -68,6 +68,8 @@ def main(args: argparse.Namespace) -> int:
             lambda: find_images(args.inputs, args.out, args.recursive), ranks
         )
         predictor = predictor_from_flags(args, device, dataset=args.dataset)
+        if predictor.note and ranks.is_main:
+            print(predictor.note)
         upright = predictor.info.upright if args.upright is None else args.upright
         choice = from_main(lambda: edge_choice(args, predictor.info), ranks)
         files, unwritable = from_main(

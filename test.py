@@ -99,6 +99,8 @@ def main(args: argparse.Namespace) -> None:
         # Of `folder` the data set itself names the classes, if the checkpoint does not.
         names = args.dataset if args.dataset and dataset_class(args.dataset).classes else None
         predictor = predictor_from_flags(args, device, dataset=names) if args.checkpoint else None
+        if predictor and predictor.note and ranks.is_main:
+            print(predictor.note)
         task = chosen_task(args, predictor and predictor.task)
         if predictor and args.submit:
             submit(args, predictor, ranks)

@@ -4,6 +4,8 @@ Li et al., ECCV 2020. Shapes: N images, K classes, H x W pixels. x1..x5 are the 
 x2 (H' x W') has the detail, x5 (stride 8, h x w) the context.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -107,7 +109,13 @@ class BodyEdgeSplit(nn.Module):
         return body, x - body
 
 
-def warp(x: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
+def warp(
+    x: Tensor,
+    flow: Tensor,
+    *,
+    align_corners: bool,
+    linspace: Callable[..., Tensor] = torch.linspace,
+) -> Tensor:
     """out[y, x] = in at (x + flow_x, y + flow_y), bilinear, zero outside.
 
     The sampling grid runs from -1 to 1 with corner on corner, and flow is in units of 1 / w and
@@ -120,12 +128,13 @@ def warp(x: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
         x: (N, C, h, w).
         flow: (N, 2, h, w), first x, then y.
         align_corners: of `grid_sample`.
+        linspace: gives the rows and columns of the grid, see `utils.export.forms`.
     """
     height, width = x.shape[-2:]
     # Half precision cannot tell the pixels of a row apart.
     flow = flow.float() if flow.dtype in (torch.float16, torch.bfloat16) else flow
-    rows = torch.linspace(-1, 1, height, dtype=flow.dtype, device=flow.device)
-    columns = torch.linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)
+    rows = linspace(-1, 1, height, dtype=flow.dtype, device=flow.device)
+    columns = linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)
     at_x = columns + flow[:, 0] / width
     at_y = rows[:, None] + flow[:, 1] / height
     warped = F.grid_sample(

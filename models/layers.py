@@ -3,6 +3,8 @@
 Shapes: N images, C channels, H x W pixels of an image, h x w of a feature map.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -146,11 +148,16 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 def pad_to_least(image: Tensor, least: int) -> Tensor:
     """Pad (N, C, H, W) with zeros, right and bottom, until H and W are at least `least`."""
     height, width = image.shape[-2:]
-    return _pad(image, right=max(least - width, 0), bottom=max(least - height, 0))
+    right, bottom = (cast("int", torch.sym_max(least - side, 0)) for side in (width, height))
+    return _pad(image, right=right, bottom=bottom)
 
 
 def _pad(image: Tensor, *, right: int, bottom: int) -> Tensor:
-    return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
+    # Sizes that torch.export leaves open are torch.SymInt, and a graph that asks whether they are 0
+    # is one for such sizes alone.
+    if type(right) is type(bottom) is int and right == bottom == 0:
+        return image
+    return F.pad(image, (0, right, 0, bottom))
 
 
 def crop_to(maps: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:

@@ -40,6 +40,7 @@ HEAD = 4096  # bytes that are looked at to name a file
 MAX_TUPLES = 100_000  # PyTorch hashes tuples by recursion in C, which has no other limit
 MAX_UNPACKED = 8  # times the size of the file: weights can hardly be compressed
 
+METADATA = "metadata"  # of read_weights
 UNPACK = "unpack it"
 AGAIN = "copy or download it again"
 TENSORS_ALONE = "save its tensors with torch.save"
@@ -79,12 +80,15 @@ def read_weights(path: str | Path) -> dict:
 
     Raises FileNotFoundError; MemoryError with the path; or WeightsError with one line for any other
     kind of file or content, and for a damaged one. The checksums of zip files (all since
-    PyTorch 1.6) are compared.
+    PyTorch 1.6) are compared. Of safetensors, METADATA holds what the file says in strings, and
+    "weights" the tensors.
     """
     path = Path(path)
     _require_regular(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
+        if _is_safetensors(head):
+            return _load_safetensors(path)
         _require_weight_file(path, file, head)
         file.seek(0)
         contents = _load(path, file)
@@ -199,11 +203,11 @@ def _kind_of_file(head: bytes) -> tuple[str, str]:
         return "a file that begins with zeros", AGAIN
     if head[257:262] == b"ustar":
         return "a tar archive", UNPACK
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
-        how = "load it with safetensors.torch.load_file and save that with torch.save"
-        return "a safetensors file", how
     if head[:1] == b"\x08" and (b"pytorch" in head[:64] or b"onnx" in head.lower()):
-        return "an ONNX file", "give the checkpoint that it was exported from"
+        return "an ONNX file", (
+            "give the checkpoint that it was exported from; predict.py and test.py run files of "
+            "python -m utils.export whose name ends in .onnx"
+        )
     return _kind_of_text(head)
 
 
@@ -223,6 +227,31 @@ def _kind_of_text(head: bytes) -> tuple[str, str]:
     except (ValueError, RecursionError):
         return "JSON", ""
     return "JSON lines", "the weights of a run are in best.pth and last.pth"
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """Eight bytes with the length of a JSON object, and that."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
+
+
+def _load_safetensors(path: Path) -> dict:
+    try:
+        from safetensors import safe_open
+    except ImportError:
+        raise WeightsError(f"{path}: needs safetensors: pip install safetensors") from None
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            # Copies: the package maps the file, which may be replaced while the net is used.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except MemoryError:
+        raise MemoryError(f"{path}: the weights do not fit") from None
+    except Exception as error:
+        _require_readable(error)
+        raise WeightsError(
+            f"{path}: is not a whole safetensors file ({_first_line(error)}); {AGAIN}"
+        ) from None
+    return {METADATA: dict(metadata), "weights": tensors}
 
 
 def _load(path: Path, file: IO[bytes]) -> object:

@@ -24,8 +24,9 @@ from data.files import write_aside
 from data.visualize import default_class_names, distinct_colors
 from models import MODELS, OPTIONS, build_model
 from models.contract import ContractError
-from models.weight_files import WeightsError, plain_dict, read_weights
+from models.weight_files import METADATA, WeightsError, plain_dict, read_weights
 from models.weights import load_into, translate, unwrap
+from utils.metadata import is_ours, read_info
 from utils.model_info import MAX_CLASSES, CheckpointError, ModelInfo, option_fault, shown
 
 FORMAT = 1
@@ -61,6 +62,9 @@ def read_checkpoint(path: str | Path) -> dict:
         contents = read_weights(path)
     except WeightsError as error:
         raise CheckpointError(str(error)) from error
+    said = contents.get(METADATA)
+    if isinstance(said, dict) and is_ours(said):  # safetensors that `utils.export` wrote
+        contents |= info_entries(read_info(said, path))
     found = contents.get("format", FORMAT)
     if type(found) is not int or found.bit_length() > 64:
         raise CheckpointError(
@@ -240,10 +244,7 @@ def _describe(
             if "thresholds" in contents:
                 said = said | {"thresholds": contents["thresholds"]}
         info = ModelInfo.from_plain(said, path)
-        _require_agreement(path, "--model", name, info.name)
-        _require_agreement(path, "--backbone", backbone, info.backbone)
-        if dataset is not None:  # its names are not taken, but it must be a possible one
-            _names_and_colors(info.num_classes, dataset, path)
+        require_agreement(path, info, name=name, backbone=backbone, dataset=dataset)
         # Before a net of that size is built.
         if num_classes not in (None, info.num_classes):
             raise CheckpointError(
@@ -282,9 +283,25 @@ def _describe(
     )
 
 
-def _require_agreement(path: str | Path, flag: str, given: str | None, found: str) -> None:
-    if given is not None and given != found:
-        raise CheckpointError(f"{path} holds {found}, but {flag} says {given}; leave {flag} out")
+def require_agreement(
+    path: str | Path,
+    info: ModelInfo,
+    *,
+    name: str | None,
+    backbone: str | None,
+    dataset: str | None,
+) -> None:
+    """CheckpointError if the caller says otherwise than a file that says what it holds."""
+    for flag, given, found in (
+        ("--model", name, info.name),
+        ("--backbone", backbone, info.backbone),
+    ):
+        if given is not None and given != found:
+            raise CheckpointError(
+                f"{path} holds {found}, but {flag} says {given}; leave {flag} out"
+            )
+    if dataset is not None:  # its names are not taken, but it must be a possible one
+        _names_and_colors(info.num_classes, dataset, path)
 
 
 def count_classes(tensors: dict[str, Tensor]) -> int | None:

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from utils.commit import ROOT, git_commit
 from utils.distributed.environment import Ranks
-from utils.training.records import ROOT, describe_run, git_commit
+from utils.training.records import describe_run
 
 
 def git(folder, *words):

@@ -8,6 +8,7 @@ from data.args import number, positive, size, whole
 from data.image_io import MAX_PIXELS
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
+from utils.inference.engines.choose import ENGINES
 from utils.inference.options import MAX_SCALE, MIN_SIDE
 from utils.inference.predictor import NET_OPTIONS, RUN_OPTIONS, Predictor, load_predictor
 
@@ -29,6 +30,12 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", default="auto", help=text)
     text = "run equal, faster forms of the layers (default: on CPUs; see models/fast)"
     group.add_argument("--fast", action=boolean, help=text)
+    text = (
+        "what computes: torch, compile (PyTorch's compiler), onnx, openvino; default: auto, torch "
+        "for a checkpoint, openvino or onnx for an exported net"
+    )
+    engines = ("auto", *ENGINES)
+    group.add_argument("--engine", choices=engines, default="auto", metavar="NAME", help=text)
     text = "long side for the network, 0: as on disk; default: the checkpoint's"
     group.add_argument("--base-size", type=size, metavar="N", help=text)
     text = "side of a sliding window (published: 832)"
@@ -73,6 +80,8 @@ def predictor_from_flags(
         backbone=args.backbone,
         dataset=dataset,
         fast=args.fast,
+        engine=args.engine,
+        device_asked=args.device != "auto",
         names_flags=True,
         **{name: getattr(args, name) for name in (*NET_OPTIONS, *RUN_OPTIONS)},
     )

@@ -24,12 +24,13 @@ from data.image_io import MAX_PIXELS, image_size, read_image
 from data.samples.transforms import resize_long_side
 from models import OPTIONS
 from models.fast import tried_on
-from utils.checkpoint import ModelInfo, load_model
+from utils.checkpoint import ModelInfo
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
 from utils.inference.drawing import draw_result
 from utils.inference.edge_lines import EdgeChoice
 from utils.inference.engines import Engine
+from utils.inference.engines.opening import NetChoice, open_net
 from utils.inference.engines.torch_engine import TorchEngine
 from utils.inference.memory import require_fitting
 from utils.inference.options import MIN_SIDE, InferenceOptions
@@ -51,6 +52,7 @@ def load(
     backbone: str | None = None,
     dataset: str | None = None,
     fast: bool | None = None,
+    engine: str = "auto",
     **options: Any,
 ) -> "Predictor":
     """The network of a checkpoint, ready to be called with images.
@@ -60,11 +62,12 @@ def load(
     does not exist.
 
     Args:
-        checkpoint: ours or a published one.
+        checkpoint: ours or a published one, or a net that `python -m utils.export` wrote as ONNX.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1".
         model, backbone: for a file that does not say what it holds, such as the published ones.
         dataset: likewise; it gives the classes their names and colours.
         fast: run equal, faster forms of the layers; None: on CPUs, the devices they have run on.
+        engine: "torch", "compile", "onnx" or "openvino"; "auto": `utils.inference.engines.choose`.
         options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given),
             and `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
     """
@@ -76,6 +79,8 @@ def load(
             backbone=backbone,
             dataset=dataset,
             fast=fast,
+            engine=engine,
+            device_asked=str(device) != "auto",
             **options,
         )
 
@@ -88,22 +93,37 @@ def load_predictor(
     backbone: str | None,
     dataset: str | None,
     fast: bool | None,
+    engine: str = "auto",
+    device_asked: bool = True,
     names_flags: bool = False,
     **options: Any,
 ) -> "Predictor":
-    """`load`, whose errors name the flags of the command line; names_flags: the Predictor's too."""
+    """`load`, whose errors name the flags of the command line; names_flags: the Predictor's too.
+
+    device_asked: see `utils.inference.engines.opening.open_net`.
+    """
     if unknown := sorted(options.keys() - {*NET_OPTIONS, *RUN_OPTIONS}):
-        taken = ", ".join(("model", "backbone", "dataset", "fast", *NET_OPTIONS, *RUN_OPTIONS))
+        taken = ", ".join(
+            ("model", "backbone", "dataset", "fast", "engine", *NET_OPTIONS, *RUN_OPTIONS)
+        )
         raise TypeError(f"load() has no option {unknown[0]!r}; it has {taken}")
     given = {name: value for name, value in options.items() if value is not None}
     net_options = {name: given[name] for name in NET_OPTIONS if name in given}
     run_options = {name: given[name] for name in RUN_OPTIONS if name in given}
     place = pick_device(str(device))
-    net, info = load_model(
-        checkpoint, name=model, backbone=backbone, dataset=dataset, options=net_options
+    net, info, note = open_net(
+        checkpoint,
+        NetChoice(model, backbone, dataset, net_options),
+        engine=engine,
+        device=place,
+        device_asked=device_asked,
+        fast=fast,
+        half=InferenceOptions(**run_options).half,
     )
     run = replace(InferenceOptions(base_size=info.base_size), **run_options)
-    return Predictor(net, info, device=place, options=run, fast=fast, names_flags=names_flags)
+    predictor = Predictor(net, info, device=place, options=run, fast=fast, names_flags=names_flags)
+    predictor.note = note
+    return predictor
 
 
 class Predictor:
@@ -122,7 +142,11 @@ class Predictor:
         options: sizes, windows, scales, precision.
         fast: see `load`. The model itself stays as it is: a copy gets the faster forms.
         names_flags: errors name the flags of the command line, not keywords.
+
+    `note` is a line about the engine for the terminal; None if it is PyTorch without a compiler.
     """
+
+    note: str | None = None
 
     def __init__(
         self,
@@ -158,6 +182,11 @@ class Predictor:
     def model(self) -> nn.Module | None:
         """The net that PyTorch runs, the faster copy where there is one; None for other engines."""
         return getattr(self.engine, "model", None)
+
+    def options_of_scores(self) -> dict[str, Any]:
+        """The options that the scores depend on, and the engine if it is not PyTorch as it is."""
+        engine = {} if self.engine.name == "torch" else {"engine": self.engine.name}
+        return self.options.of_the_scores() | engine
 
     @property
     def task(self) -> str:

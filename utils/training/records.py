@@ -3,17 +3,16 @@
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
 
 import torch
 
+from utils.commit import git_commit
 from utils.distributed.environment import Ranks
 from utils.distributed.group import device_index
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "torch",
     "torchvision",
@@ -37,21 +36,6 @@ def describe_run(ranks: Ranks, device: str) -> dict[str, object]:
         "device": device_name(ranks, device),
         "world": ranks.world,
     }
-
-
-def git_commit(folder: Path = ROOT) -> str | None:
-    """The commit of the code in `folder`, with "+" if tracked files differ from it.
-
-    None outside a repository, and without git.
-    """
-    try:
-        # A copy inside somebody else's repository is not that repository's code.
-        if Path(_git(folder, "rev-parse", "--show-toplevel")) != folder:
-            return None
-        changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-        return _git(folder, "rev-parse", "HEAD") + "+" * changed
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def device_name(ranks: Ranks, device: str) -> str:
@@ -92,13 +76,6 @@ def _installed(package: str) -> tuple[str, str] | None:
         return package, importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()
 
 
 def _processor() -> str:

@@ -58,7 +58,7 @@ class NetworkSource:
         self.origin: dict[str, object] = {
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
-            **predictor.options.of_the_scores(),
+            **predictor.options_of_scores(),
         }
         # The same network elsewhere is the same; another kind of device rounds otherwise.
         self.identity: dict[str, object] = {

@@ -150,7 +150,7 @@ class NetworkLabels:
         self.origin = {
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
-            **predictor.options.of_the_scores(),
+            **predictor.options_of_scores(),
         }
 
     def load(self, name: str) -> np.ndarray:

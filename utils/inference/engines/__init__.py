@@ -4,11 +4,15 @@ An engine takes crops as they are in a file and returns logits; everything else 
 (windows, scales, probabilities) is the Predictor's and the same for all of them.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from data.errors import InputError, one_line, out_of_memory, users_to_mend
 
 
 class Engine(Protocol):
@@ -39,3 +43,17 @@ def require_output(output: str, outputs: tuple[str, ...]) -> None:
     """ValueError unless the network has the output."""
     if output not in outputs:
         raise ValueError(f"no output {output!r}; the network has {', '.join(outputs)}")
+
+
+@contextlib.contextmanager
+def engine_errors(name: str, what: str) -> Iterator[None]:
+    """Turn whatever an engine's library raises into one line; a lack of memory stays what it is.
+
+    To be put around calls of the library only. what: it does, as "cannot read net.onnx".
+    """
+    try:
+        yield
+    except Exception as error:
+        if users_to_mend(error) or out_of_memory(error):
+            raise
+        raise InputError(f"engine {name} {what}: {one_line(error)}") from error

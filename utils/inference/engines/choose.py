@@ -1,0 +1,61 @@
+"""Which engine runs a net, and why.
+
+Measured on two idle AMD EPYC cores, DFF over ResNet-50, 19 classes, one image of 512x1024, float32:
+
+    engine      seconds   memory above the weights
+    torch       3.2       425 to 560 MiB (folded, the default on CPUs)
+    onnx        3.3       1,935 MiB (1,071 MiB and 4.0 s without its arena)
+    openvino    2.95      1,087 MiB
+
+and in bfloat16: torch 1.63 s and 192 MiB, openvino 1.58 s and 770 MiB. Exporting a checkpoint takes
+about 15 s more. So a checkpoint runs in PyTorch, which needs the least memory and no other package,
+and an exported net in OpenVINO where it is installed. `compile` takes minutes before the first
+image and is never chosen by itself.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from data.errors import InputError
+
+ENGINES = ("torch", "compile", "onnx", "openvino")
+EXPORTED = ("onnx", "openvino")  # those that run exported nets
+# (engine, package, why), the first one that is installed.
+FOR_EXPORTED = (
+    ("openvino", "openvino", "the fastest for exported nets"),
+    ("onnx", "onnxruntime", "OpenVINO, a tenth faster, is not installed"),
+)
+
+
+def choose_engine(asked: str, checkpoint: Path, *, exported: bool) -> tuple[str, str]:
+    """(engine, reason). InputError for an engine that there is not, or that does not fit the file.
+
+    Args:
+        asked: one of ENGINES, or "auto".
+        checkpoint: the net's file.
+        exported: it is an ONNX file, not a checkpoint.
+    """
+    if asked != "auto" and asked not in ENGINES:
+        raise InputError(f"--engine {asked!r}: expected one of auto, {', '.join(ENGINES)}")
+    if not exported:
+        if asked in EXPORTED:
+            keep = f"python -m utils.export {checkpoint} --out {checkpoint.with_suffix('.onnx')}"
+            return asked, f"exported for this run; {keep} keeps it"
+        why = {
+            "auto": "the least memory, nothing to export",
+            "compile": "the first image takes long",
+        }
+        return ("torch" if asked == "auto" else asked), why.get(asked, "as asked")
+    if asked in EXPORTED:
+        return asked, "as asked"
+    if asked != "auto":
+        raise InputError(
+            f"{checkpoint}: is an exported net, which --engine {asked} cannot run; give the "
+            f"checkpoint, or --engine {' or '.join(EXPORTED)}"
+        )
+    for engine, package, why in FOR_EXPORTED:
+        if importlib.util.find_spec(package) is not None:
+            return engine, why
+    raise InputError(
+        f"{checkpoint}: an exported net needs openvino or onnxruntime: pip install openvino"
+    )
