@@ -87,7 +87,9 @@ def bytes_of_pass(size: tuple[int, int], info: ModelInfo, options: InferenceOpti
     return pass_bytes(info) * in_pass * min(options.batch_size, windows) + summed
 
 
-def pass_bytes(info: ModelInfo) -> float:
+def pass_bytes(
+    info: ModelInfo, *, engine: str = "torch", fast: bool = True, half: bool = False
+) -> float:
     """Bytes of a forward pass for each pixel."""
     edges = info.task == "edge"
     own = BOTTLENECK_EDGE_BYTES if edges else BOTTLENECK_SEG_BYTES
