@@ -8,7 +8,7 @@ import contextlib
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,32 @@ class Process:
 
 
 def serve_variant(pipe: Connection, variant: Variant) -> None:
-    """Open a variant's engine; answer "run" with seconds, "memory" with bytes."""
+    """The far end of a `Process` that measures a variant."""
+    serve(pipe, variant, open_variant)
+
+
+def serve(
+    pipe: Connection, variant: Variant, open_engine: Callable[[Variant], tuple[Engine, str]]
+) -> None:
+    """Answer "run" with seconds, "memory" with bytes, "logits" with an array.
+
+    Args:
+        pipe: to the near end.
+        variant: what is measured.
+        open_engine: variant -> (engine, output).
+    """
     with _answering(pipe):
         torch.set_num_threads(variant.threads)
-        engine, output = open_variant(variant)
+        engine, output = open_engine(variant)
         crops = random_crops(variant)
         peak = PeakMemory(engine.device)
         pipe.send(("ready", None))
         while (request := _request(pipe)) is not None:
-            value = peak.bytes_above() if request == "memory" else timed(engine, crops, output)
+            if request == "logits":
+                with torch.inference_mode():
+                    value = engine(crops, output).cpu().numpy()
+            else:
+                value = peak.bytes_above() if request == "memory" else timed(engine, crops, output)
             pipe.send((request, value))
 
 
@@ -151,7 +168,7 @@ def _request(pipe: Connection) -> str | None:
 
 
 @contextlib.contextmanager
-def _answering(pipe: Connection):
+def _answering(pipe: Connection) -> Iterator[None]:
     """Whatever goes wrong is the answer, in one line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the near end ends us
     with contextlib.suppress(OSError):
