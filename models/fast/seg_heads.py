@@ -5,6 +5,8 @@ pixels, so either may come first: here the convolution does, on the smaller map.
 of maps side by side is the sum of one convolution for each.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -119,7 +121,7 @@ class FoldedPyramidPooling(PyramidPooling):
         width, count = CONTEXT_CHANNELS, len(self.stages)
         ends = [*(n * width for n in range(count + 1)), project.in_channels]
         self.parts = nn.ModuleList(
-            input_part(project, first, last) for first, last in zip(ends, ends[1:], strict=False)
+            input_part(project, first, last) for first, last in pairwise(ends)
         )
         self.parts[-1].bias = project.bias
 

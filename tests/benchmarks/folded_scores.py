@@ -1,10 +1,10 @@
 """Scores of trained nets in their folded forms against those of the definition.
 
-    python tests/benchmarks/folded_scores.py --checkpoint dff.pth seg.pth --data-root datasets/CamVid
-    python tests/benchmarks/folded_scores.py --checkpoint dff.pth --data-root datasets/CamVid --images 40
+    python tests/benchmarks/folded_scores.py --data-root datasets/CamVid --checkpoint a.pth b.pth
+    python tests/benchmarks/folded_scores.py --data-root datasets/CamVid --checkpoint a.pth --images 9
 
-Each checkpoint is tested by test.py three times: with --no-fast, as it is by default on CPUs (folded,
-32 bits), and with --half (folded, bfloat16). The bars are differences of 0.0005 in 32 bits and of
+Each checkpoint is tested by test.py three times: with --no-fast, as it is by default on CPUs
+(folded, 32 bits), and with --half (folded, bfloat16). The bars are differences of 0.0005 in 32 bits and of
 0.002 in bfloat16, of MF (ODS, thin and raw) and mIoU between 0 and 1. docs/speed.md has what was
 measured.
 """
@@ -17,11 +17,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data.errors import run
 
+ROOT = Path(__file__).resolve().parents[2]
 FORMS = {"definition": ("--no-fast",), "folded": (), "folded, bf16": ("--half",)}
 BARS = {"folded": 0.0005, "folded, bf16": 0.002}
 

@@ -4,17 +4,18 @@
     python tests/benchmarks/inference.py --nets dff --backbone resnet18 --size 128x256 --rounds 3
 
 "published" restates what the authors' evaluation does, written from the papers (Hu et al., IJCAI
-2019; Yu et al., CVPR 2017; Li et al., ECCV 2020): contiguous maps in 32 bits without gradients, batch
-normalisation, ReLU and sums as layers of their own, and for the edge nets the shared concatenation,
-a loop over the classes that stacks [side5_k, side1, side2, side3] to 4 K maps at full size, which are
-weighted and summed (DFF) or go through a 1x1 convolution with a group for each class (CASENet). Of
-the decoupled net it is the definition as it is. The backbone is that of `build_model`.
+2019; Yu et al., CVPR 2017; Li et al., ECCV 2020): contiguous maps in 32 bits without gradients,
+batch normalisation, ReLU and sums as layers of their own, and for the edge nets the shared
+concatenation, a loop over the classes that stacks [side5_k, side1, side2, side3] to 4 K maps at
+full size, which are weighted and summed (DFF) or go through a 1x1 convolution with a group for each
+class (CASENet). Of the decoupled net it is the definition as it is. The backbone is that of
+`build_model`.
 
 Before anything is timed, outputs are asserted to be equal: in 32 bits within 1e-4 of the largest
 one. bfloat16 is reported. Each variant has its own process, and they take turns, a run each, from
 uint8 crops to the logits that predictions are made of. Memory is the high-water mark above the
-loaded net. The two last columns are the ratio to "published": how many times faster, and its share of
-the memory. docs/speed.md has what was measured.
+loaded net. The two last columns are the ratio to "published": how many times faster, and its share
+of the memory. docs/speed.md has what was measured.
 """
 
 import argparse
@@ -273,7 +274,9 @@ def main(args: argparse.Namespace) -> None:
     for net in args.nets:
         rows, rates, flop = measure(args, net)
         print(f"\n{NETS[net]} over {args.backbone}, {args.classes} classes, {height}x{width}, ")
-        print(f"{flop / 1e9:.0f} GFLOP, median of {args.rounds} rounds in turn; the products'", end="")
+        print(
+            f"{flop / 1e9:.0f} GFLOP, median of {args.rounds} rounds in turn; the products'", end=""
+        )
         limits = {name: flop / statistics.median(values) for name, values in rates.items()}
         for name, seconds in limits.items():
             rate = statistics.median(rates[name]) / 1e9

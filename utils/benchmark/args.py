@@ -18,7 +18,7 @@ DESCRIPTION = """\
 How fast a net runs on this machine, and in how much memory: a table, with the protocol above it.
 
 python -m utils.benchmark --model dff --backbone resnet50 --engine definition torch
-python -m utils.benchmark --checkpoint best.pth --size 480x640 --engine torch openvino --precision fp32 bf16
+python -m utils.benchmark --checkpoint best.pth --engine torch openvino --precision fp32 bf16
 """
 
 

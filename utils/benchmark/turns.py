@@ -1,4 +1,4 @@
-"""The protocol: every variant takes a run in turn, so that what disturbs the machine disturbs all."""
+"""The protocol: every variant takes a run in turn, so that a busy machine slows all."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,12 +12,12 @@ from utils.model_info import ModelInfo
 PROTOCOL = (
     "{runs} runs of each variant in turn after {warm_up} of warm-up; {threads} threads; batch of "
     "{batch_size}; each variant in its own process",
-    "a run: from uint8 crops in memory to the float32 logits of the output that predictions are made "
-    "of, normalisation included; not reading, resizing, sigmoid or writing",
+    "a run: from uint8 crops in memory to the float32 logits of the output that predictions are "
+    "made of, normalisation included; not reading, resizing, sigmoid or writing",
     "memory: the most above the process with its net loaded, engine's buffers included",
-    "GFLOP: convolutions and matrix products of the definition, multiplication and addition as two; "
-    "share: of this machine's rate for a product of 2048x2048 matrices in the same precision, which "
-    "takes turns with the variants (above 100 % where an engine does fewer operations)",
+    "GFLOP: convolutions and matrix products of the definition, multiplication and addition as "
+    "two; share: of this machine's rate for a product of 2048x2048 matrices in the same precision, "
+    "which takes turns with the variants (an engine that does fewer operations may pass 100 %)",
 )
 
 
