@@ -110,7 +110,9 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
         for module in [*folded.modules()]:
             if type(module) in HEAD_FORMS:
                 module.__class__ = HEAD_FORMS[type(module)]
-                module.prepare()
+                prepare = module.prepare
+                assert callable(prepare)
+                prepare()
     return folded.to(memory_format=torch.channels_last)
 
 

@@ -105,6 +105,7 @@ class FoldedASPP(ASPP):
         image = of_image(self.image(nn.functional.adaptive_avg_pool2d(x, 1)))
         out = image.expand(-1, -1, *x.shape[-2:]).contiguous(memory_format=torch.channels_last)
         for branch, part in zip(self.branches, of_branches, strict=True):
+            assert isinstance(part, nn.Conv2d)
             out = add_relu(branch(x), part, out, relu=False)
         return out
 
@@ -123,7 +124,9 @@ class FoldedPyramidPooling(PyramidPooling):
         self.parts = nn.ModuleList(
             input_part(project, first, last) for first, last in pairwise(ends)
         )
-        self.parts[-1].bias = project.bias
+        of_whole = self.parts[-1]
+        assert isinstance(of_whole, nn.Conv2d)
+        of_whole.bias = project.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, 256, h, w)."""

@@ -1,12 +1,12 @@
 """Scores of trained nets in their folded forms against those of the definition.
 
-    python tests/benchmarks/folded_scores.py --data-root datasets/CamVid --checkpoint a.pth b.pth
-    python tests/benchmarks/folded_scores.py --data-root datasets/CamVid --checkpoint a.pth --images 9
+    python tests/benchmarks/folded_scores.py --data-root datasets/CamVid --checkpoint dff.pth
+    python tests/benchmarks/folded_scores.py --data-root datasets/CamVid --checkpoint seg.pth
 
 Each checkpoint is tested by test.py three times: with --no-fast, as it is by default on CPUs
-(folded, 32 bits), and with --half (folded, bfloat16). The bars are differences of 0.0005 in 32 bits and of
-0.002 in bfloat16, of MF (ODS, thin and raw) and mIoU between 0 and 1. docs/speed.md has what was
-measured.
+(folded, 32 bits), and with --half (folded, bfloat16). The bars are differences of 0.0005 in 32 bits
+and of 0.002 in bfloat16, of MF (ODS, thin and raw) and mIoU between 0 and 1; --images takes fewer.
+docs/speed.md has what was measured.
 """
 
 import argparse

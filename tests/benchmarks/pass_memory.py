@@ -4,8 +4,8 @@
     python tests/benchmarks/pass_memory.py --nets dff:resnet50:19 --kinds folded --size 768x1280
 
 Each pass has its own process: the high-water mark of the resident set above the loaded net, over
-two runs with one thread. Other work on the machine does not change it. Beside it the estimate, which
-should be a tenth above the largest net of its kind.
+two runs with one thread. Other work on the machine does not change it. Beside it the estimate,
+which should be a tenth above the largest net of its kind.
 """
 
 import argparse
