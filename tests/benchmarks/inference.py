@@ -12,7 +12,7 @@ class (CASENet). Of the decoupled net it is the definition as it is. The backbon
 `build_model`.
 
 Before anything is timed, outputs are asserted to be equal: in 32 bits within 1e-4 of the largest
-one. bfloat16 is reported. Each variant has its own process, and they take turns, a run each, from
+one. bfloat16 is reported. That run is the warm-up. Each variant has its own process, and they take turns, a run each, from
 uint8 crops to the logits that predictions are made of. Memory is the high-water mark above the
 loaded net. The two last columns are the ratio to "published": how many times faster, and its share
 of the memory. docs/speed.md has what was measured.
@@ -48,7 +48,7 @@ from utils.inference.engines import Engine
 PUBLISHED = "published"
 NETS = {"dff": "DFF", "casenet": "CASENet", "deeplabv3plus_decouple": "decoupled DeepLabV3+"}
 TOLERANCE = 1e-4
-# Of the nets at 19 classes over ResNet-50, 512x1024, two threads.
+BARS_OF = "of 19 classes over resnet50, 512x1024, two threads"
 EDGE_BARS = {"fp32, torch": 1.8, "fp32, best": 2.3, "bf16, best": 4.0, "memory, torch": 0.55}
 BARS = {"dff": EDGE_BARS, "casenet": EDGE_BARS, "deeplabv3plus_decouple": {"fp32, best": 1.5}}
 
@@ -273,7 +273,10 @@ def main(args: argparse.Namespace) -> None:
     found = {}
     for net in args.nets:
         rows, rates, flop = measure(args, net)
-        print(f"\n{NETS[net]} over {args.backbone}, {args.classes} classes, {height}x{width}, ")
+        print(
+            f"\n{NETS[net]} over {args.backbone}, {args.classes} classes, {height}x{width}: ",
+            end="",
+        )
         print(
             f"{flop / 1e9:.0f} GFLOP, median of {args.rounds} rounds in turn; the products'", end=""
         )
@@ -283,7 +286,7 @@ def main(args: argparse.Namespace) -> None:
             print(f" {name} {rate:.0f} GFLOP/s, which is {seconds:.2f} s;", end="")
         print()
         lines, plain = table_lines(rows, rates, flop)
-        print("\n".join([*lines, "bars:", *bar_lines(net, rows)]), flush=True)
+        print("\n".join([*lines, f"bars ({BARS_OF}):", *bar_lines(net, rows)]), flush=True)
         found[net] = {"rows": plain, "flop": flop, "matrix_flop_per_second": rates}
     if args.json is not None:
         report = {"machine": machine, "size": args.size, "rounds": args.rounds, "nets": found}
