@@ -91,12 +91,13 @@ def add_relu(x: Tensor, conv: nn.Conv2d, shortcut: Tensor, *, relu: bool = True)
 def applies(x: Tensor, conv: nn.Module) -> bool:
     """Whether oneDNN's operators take the map and the convolution; no gradients are wanted."""
     return (
-        type(conv) is FusedConv2d
+        # First: torch.compile would break its graph at some of the other questions.
+        not torch.compiler.is_compiling()
+        and type(conv) is FusedConv2d
         and x.dim() == 4
         and x.device.type == "cpu"
         and torch.backends.mkldnn.is_available()
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
         and x.dtype == conv.weight.dtype
         and x.dtype in (torch.float32, torch.bfloat16)
         and has_geometry(conv)

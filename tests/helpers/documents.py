@@ -19,7 +19,20 @@ WRITES = {"--out", "--run-dir", "--submit"}
 PATH = re.compile(r"[\w.-]+(/[\w.-]+)*/?")
 ENDINGS = {
     *("py", "md", "toml", "txt", "yml", "cff", "css", "js", "html", "sbatch"),
-    *("json", "jsonl", "csv", "png", "jpg", "npz", "npy", "pth", "tar", "zip"),
+    *(
+        "json",
+        "jsonl",
+        "csv",
+        "png",
+        "jpg",
+        "npz",
+        "npy",
+        "pth",
+        "tar",
+        "zip",
+        "onnx",
+        "safetensors",
+    ),
 }
 
 

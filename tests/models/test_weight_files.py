@@ -114,7 +114,7 @@ FILES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
     "json lines": (b'{"kind": "start"}\n{"kind": "train"}\n', "JSON lines, not .* best.pth"),
     "text": ("Straße".encode()[:-2], "is text, not"),
     "utf-16": ("weights".encode("utf-16"), "is text, not"),
-    "safetensors": (SAFETENSORS, "a safetensors file, .* torch.save"),
+    "safetensors": (SAFETENSORS, "not a whole safetensors file .*; copy or download it again"),
     "gzip": (lambda: gzip.compress(GOOD), "a gzip archive, .*; unpack it"),
     "tar": (lambda: tarred(GOOD), "a tar archive, .*; unpack it"),
     "zip": (zipped({"readme.txt": b"x"}), r"zip archive of other files \(readme.txt\)"),

@@ -19,12 +19,13 @@ from pathlib import Path
 from data.errors import InputError
 
 ENGINES = ("torch", "compile", "onnx", "openvino")
-EXPORTED = ("onnx", "openvino")  # those that run exported nets
-# (engine, package, why), the first one that is installed.
-FOR_EXPORTED = (
-    ("openvino", "openvino", "the fastest for exported nets"),
-    ("onnx", "onnxruntime", "OpenVINO, a tenth faster, is not installed"),
-)
+# Those that run exported nets, with the packages that they need.
+EXPORTED = {"onnx": "onnxruntime", "openvino": "openvino"}
+# The first one that is installed is chosen, and why.
+FOR_EXPORTED = {
+    "openvino": "the fastest for exported nets",
+    "onnx": "OpenVINO, a tenth faster, is not installed",
+}
 
 
 def choose_engine(asked: str, checkpoint: Path, *, exported: bool) -> tuple[str, str]:
@@ -37,6 +38,9 @@ def choose_engine(asked: str, checkpoint: Path, *, exported: bool) -> tuple[str,
     """
     if asked != "auto" and asked not in ENGINES:
         raise InputError(f"--engine {asked!r}: expected one of auto, {', '.join(ENGINES)}")
+    if asked in EXPORTED and not _installed(asked):  # before a checkpoint is exported for it
+        package = EXPORTED[asked]
+        raise InputError(f"--engine {asked} needs {package}: pip install {package}")
     if not exported:
         if asked in EXPORTED:
             keep = f"python -m utils.export {checkpoint} --out {checkpoint.with_suffix('.onnx')}"
@@ -53,9 +57,13 @@ def choose_engine(asked: str, checkpoint: Path, *, exported: bool) -> tuple[str,
             f"{checkpoint}: is an exported net, which --engine {asked} cannot run; give the "
             f"checkpoint, or --engine {' or '.join(EXPORTED)}"
         )
-    for engine, package, why in FOR_EXPORTED:
-        if importlib.util.find_spec(package) is not None:
+    for engine, why in FOR_EXPORTED.items():
+        if _installed(engine):
             return engine, why
     raise InputError(
         f"{checkpoint}: an exported net needs openvino or onnxruntime: pip install openvino"
     )
+
+
+def _installed(engine: str) -> bool:
+    return importlib.util.find_spec(EXPORTED[engine]) is not None

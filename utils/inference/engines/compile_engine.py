@@ -1,14 +1,17 @@
 """PyTorch's own compiler as an engine, on CPUs."""
 
+import contextlib
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data.errors import InputError
-from utils.inference.engines import engine_errors
+from utils.inference.engines import engine_errors, require_output
 from utils.inference.engines.torch_engine import TorchEngine
 
 COMPILERS = ("g++", "clang++", "cl", "icpx")
@@ -39,8 +42,22 @@ class CompileEngine(TorchEngine):
 
     def __call__(self, crops: np.ndarray, output: str) -> Tensor:
         """See `Engine`."""
-        with engine_errors(self.name, f"fails on {len(crops)} x {crops.shape[1]}x{crops.shape[2]}"):
+        what = f"fails on {len(crops)} x {crops.shape[1]}x{crops.shape[2]}"
+        if self.outputs:
+            require_output(output, self.outputs)
+        with engine_errors(self.name, what), _quiet_compiler():
             return super().__call__(crops, output)
+
+
+@contextlib.contextmanager
+def _quiet_compiler() -> Iterator[None]:
+    """Hold back what the compiler logs about itself; errors are raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _require_compiler() -> None:
