@@ -12,10 +12,10 @@ class (CASENet). Of the decoupled net it is the definition as it is. The backbon
 `build_model`.
 
 Before anything is timed, outputs are asserted to be equal: in 32 bits within 1e-4 of the largest
-one. bfloat16 is reported. That run is the warm-up. Each variant has its own process, and they take turns, a run each, from
-uint8 crops to the logits that predictions are made of. Memory is the high-water mark above the
-loaded net. The two last columns are the ratio to "published": how many times faster, and its share
-of the memory. docs/speed.md has what was measured.
+one. bfloat16 is reported. That run is the warm-up. Each variant has its own process, and they take
+turns, a run each, from uint8 crops to the logits that predictions are made of. Memory is the high-
+water mark above the loaded net. The two last columns are the ratio to "published": how many times
+faster, and its share of the memory. docs/speed.md has what was measured.
 """
 
 import argparse
