@@ -23,7 +23,8 @@ from utils.inference.options import InferenceOptions
 #   DFF-ResNet-50, K = 3              689           499        1804
 #   DFF-ResNet-101                    758           572
 #   DFF-ResNet-50                     768           515        2218    (768x1024: 577, 374, 2063)
-#   CASENet-ResNet-50                 845           545        1636
+#   the same at 512x1024              587           453
+#   CASENet-ResNet-50                 845           545        1636    (512x1024: 642, 395)
 #   DeepLabV3+-ResNet-50              568           485        1351
 #   decoupled, ResNet-18              573           427         999
 #   decoupled, ResNet-50              753           516        1222    (768x1024: 651, 356, 1076)
