@@ -7,9 +7,10 @@ says when it applies, and otherwise calls the definition's.
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.casenet import CASENet, FusedClassification
+from models.decouple import DecoupledNet
 from models.dff import DFF, DynamicFusion, WeightLearner
 from models.fast.convolution import FastConv2d
 from models.fast.edge_heads import StripCASENet, StripDFF
@@ -17,6 +18,12 @@ from models.fast.folding import fold_batch_norms, left_over
 from models.fast.fused import FusedBasicBlock, FusedBottleneck, FusedPreActivationBlock
 from models.fast.fusion import FastDynamicFusion, FastFusedClassification
 from models.fast.residual import FastBasicBlock, FastBottleneck
+from models.fast.seg_heads import (
+    FoldedASPP,
+    FoldedDecoupledNet,
+    FoldedPyramidPooling,
+    FoldedSegNet,
+)
 from models.fast.sequential import (
     FastDenseBlock,
     FastPreActivationBlock,
@@ -25,7 +32,9 @@ from models.fast.sequential import (
 )
 from models.fast.upsample import FastConvTranspose2d
 from models.gffnet import DenseBlock
+from models.layers import ASPP, PyramidPooling
 from models.resnet import BasicBlock, Bottleneck
+from models.segnets import SegNet
 from models.wider_resnet import PreActivationBlock
 
 # Definition -> its form in training. Exact types: a subclass may mean something else.
@@ -51,7 +60,18 @@ INFERENCE_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     PreActivationBlock: FusedPreActivationBlock,
     nn.ConvTranspose2d: FastConvTranspose2d,
 }
-HEAD_FORMS: dict[type[nn.Module], type[nn.Module]] = {DFF: StripDFF, CASENet: StripCASENet}
+# Those that arrange weights of their own in `prepare`. They leave out normalisations, which another
+# kind of these would not be: so only where all are folded.
+HEAD_FORMS: dict[type[nn.Module], type[nn.Module]] = {
+    DFF: StripDFF,
+    CASENet: StripCASENet,
+    SegNet: FoldedSegNet,
+    DecoupledNet: FoldedDecoupledNet,
+    ASPP: FoldedASPP,
+    PyramidPooling: FoldedPyramidPooling,
+}
+# Those whose forward pass takes `only`, the one output that is wanted.
+PARTIAL_FORMS = (StripDFF, StripCASENet, FoldedDecoupledNet)
 
 
 def tried_on(device: str) -> bool:
@@ -75,9 +95,10 @@ def optimize_for_training(model: nn.Module) -> nn.Module:
 def optimize_for_inference(model: nn.Module) -> nn.Module:
     """A folded copy of a model, in evaluation mode; its numbers are equal up to rounding.
 
-    Batch normalisations are part of the convolutions, ReLUs and residual sums too, and the heads of
-    the edge nets run strip by strip. The copy cannot be trained, and neither changes with the model
-    nor has its hooks. Its parameters may be made bfloat16.
+    Batch normalisations are part of the convolutions, ReLUs and residual sums too, the heads of the
+    edge nets run strip by strip, and those of the segmentation nets with less work on large maps.
+    The copy cannot be trained, and neither changes with the model nor has its hooks. Its parameters
+    may be made bfloat16.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for module in folded.modules():
@@ -85,9 +106,21 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
     fold_batch_norms(folded)
     for module in folded.modules():
         module.__class__ = INFERENCE_FORMS.get(type(module), type(module))
-    # Their heads leave out normalisations, which another kind of these would not be.
-    if type(folded) in HEAD_FORMS and not left_over(folded):
-        folded.__class__ = HEAD_FORMS[type(folded)]
-    if isinstance(folded, StripDFF | StripCASENet):
-        folded.prepare()
+    if not left_over(folded):
+        for module in [*folded.modules()]:
+            if type(module) in HEAD_FORMS:
+                module.__class__ = HEAD_FORMS[type(module)]
+                prepare = module.prepare
+                assert callable(prepare)
+                prepare()
     return folded.to(memory_format=torch.channels_last)
+
+
+def forward_for(model: nn.Module, image: Tensor, output: str) -> dict[str, Tensor]:
+    """model(image), of which only one output is needed: a folded copy leaves out the others' work.
+
+    What it returns may have other outputs too, or lack the one if the net does not have it.
+    """
+    if isinstance(model, PARTIAL_FORMS) and output in model.outputs:
+        return model(image, only=output)
+    return model(image)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from models.casenet import STRIDE, CASENet
 from models.dff import DFF
+from models.fast.stages import iterate_stages
 from models.layers import crop_to, pad_to_multiple
 from models.resnet import ResNet
 
@@ -79,16 +80,12 @@ def from_blocks(blocks: Tensor, out: Tensor, first: int) -> None:
 
 def stages_and_sides(net: DFF | CASENet, image: Tensor) -> tuple[Tensor, Tensor]:
     """(x5, sides 1 to 3 at full size (N, 3, H, W)); no stage is kept longer than it is needed."""
-    backbone = net.backbone
-    height, width = image.shape[2:]
-    shared = image.new_empty(len(image), 3, height, width)
-    x = backbone.relu(backbone.bn1(backbone.conv1(image)))
-    shared[:, 0:1] = net.side1(x)
-    x = backbone.layer1(backbone.maxpool(x))
-    shared[:, 1:2] = net.side2(x)
-    x = backbone.layer2(x)
-    shared[:, 2:3] = net.side3(x)
-    return backbone.layer4(backbone.layer3(x)), shared
+    stages = iterate_stages(net.backbone, image)
+    shared = image.new_empty(len(image), 3, *image.shape[2:])
+    for number, side in enumerate((net.side1, net.side2, net.side3)):
+        shared[:, number : number + 1] = side(next(stages))
+    next(stages)
+    return next(stages), shared
 
 
 def _applies(net: nn.Module, image: Tensor) -> bool:
@@ -124,10 +121,14 @@ class StripDFF(DFF):
         for parameter in last.parameters():
             parameter.data = parameter.data[order].contiguous()
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}."""
+    def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
+
+        only: the one output that is wanted; None: both.
+        """
         if not _applies(self, image):
             return super().forward(image)
+        wanted = self.outputs if only is None else (only,)
         padded = pad_to_multiple(image, STRIDE)
         x5, shared = stages_and_sides(self, padded)
         small5 = _framed(self.side5[0](x5))
@@ -135,15 +136,17 @@ class StripDFF(DFF):
         del x5
         bias = self.weight_learner.refine[0].bias
 
-        def fuse(first: int, rows: int) -> tuple[Tensor, Tensor]:
+        def blocks(first: int, rows: int) -> dict[str, Tensor]:
             side5 = self.up_side5(small5, first, rows)
+            if "fuse" not in wanted:
+                return {"side5": side5}
             weights = self.refine(self.up_weights(small_weights, first, rows).add_(bias).relu_())
             a0, a1, a2, a3 = weights.unflatten(-1, (4, -1)).unbind(-2)
             side1, side2, side3 = to_blocks(shared, first, rows).split(1, dim=-1)
             total = (a0 * side5).addcmul_(a1, side1).addcmul_(a2, side2).addcmul_(a3, side3)
-            return side5, total
+            return {"side5": side5, "fuse": total}
 
-        return crop_to(by_strips(fuse, padded, self.up_side5.outputs), *image.shape[-2:])
+        return crop_to(by_strips(blocks, padded, self.up_side5.outputs, wanted), *image.shape[-2:])
 
 
 class StripCASENet(CASENet):
@@ -155,10 +158,14 @@ class StripCASENet(CASENet):
         """Arrange the weights of the head."""
         self.up_side5 = StripUpsample(self.side5[1])
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}."""
+    def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
+
+        only: the one output that is wanted; None: both.
+        """
         if not _applies(self, image):
             return super().forward(image)
+        wanted = self.outputs if only is None else (only,)
         padded = pad_to_multiple(image, STRIDE)
         x5, shared = stages_and_sides(self, padded)
         small5 = _framed(self.side5[0](x5))
@@ -167,35 +174,40 @@ class StripCASENet(CASENet):
         bias = self.fuse.bias
         assert bias is not None
 
-        def fuse(first: int, rows: int) -> tuple[Tensor, Tensor]:
+        def blocks(first: int, rows: int) -> dict[str, Tensor]:
             side5 = self.up_side5(small5, first, rows)
+            if "fuse" not in wanted:
+                return {"side5": side5}
             total = torch.addcmul(bias, side5, of_side5)
             sides = to_blocks(shared, first, rows).split(1, -1)
             for side, weight in zip(sides, of_sides, strict=True):
                 total.addcmul_(side, weight)
-            return side5, total
+            return {"side5": side5, "fuse": total}
 
-        return crop_to(by_strips(fuse, padded, self.up_side5.outputs), *image.shape[-2:])
+        return crop_to(by_strips(blocks, padded, self.up_side5.outputs, wanted), *image.shape[-2:])
 
 
 def by_strips(
-    fuse: Callable[[int, int], tuple[Tensor, Tensor]], image: Tensor, classes: int
+    blocks: Callable[[int, int], dict[str, Tensor]],
+    image: Tensor,
+    classes: int,
+    wanted: tuple[str, ...],
 ) -> dict[str, Tensor]:
-    """{"side5", "fuse"} of all rows, (N, K, H, W).
+    """The outputs that are wanted, of all rows: (N, K, H, W) each.
 
     Args:
-        fuse: (first row, number of rows) of the map at stride 8 -> both outputs in blocks.
+        blocks: (first row, number of rows) of the map at stride 8 -> outputs in blocks.
         image: (N, 3, H, W), H and W multiples of 8.
         classes: K.
+        wanted: names of outputs.
     """
-    side5 = image.new_empty(len(image), classes, *image.shape[2:])
-    fused = torch.empty_like(side5)
+    whole = {name: image.new_empty(len(image), classes, *image.shape[2:]) for name in wanted}
     height = image.shape[2] // STRIDE
     for first in range(0, height, STRIP):
-        blocks = fuse(first, min(STRIP, height - first))
-        from_blocks(blocks[0], side5, first)
-        from_blocks(blocks[1], fused, first)
-    return {"side5": side5, "fuse": fused}
+        strip = blocks(first, min(STRIP, height - first))
+        for name, out in whole.items():
+            from_blocks(strip[name], out, first)
+    return whole
 
 
 def as_linear(conv: nn.Module) -> nn.Linear:

@@ -20,7 +20,7 @@ class FusedConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, O, H', W')."""
-        if not _applies(input, self):
+        if not applies(input, self):
             out = super().forward(input)
             return F.relu(out) if self.relu else out
         return convolve_relu(input, self)
@@ -31,7 +31,7 @@ class FusedBasicBlock(BasicBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, width, h / stride, w / stride)."""
-        if not (_applies(x, self.conv1) and _are_folded(self.bn1, self.bn2)):
+        if not (applies(x, self.conv1) and _are_folded(self.bn1, self.bn2)):
             return super().forward(x)
         out = convolve_relu(x, self.conv1)
         return add_relu(out, self.conv2, x if self.downsample is None else self.downsample(x))
@@ -42,7 +42,7 @@ class FusedBottleneck(Bottleneck):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, 4 width, h / stride, w / stride)."""
-        if not (_applies(x, self.conv1) and _are_folded(self.bn1, self.bn2, self.bn3)):
+        if not (applies(x, self.conv1) and _are_folded(self.bn1, self.bn2, self.bn3)):
             return super().forward(x)
         out = convolve_relu(convolve_relu(x, self.conv1), self.conv2)
         return add_relu(out, self.conv3, x if self.downsample is None else self.downsample(x))
@@ -54,7 +54,7 @@ class FusedPreActivationBlock(PreActivationBlock):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, widths[-1], h / stride, w / stride)."""
         *layers, last = self.convs
-        if not isinstance(last, nn.Conv2d) or not _applies(x, last):
+        if not isinstance(last, nn.Conv2d) or not applies(x, last):
             return super().forward(x)
         activated = self.bn1(x)
         shortcut = x if self.proj_conv is None else self.proj_conv(activated)
@@ -88,7 +88,8 @@ def add_relu(x: Tensor, conv: nn.Conv2d, shortcut: Tensor, *, relu: bool = True)
     )
 
 
-def _applies(x: Tensor, conv: nn.Module) -> bool:
+def applies(x: Tensor, conv: nn.Module) -> bool:
+    """Whether oneDNN's operators take the map and the convolution; no gradients are wanted."""
     return (
         # First: torch.compile would break its graph at some of the other questions.
         not torch.compiler.is_compiling()

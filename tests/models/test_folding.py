@@ -8,10 +8,11 @@ from helpers.layers import randomise
 from torch import Tensor, nn
 
 from models import MODELS, build_model
-from models.fast import optimize_for_inference, optimize_for_training
+from models.fast import forward_for, optimize_for_inference, optimize_for_training
 from models.fast.edge_heads import STRIP, StripUpsample, from_blocks, to_blocks
 from models.fast.folding import left_over
 from models.fast.fused import FusedConv2d
+from models.fast.stages import POOL_ROWS, iterate_stages, max_pool
 from models.layers import bilinear_upsample, conv1x1
 
 CASES = [(name, backbone) for name in MODELS for backbone in ("resnet18", "resnet50")]
@@ -151,3 +152,56 @@ def test_strips_of_the_up_sampling_are_the_layers() -> None:
         for first, rows in ((0, 1), (1, 3)):
             from_blocks(module(framed, first, rows), out, first)
         torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "left_out"),
+    [
+        ("dff", "side5", "refine"),
+        ("dff", "fuse", None),
+        ("casenet", "fuse", None),
+        ("casenet", "side5", None),
+        ("pspnet_decouple", "seg", "decouple.body"),
+        ("fcn_decouple", "body", "decouple.seg"),
+        ("fcn_decouple", "edge", "decouple.seg"),
+    ],
+)
+def test_outputs_that_are_not_wanted_are_not_computed(
+    name: str, output: str, left_out: str | None
+) -> None:
+    _, folded = folded_pair(name, "resnet18", torch.float32)
+    ran: list[str] = []
+    for key, module in folded.named_modules():
+        module.register_forward_hook(lambda *_, key=key: ran.append(key))
+    image = torch.randn(1, 3, 72, 51)
+    with torch.inference_mode():
+        found = forward_for(folded, image, output)
+        assert left_out is None or left_out not in ran
+        every = folded(image)
+    assert set(found) == {output}
+    torch.testing.assert_close(found[output], every[output], rtol=1e-5, atol=1e-5)
+    assert left_out is None or left_out in ran  # of all outputs
+
+
+def test_a_definition_and_an_unknown_output_run_as_they_are() -> None:
+    plain, folded = folded_pair("casenet", "resnet18", torch.float32)
+    with torch.inference_mode():
+        image = torch.randn(1, 3, 32, 32)
+        assert set(forward_for(plain, image, "fuse")) == {"side5", "fuse"}
+        assert set(forward_for(folded, image, "seg")) == {"side5", "fuse"}
+
+
+@pytest.mark.parametrize("height", [2 * POOL_ROWS + 1, 4 * POOL_ROWS, 4 * POOL_ROWS + 3, 7])
+def test_pooling_in_strips(height: int) -> None:
+    x = torch.randn(2, 3, height, 9) - 2  # below the zeros of a padding that is not there
+    pool = nn.MaxPool2d(3, stride=2, padding=1)
+    torch.testing.assert_close(max_pool(pool, x), pool(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["casenet", "deeplabv3plus"])
+def test_stages_are_those_of_the_backbone(name: str) -> None:
+    backbone = folded_pair(name, "resnet50", torch.float32)[1].backbone
+    image = torch.randn(1, 3, 40, 48)
+    with torch.inference_mode():
+        for found, expected in zip(iterate_stages(backbone, image), backbone(image), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

@@ -13,18 +13,43 @@ from data.system.memory import require_memory
 from utils.checkpoint import ModelInfo
 from utils.inference.options import InferenceOptions
 
-# Peak memory of a forward pass on a CPU, in bytes for each pixel of the image: the peak of the
-# resident set at 512x512 (PyTorch 2.14, one thread, faster forms). Measured and, in brackets, what
-# `pass_bytes` says. Edges: DFF-ResNet-18 568 with 3 classes (600) and 1354 with 19 (1310),
-# DFF-ResNet-50 1644 (1650) and 1887 (1940), DFF-ResNet-101 1950, CASENet-ResNet-50 1555 with 19.
-# Segmentation, 19 classes: FCN-ResNet-18 588 (676), with ResNet-50 (1346) PSPNet 1220, DeepLabV3+
-# 983, GFFNet 1269, decoupled DeepLabV3+ 1107; DeepLabV3+ with WiderResNet-38 2114 (2076).
-BASIC_BLOCKS = ("resnet18", "resnet34")
-WIDER_BYTES = 2000
-BASIC_BYTES, BOTTLENECK_EDGE_BYTES, BOTTLENECK_SEG_BYTES = 600, 1650, 1270
-# The heads of edge nets: what is left of the backbone by then, and twelve maps for each class.
-LEFT_SHARE = 0.6
-HEAD_BYTES = 50
+# Peak memory of a forward pass on a CPU above the loaded net, in bytes for each pixel of the image:
+# (of any number of classes, of each class). Measured are the peaks of the resident set at 512x512,
+# one run in one thread (2026-11-26, PyTorch 2.14, AMD EPYC), with 19 classes unless K is given:
+#
+#                                  folded  folded, bf16  definition
+#   DFF-ResNet-18, K = 3              447           260         896
+#   DFF-ResNet-18                     605           342        1777
+#   DFF-ResNet-50, K = 3              689           499        1804
+#   DFF-ResNet-101                    758           572
+#   DFF-ResNet-50                     768           515        2218    (768x1024: 577, 374, 2063)
+#   the same at 512x1024              587           453
+#   CASENet-ResNet-50                 845           545        1636    (512x1024: 642, 395)
+#   DeepLabV3+-ResNet-50              568           485        1351
+#   decoupled, ResNet-18              573           427         999
+#   decoupled, ResNet-50              753           516        1222    (768x1024: 651, 356, 1076)
+#   PSPNet-ResNet-50                  595           427        1127
+#   FCN-ResNet-18                     469           292         791
+#   GFFNet-ResNet-50                 1425           829        1321    (its head has no lean form)
+#
+# The rows below are the largest of their kind. Not measured in its folded form is WiderResNet-38,
+# which has what the definition took, 2114.
+EDGE, SEG = "edge", "seg"
+BASIC, BOTTLENECK, WIDER = "basic", "bottleneck", "wider"
+FOLDED, FOLDED_HALF, DEFINITION = "folded", "folded in 16 bits", "definition"
+PASS_BYTES: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
+    (EDGE, BASIC): {FOLDED: (420, 10), FOLDED_HALF: (245, 5), DEFINITION: (730, 55)},
+    (EDGE, BOTTLENECK): {FOLDED: (660, 10), FOLDED_HALF: (515, 3), DEFINITION: (1726, 26)},
+    (SEG, BASIC): {FOLDED: (500, 4), FOLDED_HALF: (390, 2), DEFINITION: (925, 4)},
+    (SEG, BOTTLENECK): {FOLDED: (680, 4), FOLDED_HALF: (480, 2), DEFINITION: (1280, 4)},
+    ("gffnet", BOTTLENECK): {FOLDED: (1350, 4), FOLDED_HALF: (795, 2), DEFINITION: (1280, 4)},
+    (SEG, WIDER): {FOLDED: (2040, 4), FOLDED_HALF: (2040, 4), DEFINITION: (2040, 4)},
+}
+MARGIN = 1.1
+BACKBONES = {"resnet18": BASIC, "resnet34": BASIC, "wider_resnet38": WIDER}
+# Other engines as multiples of the definition's bytes, which for DFF-ResNet-50 at 512x1024 are 2218
+# for each pixel: ONNX Runtime took 3870 with its arena, OpenVINO 2174. `compile` was not measured.
+ENGINES = {"onnx": 1.75, "openvino": 1.0, "compile": 1.0}
 FLOAT = 4
 IMAGE_BYTES = 12  # of each pixel of an image, as it is read and as it is resized or drawn
 
@@ -35,6 +60,9 @@ def require_fitting(
     info: ModelInfo,
     options: InferenceOptions,
     device: str,
+    *,
+    engine: str = "torch",
+    fast: bool = True,
 ) -> None:
     """InputError if an image may not go through a net.
 
@@ -44,6 +72,8 @@ def require_fitting(
         info: of the net.
         options: how it would go through; with `max_pixels` the forward pass is not estimated.
         device: the kind of device that computes.
+        engine: the name of what computes.
+        fast: of engine "torch": the net is folded.
     """
     height, width = size
     what = f"{path}: the image" if path else "the image"
@@ -57,7 +87,7 @@ def require_fitting(
     needed = bytes_on_host(size, info, options)
     require_memory(needed, what, "give a smaller --base-size" if enlarged else "make it smaller")
     if device == "cpu" and options.max_pixels is None:
-        needed += bytes_of_pass(size, info, options)
+        needed += bytes_of_pass(size, info, options, engine=engine, fast=fast)
         advice = "cut it up with --window N, or " if options.window is None else ""
         require_memory(needed, what, f"{advice}give a smaller --base-size")
 
@@ -71,7 +101,14 @@ def bytes_on_host(size: tuple[int, int], info: ModelInfo, options: InferenceOpti
     return image + scores
 
 
-def bytes_of_pass(size: tuple[int, int], info: ModelInfo, options: InferenceOptions) -> float:
+def bytes_of_pass(
+    size: tuple[int, int],
+    info: ModelInfo,
+    options: InferenceOptions,
+    *,
+    engine: str = "torch",
+    fast: bool = True,
+) -> float:
     """Memory of the largest forward pass and of the scores that are added up meanwhile."""
     largest = max(1.0, *options.scales)
     net = _net_pixels(size, options) * largest**2
@@ -84,20 +121,31 @@ def bytes_of_pass(size: tuple[int, int], info: ModelInfo, options: InferenceOpti
     summed = FLOAT * info.num_classes * net * (0 if windows == 1 else 1)
     if len(options.scales) > 1:
         summed += FLOAT * info.num_classes * _net_pixels(size, options)
-    return pass_bytes(info) * in_pass * min(options.batch_size, windows) + summed
+    each = pass_bytes(info, engine=engine, fast=fast, half=options.half)
+    return each * in_pass * min(options.batch_size, windows) + summed
 
 
-def pass_bytes(info: ModelInfo) -> float:
-    """Bytes of a forward pass for each pixel."""
-    edges = info.task == "edge"
-    own = BOTTLENECK_EDGE_BYTES if edges else BOTTLENECK_SEG_BYTES
-    if info.backbone in BASIC_BLOCKS:
-        own = BASIC_BYTES
-    elif info.backbone == "wider_resnet38":
-        own = WIDER_BYTES
-    if edges:
-        return max(own, LEFT_SHARE * own + HEAD_BYTES * info.num_classes)
-    return own + FLOAT * info.num_classes
+def pass_bytes(
+    info: ModelInfo, *, engine: str = "torch", fast: bool = True, half: bool = False
+) -> float:
+    """Bytes of a forward pass for each pixel, with a margin of a tenth.
+
+    Args:
+        info: of the net.
+        engine: what computes; of "torch": `fast` and `half` count.
+        fast: the net is folded.
+        half: it is in 16 bits.
+    """
+    kind = BACKBONES.get(info.backbone, BOTTLENECK)
+    if info.name == "gffnet" and kind == BASIC:
+        kind = BOTTLENECK  # its head takes the most, whatever the blocks are
+    by_task = PASS_BYTES.get((info.task, kind), PASS_BYTES[info.task, BOTTLENECK])
+    rows = PASS_BYTES.get((info.name, kind), by_task)
+    form = DEFINITION
+    if engine == "torch" and fast:
+        form = FOLDED_HALF if half else FOLDED
+    constant, of_class = rows[form]
+    return MARGIN * ENGINES.get(engine, 1.0) * (constant + of_class * info.num_classes)
 
 
 def _net_pixels(size: tuple[int, int], options: InferenceOptions) -> float:

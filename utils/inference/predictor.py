@@ -256,7 +256,11 @@ class Predictor:
         return image
 
     def _require_fitting(self, size: tuple[int, int], path: str | Path | None) -> None:
-        require_fitting(size, path, self.info, self.options, self.device.type)
+        require_fitting(
+            *(size, path, self.info, self.options, self.device.type),
+            engine=self.engine.name,
+            fast=getattr(self.engine, "fast", False),
+        )
 
     def edges(
         self,

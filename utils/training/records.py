@@ -42,7 +42,7 @@ def device_name(ranks: Ranks, device: str) -> str:
     """A GPU's name, or the processor's with its cores and PyTorch's threads."""
     if device == "cuda":
         return torch.cuda.get_device_name(device_index(ranks))
-    return f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
 
 
 def peak_memory(device: str) -> float:
@@ -78,7 +78,8 @@ def _installed(package: str) -> tuple[str, str] | None:
         return None
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """The processor's name as the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

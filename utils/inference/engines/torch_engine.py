@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from data.samples.transforms import normalize
-from models.fast import optimize_for_inference
+from models.fast import forward_for, optimize_for_inference
 from utils.inference.engines import require_output
 
 
@@ -46,7 +46,7 @@ class TorchEngine:
         autocast = self.half and not self.converted
         _require_evaluation_mode(self.model)
         with torch.autocast(self.device.type, dtype=dtype, enabled=autocast):
-            outputs = self.model(net_input)
+            outputs = forward_for(self.model, net_input, output)
         if not isinstance(outputs, Mapping):
             found = type(outputs).__name__
             raise ValueError(f"the network returns a {found}, expected a dictionary of logits")

@@ -1,0 +1,58 @@
+"""A net by name as a file, so that every engine is opened as it is for a user's own."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.errors import InputError
+from models import MODELS
+from utils.checkpoint import create_model, info_entries, load_model, save_checkpoint
+from utils.export.onnx_file import is_onnx, read_onnx_info
+from utils.model_info import MAX_CLASSES, ModelInfo
+
+
+def write_net(path: Path, name: str, backbone: str, classes: int) -> ModelInfo:
+    """A checkpoint of a net with random weights; InputError for a net that there is not.
+
+    Args:
+        path: of the file.
+        name: of `models.MODELS`.
+        backbone: of the net.
+        classes: number of its classes.
+    """
+    entry = MODELS[name]
+    if backbone not in entry.backbones:
+        raise InputError(
+            f"--backbone {backbone}: {name} has none of that name; there are "
+            f"{', '.join(entry.backbones)}"
+        )
+    most = MAX_CLASSES[entry.task]
+    if classes > most:
+        raise InputError(f"--classes {classes}: {name} has at most {most}")
+    torch.manual_seed(0)
+    net = create_model(name, num_classes=classes, backbone=backbone)
+    info = ModelInfo(
+        name=name,
+        backbone=backbone,
+        num_classes=classes,
+        task=entry.task,
+        classes=tuple(f"class {number}" for number in range(classes)),
+        palette=np.zeros((classes, 3), np.uint8),
+        base_size=0,
+        dataset="",
+    )
+    save_checkpoint(path, {"weights": net.state_dict(), **info_entries(info)})
+    return info
+
+
+def read_info(path: Path, name: str | None, backbone: str | None, dataset: str | None) -> ModelInfo:
+    """What a file's net is; CheckpointError for one that cannot be read.
+
+    Args:
+        path: a checkpoint or an exported net.
+        name, backbone, dataset: as `load` takes them.
+    """
+    if is_onnx(path):
+        return read_onnx_info(path)
+    return load_model(path, name=name, backbone=backbone, dataset=dataset)[1]
