@@ -57,6 +57,8 @@ NOT_RUN = {
     "tests/benchmarks/seg_eval.py": "measures for minutes",
     "tests/benchmarks/loader.py": "measures for minutes, full-size images",
     "tests/benchmarks/train_step.py": "measures for minutes",
+    "tests/benchmarks/inference.py": "measures for minutes; tests/utils/test_benchmark.py runs it",
+    "tests/benchmarks/folded_scores.py": "needs trained nets",
 }
 # Stand-ins for files that a reader has from elsewhere -> what the documents' own commands make.
 STAND_INS = {"best.pth": "runs/camvid/dff-resnet18/default/best.pth"}
@@ -74,7 +76,9 @@ LEFT_BY_OTHERS = {
 EXAMPLES = {
     *("train.txt", "val.txt", "test.txt", "config_v1.2.json", "config_v2.0.json"),
     *("img/", "cls/", "inst/", "train/", "trainannot/", "class_001/NAME.png", "NAME.npz"),
-    *("demo/", "datasets/"),
+    *("demo/", "datasets/", "drawn-all/index.html", "index.html", "NAME_edges.png"),
+    *("OUT/07/image_2/", "OUT/sequences/", "ROOT/sequences", "ROOT/sequences/07/image_2"),
+    *("bits/clip/000001.png", "vector/NAME.geojson"),
 }
 TINY = {
     "train.py": "--backbone resnet18 --pretrained none --epochs 1 --batch-size 2 --base-size 0 "
@@ -220,11 +224,20 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_camvid: Path, sbd_golde
     cv2.imwrite(str(place / "street.jpg"), cv2.imread(str(tiny_camvid / "test" / "test_000.png")))
     for path in sorted((tiny_camvid / "train").iterdir())[:SMALL_IMAGES]:
         shutil.copy(path, place / "photos")
+    write_clip(place / "clip.mp4")
     write_exports(place, place / "photos")
     label = np.random.default_rng(0).integers(0, 3, (48, 64)).astype(np.uint8) * 9
     write_png(place / "my" / "labels" / "one.png", label)
     (place / "ids.json").write_text('{"0": 0, "9": 4, "18": 255}')
     return World(place)
+
+
+def write_clip(path: Path) -> None:
+    """A video of three frames."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 5, (64, 48))
+    for grey in (0, 100, 200):
+        writer.write(np.full((48, 64, 3), grey, np.uint8))
+    writer.release()
 
 
 def draw_kitti(folder: Path) -> None:
