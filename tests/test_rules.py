@@ -177,9 +177,10 @@ def test_models_and_data_know_nothing_of_each_other_and_of_utils(wing: str, othe
             assert not wrong, f"{module} imports {wrong}"
 
 
-def test_edges_and_segmentation_are_evaluated_apart() -> None:
+def test_rooms_of_one_layer_that_know_nothing_of_each_other() -> None:
     rooms = ("utils.evaluation.edges", "utils.evaluation.segmentation")
-    for own, other in (rooms, rooms[::-1]):
+    scripts = ("utils.prediction", "utils.evaluation")
+    for own, other in (rooms, rooms[::-1], scripts, scripts[::-1]):
         for module in (name for name in MODULES if within(name, own)):
             wrong = {name for name in ours(MODULES[module]) if within(name, other)}
             assert not wrong, f"{module} imports {wrong}"

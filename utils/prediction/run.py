@@ -8,12 +8,12 @@ from pathlib import Path
 
 from data.errors import users_to_mend
 from data.image_io import read_header
-from utils.evaluation.progress import progress_bar
 from utils.inference.drawing import Choice
 from utils.inference.predictor import Predictor
 from utils.prediction.done import Done
 from utils.prediction.outputs import Files, write_outputs
 from utils.prediction.overlap import Frame, Pending, read_ahead, writer_count
+from utils.progress import progress_bar
 
 
 def predict_images(

@@ -38,8 +38,8 @@ from utils.evaluation.edges.protocols import EdgeProtocol
 from utils.evaluation.edges.scores import ModeScores
 from utils.evaluation.edges.tables import write_edge_csv
 from utils.evaluation.edges.workers import count_each
-from utils.evaluation.progress import progress
 from utils.evaluation.text_tables import readable
+from utils.progress import progress
 
 
 def count_edge_images(

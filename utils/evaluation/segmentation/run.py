@@ -38,7 +38,6 @@ from data.errors import InputError
 from data.files import write_aside
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.evaluation.progress import progress
 from utils.evaluation.segmentation.label_maps import LabelMaps, NetworkLabels
 from utils.evaluation.segmentation.pairing import size_problem
 from utils.evaluation.segmentation.scores import (
@@ -48,6 +47,7 @@ from utils.evaluation.segmentation.scores import (
     count_label_map,
 )
 from utils.evaluation.segmentation.tables import write_seg_csv
+from utils.progress import progress
 
 
 def count_label_maps(

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from data.errors import InputError
 from data.files import write_aside
-from utils.evaluation.progress import progress_bar
 from utils.inference.drawing import Choice
 from utils.inference.predictor import Predictor
 from utils.model_info import ModelInfo
@@ -31,6 +30,7 @@ from utils.prediction.overlap import (
 from utils.prediction.video.encoders import Encoder, even_sides, open_encoder
 from utils.prediction.video.files import VideoFiles, draw_frame
 from utils.prediction.video.reader import Reader
+from utils.progress import progress_bar
 
 
 def predict_videos(
