@@ -110,11 +110,17 @@ def main(args: argparse.Namespace) -> int:
         total = Done.sum(itertools.chain(*gather_objects(done, ranks)))
         total.failures = failures | plan.failures | total.failures
         page = ""
-        if args.page:
+        if args.page and not plan.names:
+            page = "page: none is written, videos are not on it"
+        elif args.page:
             head = PageHead(args.checkpoint, predictor.info, choice)
             # The others wait: torchrun ends all ranks once one has ended with status 2.
             page = from_main(lambda: write_page(args.out, plan.names, total.failures, head), ranks)
         if ranks.is_main:
+            if side := predictor.options.base_size:
+                print(
+                    f"size: {side} pixels on the long side, for the net (--base-size 0: as it is)"
+                )
             if choice is not None:
                 print(f"edges: {choice.describe()}")
             report(args.out, found, plan, total, upright=upright)

@@ -23,7 +23,7 @@ import predict
 from data import errors as cli
 from data.errors import InputError
 from data.image_io import write_png
-from utils.evaluation import progress
+from utils import progress
 from utils.prediction import overlap
 from utils.prediction.image_files import find_images, output_names
 from utils.prediction.overlap import Frame, NetClock, Pending, read_ahead
@@ -459,3 +459,9 @@ def test_a_camera_is_named_as_one(tmp_path, capsys, net):
     assert cli.run(lambda: run(net, tmp_path / "out", "0")) == 2
     assert "0: no such file" in capsys.readouterr().err
     assert names(tmp_path / "out", "camera:3") == ["camera3"]
+
+
+@pytest.mark.parametrize("word", ["camera:x", "camera:-1"])
+def test_a_camera_has_a_number(net, tmp_path, word):
+    with pytest.raises(InputError, match=f"{word}: expected the number of a camera"):
+        run(net, tmp_path / "out", word)

@@ -125,6 +125,14 @@ def test_test_py_scores_an_exported_net(folder: Path, tiny_camvid: Path, tmp_pat
     assert "engine" not in scores[0]["source"]
 
 
+def test_a_graph_without_what_predictions_need_is_refused(folder: Path, tmp_path: Path) -> None:
+    needs("onnx")
+    flags = [folder / "edge.pth", "--out", tmp_path / "side.onnx", "--outputs", "side5"]
+    export.main(export.parse_args([str(flag) for flag in flags]))
+    with pytest.raises(InputError, match="found the outputs side5, and predictions need fuse"):
+        load(tmp_path / "side.onnx", engine="onnx")
+
+
 def test_outputs_that_are_not_exported_are_named(folder: Path) -> None:
     needs("onnx")
     predictor = load(folder / "edge.onnx", engine="onnx")

@@ -337,6 +337,8 @@ class Predictor:
         choice = None
         if self.task == "edge" or outlines:
             choice = self._choice(threshold, thin, min_length, nms, line_width)
+        elif (threshold, thin) != (None, None) or min_length or nms or line_width:
+            raise ValueError(f"draw: {self.info.name} has no edges to choose; add outlines=True")
         array = self._array(image)
         left = array if side_by_side else None
         return draw_result(self(array), self.info, choice, image=left)

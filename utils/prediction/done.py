@@ -55,7 +55,7 @@ def report(out: Path, found: Collection[Path], plan: Plan, done: Done, *, uprigh
     images = [path for path in found if not is_video(path)]
     videos = [path for path in found if is_video(path)]
     there = plan.there
-    if done.clock.total:
+    if done.clock.share("net"):
         print(done.clock.describe())
     words = [_count(images, "image", there, done.failures)] if images or not videos else []
     if videos:

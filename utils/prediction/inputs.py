@@ -60,6 +60,8 @@ def expand(word: Path, out: Path) -> list[Given]:
     """
     if os.path.lexists(word):
         return [Given(word, kitti_sequence(word))]
+    if str(word).startswith("camera:") and camera_number(word) is None:
+        raise InputError(f"{word}: expected the number of a camera; the first is camera:0")
     if word == STDIN:
         return listed(sys.stdin.buffer.read())
     if glob.has_magic(str(word)):

@@ -66,6 +66,11 @@ def open_net(
         info = read_onnx_info(checkpoint)
         _require_same_net(checkpoint, info, choice)
         net = _open_exported(name, Path(checkpoint), device, half=half)
+        if MAIN[info.task] not in net.outputs:
+            raise InputError(
+                f"{checkpoint}: found the outputs {', '.join(net.outputs)}, and predictions need "
+                f"{MAIN[info.task]}; export it again without --outputs, or with that one among them"
+            )
         return net, info, f"engine: {name} ({reason})"
     model, info = load_model(
         checkpoint,

@@ -21,7 +21,8 @@ function updateView() {
   layers.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
   layers.classList.toggle('pixels', view.scale >= 2);
   stage.classList.toggle('movable', !view.fitted);
-  byId('zoom').value = `${Math.round(100 * view.scale)} %`;
+  const loaded = width > 1 || height > 1;  // until then, the scale means nothing
+  byId('zoom').value = loaded ? `${Math.round(100 * view.scale)} %` : '';
   const cut = view.split / 100 * stage.clientWidth;
   bar.style.left = `${cut}px`;
   // The knob stays inside.

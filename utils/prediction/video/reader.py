@@ -72,7 +72,7 @@ class Reader:
         Where a container states its duration only, the number of frames is OpenCV's estimate, far
         off if the rate varies.
         """
-        by_time = self.last_time * float(self.rate) + 1
+        by_time = ((self.first_time or 0.0) + self.last_time) * float(self.rate) + 1
         slack = max(SLACK_FRAMES, SLACK_SHARE * self.frames)
         return self.frames - max(self.done, by_time) > slack
 
