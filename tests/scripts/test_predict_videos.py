@@ -342,6 +342,18 @@ def test_what_is_left_of_a_video_that_is_cut_off_is_kept(nets, tmp_path, capfd):
     )
 
 
+def test_a_container_that_states_its_length_alone_is_not_called_damaged(nets, tmp_path, capfd):
+    """Sound may be longer than the images: Matroska says how long the longest is."""
+    clip = write_clip(tmp_path / "clip.mkv", drawn_frames(40))
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) * 4 // 5])
+    assert run(nets["edge"], tmp_path / "out", clip) == 0
+    count = len(read_clip(tmp_path / "out/clip_overlay.mp4")[0])
+    assert 1 <= count < 38
+    said = capfd.readouterr().err
+    assert said.startswith(f"note: {clip}: {count} frames could be read, and its length is that of")
+
+
 def test_a_video_without_a_frame_leaves_nothing(nets, tmp_path, capfd):
     """Only its index is there."""
     clip = write_clip(tmp_path / "clip.mp4", drawn_frames(3))

@@ -21,6 +21,9 @@ MOST_FRAMES = 10**9  # a header that promises more says nothing
 # A file that has fewer frames than it promises is a broken one, but for a few at its ends.
 SLACK_FRAMES, SLACK_SHARE = 2, 0.02
 
+# Containers that state the number of frames.
+COUNTING = (".3gp", ".avi", ".m4v", ".mov", ".mp4")
+
 
 class Reader:
     """An open video or camera: `read` returns its frames, upright, then None.
@@ -28,7 +31,8 @@ class Reader:
     InputError for a file that is no video, and for a camera that is not there.
 
     Attributes: rate, frames a second. frames, the number that the file promises, 0 if it does not
-    say. is_camera.
+    say. is_camera. counted: the file states its frames; others state how long they are, sound
+    included, from which OpenCV estimates the number.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,6 +50,7 @@ class Reader:
         promised = self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
         known = not self.is_camera and 0 < promised < MOST_FRAMES
         self.frames = round(promised) if known else 0
+        self.counted = path.suffix.lower() in COUNTING
         width, height = (
             self.capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
@@ -69,8 +74,7 @@ class Reader:
     def is_short(self) -> bool:
         """Whether far less could be read than the file promises, both frames and seconds.
 
-        Where a container states its duration only, the number of frames is OpenCV's estimate, far
-        off if the rate varies.
+        An estimate (see `counted`) is far off if the rate varies.
         """
         by_time = ((self.first_time or 0.0) + self.last_time) * float(self.rate) + 1
         slack = max(SLACK_FRAMES, SLACK_SHARE * self.frames)

@@ -93,8 +93,14 @@ def _predict_video(
         raise ended
     limited = max_frames is not None and writer.frames >= max_frames
     stopped = reader.is_camera and ended is None and not limited
-    if stopped or (reader.is_short and not limited):
+    short = reader.is_short and not limited
+    if stopped or (short and reader.counted):
         raise InputError(_incomplete(reader, writer))
+    if short:
+        done.notes.add(
+            f"note: {reader.path}: {writer.frames} frames could be read, and its length is that of "
+            f"{reader.frames}: either its sound is longer, or the file is cut off"
+        )
 
 
 def _incomplete(reader: Reader, writer: "VideoWriter") -> str:
