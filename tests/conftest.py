@@ -3,6 +3,7 @@
 On a busy machine with two cores, one thread takes 5 s where two take 80 s.
 """
 
+import os
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)
+    # FFmpeg keeps the level of its first use in a process, which may be a test's own video.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     # The same examples in every run: a failure is of the change, not of the day.
     settings.register_profile("repeatable", derandomize=True, database=None)
     settings.load_profile("repeatable")
