@@ -4,6 +4,7 @@ import http.client
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from models.resnet import DEPTHS
 from models.weight_files import WeightsError, printable, read_weights
 from models.weights import load_into, translate, unwrap
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 # Deep-stem ResNets and WiderResNet-38 are not torchvision's, so users download a file:
 # backbone -> (its name, where to get it).
@@ -53,15 +57,22 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     )
 
 
+def _published(backbone: str) -> "WeightsEnum":
+    # Imported here: it takes over a second, and most commands load a checkpoint of ours.
+    from torchvision.models import get_weight
+
+    return get_weight(DEPTHS[backbone].imagenet)
+
+
 def torchvision_file(backbone: str) -> tuple[str, Path]:
     """Where torchvision fetches a ResNet's ImageNet weights from, and where it keeps them."""
-    url = DEPTHS[backbone].imagenet.url
+    url = _published(backbone).url
     return url, _cache() / Path(url).name
 
 
 def imagenet_weights(backbone: str) -> Mapping[str, Tensor]:
     """torchvision's ImageNet weights of a ResNet, from its cache or the network."""
-    weights = DEPTHS[backbone].imagenet
+    weights = _published(backbone)
     _, file = torchvision_file(backbone)
     if file.is_file():
         try:

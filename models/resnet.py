@@ -8,7 +8,6 @@ start with three 3x3 convolutions: strides 2, 4, 8, 8, 8.
 
 from dataclasses import dataclass
 
-import torchvision.models as tv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,15 +20,15 @@ class Depth:
 
     block: str
     blocks: tuple[int, int, int, int]
-    imagenet: tv.WeightsEnum
+    imagenet: str  # the name that torchvision gives them
 
 
 DEPTHS = {
-    "resnet18": Depth("basic", (2, 2, 2, 2), tv.ResNet18_Weights.IMAGENET1K_V1),
-    "resnet34": Depth("basic", (3, 4, 6, 3), tv.ResNet34_Weights.IMAGENET1K_V1),
-    "resnet50": Depth("bottleneck", (3, 4, 6, 3), tv.ResNet50_Weights.IMAGENET1K_V1),
-    "resnet101": Depth("bottleneck", (3, 4, 23, 3), tv.ResNet101_Weights.IMAGENET1K_V1),
-    "resnet152": Depth("bottleneck", (3, 8, 36, 3), tv.ResNet152_Weights.IMAGENET1K_V1),
+    "resnet18": Depth("basic", (2, 2, 2, 2), "ResNet18_Weights.IMAGENET1K_V1"),
+    "resnet34": Depth("basic", (3, 4, 6, 3), "ResNet34_Weights.IMAGENET1K_V1"),
+    "resnet50": Depth("bottleneck", (3, 4, 6, 3), "ResNet50_Weights.IMAGENET1K_V1"),
+    "resnet101": Depth("bottleneck", (3, 4, 23, 3), "ResNet101_Weights.IMAGENET1K_V1"),
+    "resnet152": Depth("bottleneck", (3, 8, 36, 3), "ResNet152_Weights.IMAGENET1K_V1"),
 }
 
 

@@ -229,6 +229,10 @@ def test_argparse_stands_in_scripts_and_args_only() -> None:
         (("utils.seg_metrics",), {"torch"}),
         (("utils.evaluation.edges.workers", "utils.evaluation.edges.image_counts"), {"torch"}),
         (
+            ("predict", "utils.inference.predictor"),
+            {"torchvision", "onnx", "onnxruntime", "openvino", "av"},
+        ),
+        (
             ("train", "predict"),
             {"wandb", "dask", "distributed", "matplotlib", "cityscapesscripts", "tensorboard"},
         ),

@@ -1,16 +1,10 @@
 """Which engine runs a net, and why.
 
-Measured on two idle AMD EPYC cores, DFF over ResNet-50, 19 classes, one image of 512x1024, float32:
-
-    engine      seconds   memory above the weights
-    torch       3.2       425 to 560 MiB (folded, the default on CPUs)
-    onnx        3.3       1,935 MiB (1,071 MiB and 4.0 s without its arena)
-    openvino    2.95      1,087 MiB
-
-and in bfloat16: torch 1.63 s and 192 MiB, openvino 1.58 s and 770 MiB. Exporting a checkpoint takes
-about 15 s more. So a checkpoint runs in PyTorch, which needs the least memory and no other package,
-and an exported net in OpenVINO where it is installed. `compile` takes minutes before the first
-image and is never chosen by itself.
+docs/speed.md has the measurements, on two AMD EPYC cores: OpenVINO is 7 to 9 % faster than
+PyTorch's folded nets and takes 1.7 to 2.7 times their memory; ONNX Runtime is a little slower than
+both. For either a checkpoint is exported first, in some ten seconds. So it runs in PyTorch, which
+needs no other package, and an exported net in OpenVINO where that is installed. `compile` waits for
+a compiler at every new size and is never chosen by itself.
 """
 
 import importlib.util
@@ -24,7 +18,7 @@ EXPORTED = {"onnx": "onnxruntime", "openvino": "openvino"}
 # The first one that is installed is chosen, and why.
 FOR_EXPORTED = {
     "openvino": "the fastest for exported nets",
-    "onnx": "OpenVINO, a tenth faster, is not installed",
+    "onnx": "OpenVINO, which is faster, is not installed",
 }
 
 
