@@ -8,25 +8,30 @@ from typing import NamedTuple
 
 from torch import nn
 
+from models.backbones import ALL_BACKBONES, RESNETS, is_timm
 from models.casenet import CASENet
 from models.contract import check_contract
 from models.decouple import DecoupledNet
 from models.dff import DFF
 from models.gffnet import FUSIONS, GFFNet
 from models.imagenet import load_pretrained
-from models.resnet import DEPTHS
+from models.joint import EDGE_HEAD_CHOICES
 from models.segnets import SegNet
-
-RESNETS = tuple(DEPTHS)
-ALL_BACKBONES = (*RESNETS, "wider_resnet38")
 
 
 class Entry(NamedTuple):
-    """build(num_classes, backbone, **options) -> net; its task; the backbones that it takes."""
+    """build(num_classes, backbone, **options) -> net; its task; the backbones that it takes.
+
+    Every net takes timm's backbones, too: see `takes`.
+    """
 
     build: Callable[..., nn.Module]
     task: str
     backbones: tuple[str, ...]
+
+    def takes(self, backbone: str) -> bool:
+        """Whether the net can be built over a backbone of that name."""
+        return backbone in self.backbones or is_timm(backbone)
 
 
 MODELS: dict[str, Entry] = {
@@ -51,16 +56,20 @@ def _stated_outputs(build: Callable[..., nn.Module]) -> tuple[str, ...]:
 
 DECOUPLED = tuple(name for name, entry in MODELS.items() if "body" in _stated_outputs(entry.build))
 
-# Keyword arguments of some nets: see `models.decouple.warp` and `models.gffnet.GFFNet`.
-OPTIONS: dict[str, tuple[str, ...]] = {"gffnet": ("fusion",)} | dict.fromkeys(
-    DECOUPLED, ("align_corners",)
-)
+# Keyword arguments of some nets: see `models.joint`, `models.decouple.warp` and
+# `models.gffnet.GFFNet`.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    **{name: ("edge_head",) for name, entry in MODELS.items() if entry.task == "seg"},
+    **dict.fromkeys(DECOUPLED, ("align_corners", "edge_head")),
+    "gffnet": ("fusion", "edge_head"),
+}
 
 
 # The values that each option takes.
 OPTION_VALUES: dict[str, tuple[bool | str, ...]] = {
     "fusion": FUSIONS,
     "align_corners": (True, False),
+    "edge_head": EDGE_HEAD_CHOICES,
 }
 
 
@@ -89,8 +98,9 @@ def build_model(
     if name not in MODELS:
         raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
     build, task, backbones = MODELS[name]
-    if backbone not in backbones:
-        raise ValueError(f"{name} has no backbone {backbone!r}; there are {', '.join(backbones)}")
+    if not MODELS[name].takes(backbone):
+        known = ", ".join(backbones)
+        raise ValueError(f"{name} has no backbone {backbone!r}; there are {known}, timm:NAME")
     if not isinstance(num_classes, Integral) or num_classes < 1:
         raise ValueError(f"num_classes {num_classes!r}: expected a whole number from 1")
     allowed = OPTIONS.get(name, ())

@@ -1,44 +1,71 @@
 """CASENet: Deep Category-Aware Semantic Edge Detection (Yu et al., CVPR 2017).
 
-Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages, at strides 1, 2, 4,
-8, 8.
+Shapes: N images, K classes, H x W pixels. x1..x5 are the backbone's stages; those of the published
+nets are at strides 1, 2, 4, 8, 8.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from models.backbones import edge_backbone
 from models.layers import bilinear_upsample, conv1x1, crop_to, pad_to_multiple
-from models.resnet import edge_resnet
-
-STRIDE = 8
 
 
-class CASENet(nn.Module):
+class CASENetHead(nn.Module):
     """Three class-agnostic sides and one class-aware side, fused class by class."""
 
-    outputs = ("side5", "fuse")
     # Everything whose shape depends on the number of classes.
     classifier = ("side5.", "fuse.")
 
-    def __init__(self, num_classes: int, backbone: str = "resnet101") -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], num_classes: int) -> None:
+        """channels, strides: of the five stages."""
         super().__init__()
-        self.backbone = edge_resnet(backbone)
-        c1, c2, c3, _, c5 = self.backbone.channels
-        self.side1 = conv1x1(c1, 1, bias=True)
-        self.side2 = nn.Sequential(conv1x1(c2, 1, bias=True), bilinear_upsample(1, 2))
-        self.side3 = nn.Sequential(conv1x1(c3, 1, bias=True), bilinear_upsample(1, 4))
-        self.side5 = nn.Sequential(
-            conv1x1(c5, num_classes, bias=True), bilinear_upsample(num_classes, STRIDE)
-        )
+        c1, c2, c3, _, c5 = channels
+        s1, s2, s3, _, s5 = strides
+        self.side1 = side(c1, 1, s1)
+        self.side2 = side(c2, 1, s2)
+        self.side3 = side(c3, 1, s3)
+        self.side5 = side(c5, num_classes, s5)
         self.fuse = FusedClassification(num_classes)
+
+    def edges(self, stages: Sequence[Tensor], size: Sequence[int]) -> dict[str, Tensor]:
+        """x1..x5 of images of `size` (H, W) -> edge logits {"side5", "fuse": (N, K, H, W)}."""
+        x1, x2, x3, _, x5 = stages
+        side1, side2, side3, side5 = (
+            layer(x)[..., : size[0], : size[1]]
+            for layer, x in zip(
+                (self.side1, self.side2, self.side3, self.side5), (x1, x2, x3, x5), strict=True
+            )
+        )
+        shared = torch.cat([side1, side2, side3], dim=1)  # (N, 3, H, W)
+        return {"side5": side5, "fuse": self.fuse(side5, shared)}
+
+
+class CASENet(CASENetHead):
+    """The head over a backbone whose first stage has the image's full size."""
+
+    outputs = ("side5", "fuse")
+
+    def __init__(self, num_classes: int, backbone: str = "resnet101") -> None:
+        stages = edge_backbone(backbone)
+        super().__init__(stages.channels, stages.strides, num_classes)
+        self.backbone = stages
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}."""
-        x1, x2, x3, _, x5 = self.backbone(pad_to_multiple(image, STRIDE))
-        side5 = self.side5(x5)  # (N, K, H, W)
-        shared = torch.cat([self.side1(x1), self.side2(x2), self.side3(x3)], dim=1)  # (N, 3, H, W)
-        fuse = self.fuse(side5, shared)  # (N, K, H, W)
-        return crop_to({"side5": side5, "fuse": fuse}, *image.shape[-2:])
+        padded = pad_to_multiple(image, max(self.backbone.strides))
+        outputs = self.edges(self.backbone(padded), padded.shape[-2:])
+        return crop_to(outputs, *image.shape[-2:])
+
+
+def side(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """1x1 convolution, and learned up-sampling where the stage is smaller than the image."""
+    convolution = conv1x1(in_channels, out_channels, bias=True)
+    if stride == 1:
+        return convolution
+    return nn.Sequential(convolution, bilinear_upsample(out_channels, stride))
 
 
 class FusedClassification(nn.Conv2d):

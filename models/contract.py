@@ -1,6 +1,7 @@
 """What every net promises to the scripts, checked when it is built.
 
-A net has the attributes `backbone` (a module with `channels` and `strides` of its five maps),
+A net has the attributes `backbone` (a module with `channels` and `strides` of its five maps, and
+`multiple`, of which the sides of the images that it takes must be multiples),
 `classifier` (the prefixes of all parameters whose shape depends on the number of classes) and
 `outputs` (the names of its logits). Its forward pass calls `self.backbone(image)` and returns these
 outputs at the input's size, with a channel per class (`edge`: one).
@@ -12,10 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-# The names of the logits by task; a segmentation net may also have those of body and edge.
+# The names of the logits by task; a segmentation net may also have those of body and edge, and
+# those of an edge head.
 OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "edge": (("side5", "fuse"),),
-    "seg": (("seg",), ("seg", "body", "edge")),
+    "seg": (
+        ("seg",),
+        ("seg", "body", "edge"),
+        ("seg", "side5", "fuse"),
+        ("seg", "body", "edge", "side5", "fuse"),
+    ),
 }
 SIZE = 64  # of the image that is tried
 
@@ -25,6 +32,7 @@ class Backbone(nn.Module):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    multiple: int
 
 
 class Net(nn.Module):
@@ -50,7 +58,7 @@ def check_contract(module: nn.Module, name: str, task: str, num_classes: int) ->
     for attribute in ("backbone", "classifier", "outputs"):
         if not hasattr(model, attribute):
             raise ContractError(f"{name} has no attribute {attribute!r}; see models/contract.py")
-    for attribute in ("channels", "strides"):
+    for attribute in ("channels", "strides", "multiple"):
         if not hasattr(model.backbone, attribute):
             raise ContractError(f"{name}: its backbone has no attribute {attribute!r}")
     stated = tuple(model.outputs)
@@ -78,7 +86,7 @@ def check_contract(module: nn.Module, name: str, task: str, num_classes: int) ->
 def _outputs_on_meta(model: Net) -> dict[str, Tensor]:
     """What the forward pass returns for the maps that the backbone states."""
     backbone = model.backbone
-    model.backbone = _StatedMaps(backbone.channels, backbone.strides)
+    model.backbone = _StatedMaps(backbone)
     state = {
         key: value.to("meta") for key, value in [*model.named_parameters(), *model.named_buffers()]
     }
@@ -94,10 +102,11 @@ def _outputs_on_meta(model: Net) -> dict[str, Tensor]:
 class _StatedMaps(Backbone):
     """Empty maps with the channels and strides that a backbone states."""
 
-    def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.channels = channels
-        self.strides = strides
+        self.channels = backbone.channels
+        self.strides = backbone.strides
+        self.multiple = backbone.multiple
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         images, _, height, width = image.shape

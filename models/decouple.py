@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.backbones import seg_backbone
+from models.joint import JointNet
 from models.layers import (
     CONTEXT_CHANNELS,
     conv1x1,
@@ -18,16 +20,17 @@ from models.layers import (
     crop_to,
     initialise_heads,
     pad_to_least,
+    pad_to_multiple,
     resize,
     seg_classifier,
 )
-from models.segnets import CONTEXTS, FINE_CHANNELS, seg_backbone
+from models.segnets import CONTEXTS, FINE_CHANNELS
 
-# Two unpadded 3x3 convolutions of stride 2 need a map of 7 pixels, at stride 8.
-LEAST_SIZE = 49
+# Two unpadded 3x3 convolutions of stride 2 need a map of 7 pixels.
+LEAST_MAP = 7
 
 
-class DecoupledNet(nn.Module):
+class DecoupledNet(JointNet):
     """A base net whose classifier is replaced by the body/edge head."""
 
     outputs = ("seg", "body", "edge")
@@ -43,6 +46,7 @@ class DecoupledNet(nn.Module):
         *,
         context: str,
         align_corners: bool = True,
+        edge_head: str = "none",
     ) -> None:
         super().__init__()
         self.backbone = seg_backbone(backbone)
@@ -51,14 +55,25 @@ class DecoupledNet(nn.Module):
         self.fine = conv1x1(c2, FINE_CHANNELS)
         self.decouple = BodyEdgeHead(num_classes, align_corners)
         initialise_heads(self.context, self.fine, self.decouple)
+        self.add_edge_head(edge_head, num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> logits {"seg", "body": (N, K, H, W), "edge": (N, 1, H, W)}."""
-        padded = pad_to_least(image, LEAST_SIZE)
-        _, x2, _, _, x5 = self.backbone(padded)
+        """(N, 3, H, W) -> logits {"seg", "body": (N, K, H, W), "edge": (N, 1, H, W)}.
+
+        And those of the edge head.
+        """
+        padded = self.pad(image)
+        stages = self.backbone(padded)
+        _, x2, _, _, x5 = stages
         outputs = self.decouple(self.context(x5), self.fine(x2))
         outputs = {name: resize(logits, padded.shape[-2:]) for name, logits in outputs.items()}
+        outputs |= self.edge_outputs(stages, padded.shape[-2:])
         return crop_to(outputs, *image.shape[-2:])
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Padded, right and bottom, to what backbone and head take."""
+        least = (LEAST_MAP - 1) * self.backbone.strides[4] + 1
+        return pad_to_multiple(pad_to_least(image, least), self.backbone.multiple)
 
 
 class BodyEdgeHead(nn.Module):

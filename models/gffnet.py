@@ -8,14 +8,24 @@ is over WiderResNet-38; ours also takes the ResNets.
 import torch
 from torch import Tensor, nn
 
-from models.layers import ASPP, CONTEXT_CHANNELS, conv1x1, initialise_heads, resize, seg_classifier
-from models.segnets import seg_backbone
+from models.backbones import seg_backbone
+from models.joint import JointNet
+from models.layers import (
+    ASPP,
+    CONTEXT_CHANNELS,
+    conv1x1,
+    crop_to,
+    initialise_heads,
+    pad_to_multiple,
+    resize,
+    seg_classifier,
+)
 
 LEVEL_CHANNELS = 128
 FUSIONS = ("sequential", "simultaneous")
 
 
-class GFFNet(nn.Module):
+class GFFNet(JointNet):
     """Three levels that exchange features through gates, then a dense top-down path.
 
     Every level sends where its gate is high and receives where its gate is low.
@@ -26,7 +36,12 @@ class GFFNet(nn.Module):
     classifier = ("final.6.",)
 
     def __init__(
-        self, num_classes: int, backbone: str = "resnet101", *, fusion: str = "sequential"
+        self,
+        num_classes: int,
+        backbone: str = "resnet101",
+        *,
+        fusion: str = "sequential",
+        edge_head: str = "none",
     ) -> None:
         """fusion: "sequential", as released, or "simultaneous", as in the paper: `gated_fusion`."""
         super().__init__()
@@ -50,10 +65,13 @@ class GFFNet(nn.Module):
         )
         self.final = seg_classifier(4 * width, num_classes)
         initialise_heads(self.context, self.reduce, self.gate, self.dense, self.final)
+        self.add_edge_head(edge_head, num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> logits {"seg": (N, K, H, W)}."""
-        _, x2, _, x4, x5 = self.backbone(image)
+        """(N, 3, H, W) -> logits {"seg": (N, K, H, W)}, and those of the edge head."""
+        padded = pad_to_multiple(image, self.backbone.multiple)
+        stages = self.backbone(padded)
+        _, x2, _, x4, x5 = stages
         inputs = [x2, x4, self.context(x5)]
         levels = [reduce(x) for reduce, x in zip(self.reduce, inputs, strict=True)]
         gates = [gate(x) for gate, x in zip(self.gate, inputs, strict=True)]
@@ -63,7 +81,11 @@ class GFFNet(nn.Module):
         middle = self.dense[1](torch.cat([top, middle], dim=1))
         fine = self.dense[2](torch.cat([top, middle, fine], dim=1))
         seg = self.final(torch.cat([top, context, middle, fine], dim=1))
-        return {"seg": resize(seg, image.shape[-2:])}
+        outputs = {
+            "seg": resize(seg, padded.shape[-2:]),
+            **self.edge_outputs(stages, padded.shape[-2:]),
+        }
+        return crop_to(outputs, *image.shape[-2:])
 
 
 def gated_fusion(levels: list[Tensor], gates: list[Tensor], *, sequential: bool) -> list[Tensor]:

@@ -41,16 +41,18 @@ def conv_bn_relu(
 
 
 def bilinear_upsample(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """Learned up-sampling by an even `factor` that starts as bilinear interpolation (CASENet).
+    """Learned up-sampling by `factor` that starts as bilinear interpolation (CASENet).
 
-    A transposed convolution without bias, kernel 2f, stride f. At the start every channel is
-    interpolated by itself; training may mix them. (N, C, h, w) -> (N, C, f h, f w).
+    A transposed convolution without bias, kernel 2f (2f - 1 of an odd factor), stride f. At the
+    start every channel is interpolated by itself; training may mix them.
+    (N, C, h, w) -> (N, C, f h, f w).
     """
+    taps = 2 * factor - factor % 2
     layer = nn.ConvTranspose2d(
-        channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False
+        channels, channels, taps, stride=factor, padding=factor // 2, bias=False
     )
-    # Weights of linear interpolation at the distances of 2f output pixels from an input pixel.
-    ramp = 1 - (torch.arange(2 * factor) - factor + 0.5).abs() / factor
+    # Weights of linear interpolation at the distances of the output pixels from an input pixel.
+    ramp = 1 - (torch.arange(taps) - (taps - 1) / 2).abs() / factor
     with torch.no_grad():
         layer.weight.zero_()
         layer.weight[range(channels), range(channels)] = torch.outer(ramp, ramp)
@@ -141,6 +143,8 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
     Zero is the mean colour of a normalised image; the published training pads its crops with it.
     """
+    if multiple == 1:
+        return image
     height, width = image.shape[-2:]
     return _pad(image, right=-width % multiple, bottom=-height % multiple)
 

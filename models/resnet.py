@@ -97,6 +97,7 @@ class ResNet(nn.Module):
     and 128.
     """
 
+    multiple = 1  # of any size
     layer1: nn.Sequential
     layer2: nn.Sequential
     layer3: nn.Sequential

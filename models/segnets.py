@@ -11,18 +11,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from models.backbones import seg_backbone
+from models.joint import JointNet
 from models.layers import (
     ASPP,
     CONTEXT_CHANNELS,
     PyramidPooling,
     conv1x1,
     conv_bn_relu,
+    crop_to,
     initialise_heads,
+    pad_to_multiple,
     resize,
     seg_classifier,
 )
-from models.resnet import ResNet, seg_resnet
-from models.wider_resnet import WiderResNet
 
 FINE_CHANNELS = 48
 
@@ -40,19 +42,21 @@ CONTEXTS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def seg_backbone(backbone: str) -> ResNet | WiderResNet:
-    """The backbone of that name, dilated to stride 8."""
-    return WiderResNet() if backbone == "wider_resnet38" else seg_resnet(backbone)
-
-
-class SegNet(nn.Module):
+class SegNet(JointNet):
     """Context from the last stage, detail from the second, and a classifier over both."""
 
     outputs = ("seg",)
     # Everything whose shape depends on the number of classes.
     classifier = ("final.6.",)
 
-    def __init__(self, num_classes: int, backbone: str = "resnet101", *, context: str) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "resnet101",
+        *,
+        context: str,
+        edge_head: str = "none",
+    ) -> None:
         super().__init__()
         self.backbone = seg_backbone(backbone)
         _, c2, _, _, c5 = self.backbone.channels
@@ -60,10 +64,17 @@ class SegNet(nn.Module):
         self.fine = conv1x1(c2, FINE_CHANNELS)
         self.final = seg_classifier(FINE_CHANNELS + CONTEXT_CHANNELS, num_classes)
         initialise_heads(self.context, self.fine, self.final)
+        self.add_edge_head(edge_head, num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> logits {"seg": (N, K, H, W)}."""
-        _, x2, _, _, x5 = self.backbone(image)
+        """(N, 3, H, W) -> logits {"seg": (N, K, H, W)}, and those of the edge head."""
+        padded = pad_to_multiple(image, self.backbone.multiple)
+        stages = self.backbone(padded)
+        _, x2, _, _, x5 = stages
         context = resize(self.context(x5), x2.shape[-2:])
         seg = self.final(torch.cat([self.fine(x2), context], dim=1))
-        return {"seg": resize(seg, image.shape[-2:])}
+        outputs = {
+            "seg": resize(seg, padded.shape[-2:]),
+            **self.edge_outputs(stages, padded.shape[-2:]),
+        }
+        return crop_to(outputs, *image.shape[-2:])

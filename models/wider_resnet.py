@@ -63,6 +63,7 @@ class WiderResNet(nn.Module):
 
     channels = (64, 128, 256, 1024, 4096)
     strides = (1, 2, 4, 8, 8)
+    multiple = 1  # of any size
 
     mod2: nn.Sequential
     mod3: nn.Sequential

@@ -1,10 +1,10 @@
-"""Training samples of the segmentation task: a crop and its label.
+"""Training samples of the segmentation task: a crop and its label, with an edge head its edges.
 
 Decoupled nets also get the relaxed classes and edges of `data.samples.relaxed`. Workers send the
 relaxed classes as bits; `unpack_relaxed` opens them on the device.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from data.base import Dataset, Sample
 from data.errors import InputError
 from data.image_io import IGNORE
 from data.samples.class_uniform import CropKey
+from data.samples.edge import EDGE_RADIUS, EdgeLabels, Maps, edge_target
 from data.samples.relaxed import relaxed_target
 from data.samples.transforms import Augmentation, Crop, draw_window, extract_crop, jitter_and_blur
 
@@ -44,8 +45,10 @@ class SegTraining:
 
     A sample depends on the seed and its key and on nothing else. It is a dictionary: image uint8
     (C, C, 3); label uint8 (C, C), 255 = void and padding; name; and with a `relaxation` bits int32
-    (words, C, C) and edge uint8 (1, C, C), see `data.samples.relaxed.relaxed_target`.
+    (words, C, C) and edge uint8 (1, C, C), see `data.samples.relaxed.relaxed_target`; with
+    `edges` those of `data.samples.edge.EdgeTraining`: edges and valid.
 
+    edges: the true edges of `dataset` that an edge head learns; None: it has none.
     coarse: more samples, with coarse labels; their indices follow those of `dataset`. They occur
         only if the sampler asks for them.
     """
@@ -55,6 +58,7 @@ class SegTraining:
     seed: int
     relaxation: Relaxation | None = None
     coarse: Dataset | None = None
+    edges: EdgeLabels | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -62,11 +66,16 @@ class SegTraining:
     def __getitem__(self, key: CropKey | tuple[int, int]) -> dict[str, Tensor | str]:
         if not isinstance(key, CropKey):
             key = CropKey(*key)
-        sample, full_label = self._read(key.sample)
+        sample, full_label, edges = self._read(key.sample)
         rng = np.random.default_rng((self.seed, key.epoch, key.sample, key.position))
         height, width = sample.image.shape[:2]
         window = draw_window(height, width, self.augmentation, rng, key.around)
-        crop = extract_crop(sample.image, (full_label,), window, self.augmentation.crop_size)
+        maps: Maps = (full_label,)
+        margin = 0
+        if edges is not None:
+            maps = (full_label, *edges.maps(key.sample % len(self.dataset), sample))
+            margin = EDGE_RADIUS
+        crop = extract_crop(sample.image, maps, window, self.augmentation.crop_size, margin=margin)
         jitter_and_blur(crop, self.augmentation, rng)
         label = crop_label(crop)
         item: dict[str, Tensor | str] = {
@@ -83,25 +92,30 @@ class SegTraining:
             )
             item["bits"] = torch.from_numpy(bits.view(np.int32))  # torch shifts no uint32
             item["edge"] = torch.from_numpy(edge)
+        if edges is not None:
+            bits, valid = edge_target(replace(crop, maps=crop.maps[1:]), edges)
+            item["edges"] = torch.from_numpy(bits.view(np.int32))
+            item["valid"] = torch.from_numpy(valid)
         return item
 
-    def _read(self, index: int) -> tuple[Sample, np.ndarray]:
-        """The sample, and its label, which must be there."""
-        dataset = self.dataset
+    def _read(self, index: int) -> tuple[Sample, np.ndarray, EdgeLabels | None]:
+        """The sample, its label, which must be there, and where its edges come from."""
+        dataset, edges = self.dataset, self.edges
         if self.coarse is not None and index >= len(dataset):
             index -= len(dataset)
             dataset = self.coarse
+            edges = edges and EdgeLabels.of(dataset, instance_sensitive=edges.instance_sensitive)
         sample = dataset[index]
         if sample.label is None:
             raise InputError(
                 f"{dataset.name} {dataset.split}: {sample.name} has no label map to train on"
             )
-        return sample, sample.label
+        return sample, sample.label, edges
 
 
 def crop_label(crop: Crop) -> np.ndarray:
-    """uint8 (C, C): the label below a crop, 255 on padding, mirrored as its image is."""
-    (part,) = crop.maps
+    """uint8 (C, C): the first map of a crop, 255 on padding, mirrored as its image is."""
+    part = crop.maps[0]
     assert part is not None
     label = np.full(crop.image.shape[:2], IGNORE, np.uint8)
     label[crop.inside] = part[crop.inner]

@@ -71,7 +71,7 @@ HEAD_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     PyramidPooling: FoldedPyramidPooling,
 }
 # Those whose forward pass takes `only`, the one output that is wanted.
-PARTIAL_FORMS = (StripDFF, StripCASENet, FoldedDecoupledNet)
+PARTIAL_FORMS = (StripDFF, StripCASENet, FoldedSegNet, FoldedDecoupledNet)
 
 
 def tried_on(device: str) -> bool:

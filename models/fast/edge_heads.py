@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.casenet import STRIDE, CASENet
+from models.casenet import CASENet
 from models.dff import DFF
 from models.fast.stages import iterate_stages
 from models.layers import crop_to, pad_to_multiple
 from models.resnet import ResNet
 
-STRIP = 8  # rows of the map at stride 8
+STRIDE = 8  # of the published nets
+STRIP = 8  # rows of the map at that stride
 HALF = STRIDE // 2  # the side of a quadrant
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.decouple import LEAST_SIZE, DecoupledNet
+from models.decouple import DecoupledNet
 from models.fast.fused import FusedConv2d, add_relu
 from models.fast.fused import applies as fused_applies
 from models.fast.stages import has_stages, iterate_stages
@@ -19,7 +19,6 @@ from models.layers import (
     CONTEXT_CHANNELS,
     PyramidPooling,
     crop_to,
-    pad_to_least,
     resize,
 )
 from models.segnets import SegNet
@@ -31,9 +30,12 @@ class FoldedSegNet(SegNet):
     def prepare(self) -> None:
         """It has no weights of its own."""
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> logits {"seg": (N, K, H, W)}."""
-        if not _applies(self, image):
+    def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> logits {"seg": (N, K, H, W)}, and those of an edge head.
+
+        only: the one output that is wanted; None: all.
+        """
+        if not _applies(self, image, only):
             return super().forward(image)
         context, fine = _context_and_fine(self, image)
         seg = self.final(torch.cat([fine, resize(context, fine.shape[-2:])], dim=1))
@@ -57,9 +59,9 @@ class FoldedDecoupledNet(DecoupledNet):
 
         only: the one output that is wanted; None: all.
         """
-        if not _applies(self, image):
+        if not _applies(self, image, only):
             return super().forward(image)
-        padded = pad_to_least(image, LEAST_SIZE)
+        padded = self.pad(image)
         context, fine = _context_and_fine(self, padded)
         outputs = self._heads(context, fine, self.outputs if only is None else (only,))
         outputs = {name: resize(logits, padded.shape[-2:]) for name, logits in outputs.items()}
@@ -163,5 +165,9 @@ def _context_and_fine(net: SegNet | DecoupledNet, image: Tensor) -> tuple[Tensor
     return net.context(next(stages)), fine
 
 
-def _applies(net: SegNet | DecoupledNet, image: Tensor) -> bool:
+def _applies(net: SegNet | DecoupledNet, image: Tensor, only: str | None) -> bool:
+    """only: see `FoldedSegNet`; an edge head needs all of the stages."""
+    wanted = net.outputs if only is None else (only,)
+    if "fuse" in wanted or "side5" in wanted:
+        return False
     return has_stages(net.backbone) and fused_applies(image, net.fine)

@@ -157,7 +157,7 @@ def test_published_files_carry_a_numpy_number(tmp_path: Path) -> None:
 
 
 def test_options_are_kept_and_unknown_ones_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fcn has no option 'align_corners'; it has none"):
+    with pytest.raises(ValueError, match="fcn has no option 'align_corners'; it has edge_head"):
         build_model("fcn", num_classes=2, backbone="resnet18", align_corners=True)
     with pytest.raises(ValueError, match="no fusion 'both'; there are sequential, simultaneous"):
         build_model("gffnet", num_classes=2, backbone="resnet18", fusion="both")

@@ -8,6 +8,7 @@ from data.args import number, positive, size, whole
 from data.image_io import MAX_PIXELS
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
+from models.joint import EDGE_HEAD_CHOICES
 from utils.inference.engines.choose import ENGINES
 from utils.inference.options import MAX_SCALE, MIN_SIDE
 from utils.inference.predictor import NET_OPTIONS, RUN_OPTIONS, Predictor, load_predictor
@@ -26,6 +27,8 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--align-corners", action=boolean, help=text)
     text = "likewise, of gffnet (default: sequential; see models/gffnet.py)"
     group.add_argument("--fusion", choices=FUSIONS, help=text)
+    text = "likewise, of a segmentation net; none leaves out the one that the checkpoint has"
+    group.add_argument("--edge-head", choices=EDGE_HEAD_CHOICES, help=text)
     text = "auto (default: a GPU if there is one), cpu, cuda, cuda:1"
     group.add_argument("--device", default="auto", help=text)
     text = "run equal, faster forms of the layers (default: on CPUs; see models/fast)"

@@ -10,6 +10,7 @@ from data.args import Parser, data_option, number, seed, share, size, text, whol
 from data.image_io import IGNORE
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
+from models.joint import EDGE_HEAD_CHOICES
 from utils.training.objective import LOSS_NAMES, default_loss, losses_of
 from utils.training.optimizer import OPTIMIZERS
 from utils.training.precision import KINDS
@@ -156,6 +157,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument(
         "--fusion", choices=FUSIONS, default="sequential", help="of gffnet, see models/gffnet.py"
+    )
+    model.add_argument(
+        "--edge-head",
+        choices=EDGE_HEAD_CHOICES,
+        default="none",
+        help="of a segmentation net: learn semantic edges beside it, see models/joint.py",
     )
 
 
@@ -527,6 +534,10 @@ def _first_fault(args: TrainArgs, parser: argparse.ArgumentParser) -> str | None
         )
     if args.loss not in losses_of(args.model):
         return f"--loss {args.loss}: {args.model} has {', '.join(losses_of(args.model))}"
+    if args.edge_head != "none":
+        if task_of(args.model) == "edge":
+            return f"--edge-head {args.edge_head}: {args.model} has its own; it is for segmentation"
+        return None
     other = SEG_GROUP if task_of(args.model) == "edge" else EDGE_GROUP
     group = next(group for group in parser._action_groups if group.title == other)
     given = [

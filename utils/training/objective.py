@@ -120,6 +120,7 @@ class Objective:
             hard pixels are chosen among, and edges balanced over, those of a GPU. So one number
             gives the same training on any number of GPUs. 0: all images of a rank at once.
         quirks: with the published code's oddities.
+        edge_head: add the terms of the edge task, for a segmentation net with an edge head.
     """
 
     loss: Loss
@@ -128,6 +129,7 @@ class Objective:
     schedule: Schedule
     images_per_loss: int = 0
     quirks: bool = True
+    edge_head: bool = False
 
     def batch_terms(self, outputs: Maps, batch: Maps) -> Maps:
         """The terms of a batch as the loader sends it, on the device of `outputs`."""
@@ -144,7 +146,10 @@ class Objective:
 
     def terms(self, outputs: Maps, targets: Maps) -> Maps:
         """The named terms of the loss over all images given."""
-        return self.loss.function(outputs, targets, quirks=self.quirks)
+        terms = self.loss.function(outputs, targets, quirks=self.quirks)
+        if self.edge_head:
+            terms = terms | _reweighted(outputs, targets, quirks=self.quirks)
+        return terms
 
     def total(self, terms: dict[str, Number]) -> Number:
         """The weighted sum that is trained on."""
@@ -155,8 +160,9 @@ class Objective:
 def unpack_targets(batch: Maps, num_classes: int) -> Maps:
     """The maps that the losses read, from the compact ones that workers send.
 
-    Edge task: "edges" bool (N, K, H, W), "valid" (N, 1, H, W). Segmentation: "label" (N, H, W) and,
-    of samples with relaxed labels, "multihot" (N, K + 1, H, W) and "edge" (N, 1, H, W).
+    Edge task and edge heads: "edges" bool (N, K, H, W), "valid" (N, 1, H, W). Segmentation: "label"
+    (N, H, W) and, of samples with relaxed labels, "multihot" (N, K + 1, H, W) and "edge"
+    (N, 1, H, W).
     """
     targets = {name: batch[name] for name in ("valid", "label", "edge") if name in batch}
     if "edges" in batch:

@@ -87,10 +87,7 @@ def build_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup
 
 def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     """Of an edge net."""
-
-    def labels(dataset: Dataset) -> EdgeLabels:
-        return EdgeLabels.of(dataset, instance_sensitive=args.instance, folder=args.edge_labels)
-
+    labels = partial(edge_labels, args)
     sampler = BatchSampler(
         len(train_set), args.batch_size, seed=args.seed, rank=ranks.rank, world=ranks.world
     )
@@ -121,6 +118,16 @@ def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     )
 
 
+def edge_labels(args: TrainArgs, dataset: Dataset) -> EdgeLabels:
+    """The true edges, from a data set's labels or from files."""
+    return EdgeLabels.of(dataset, instance_sensitive=args.instance, folder=args.edge_labels)
+
+
+def has_edge_head(args: TrainArgs) -> bool:
+    """Whether the net is one for segmentation that learns edges, too."""
+    return MODELS[args.model].task == "seg" and args.edge_head != "none"
+
+
 def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     """Of a segmentation net, base or decoupled."""
     require_classes("--strict-bdr-cls", args.strict_bdr_cls, train_set)
@@ -141,6 +148,7 @@ def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
             args.seed,
             relaxation if objective.loss.relaxed else None,
             coarse_set,
+            edge_labels(args, train_set) if has_edge_head(args) else None,
         ),
         files=files_of(train_set) + (files_of(coarse_set) if coarse_set else []),
         sampler=sampler,
@@ -176,6 +184,7 @@ def build_objective(
         schedule,
         images_per_loss=images_per_loss,
         quirks=args.quirks,
+        edge_head=has_edge_head(args),
     )
 
 
@@ -260,12 +269,13 @@ def seg_sampler(
 
 
 def split_of(args: TrainArgs, split: str) -> Dataset:
-    """The samples of a split; for segmentation without instance maps, which are not read then."""
+    """The samples of a split; without instance maps, which are not read then, if no edges are
+    learned."""
     task = MODELS[args.model][1]
     dataset = build_dataset(
         args.dataset, args.data_root, split, task=task, **parse_options(args.data_option)
     )
-    if task == "seg":
+    if task == "seg" and not has_edge_head(args):
         dataset.records = [replace(record, instance=None) for record in dataset.records]
     return dataset
 
@@ -322,6 +332,8 @@ def build_network(
     torch.manual_seed(args.seed)
     pretrained = args.pretrained if fresh and not args.init_from else "none"
     options = {name: getattr(args, name) for name in OPTIONS.get(args.model, ())}
+    if options.get("edge_head") == "none":
+        del options["edge_head"]  # earlier versions refuse an option that they do not know
     shape = {"num_classes": dataset.num_classes, "backbone": args.backbone}
     model = create_model(args.model, **shape, pretrained=pretrained, **options)
     if args.init_from and fresh:
