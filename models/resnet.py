@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.contract import Backbone
 from models.layers import conv1x1, conv3x3, initialise_backbone
 
 
@@ -90,7 +91,7 @@ BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
 }
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """A stem and four layers; `channels` and `strides` describe the maps that `forward` returns.
 
     The stem is one 7x7 convolution to 64 channels, or, with `deep_stem`, three 3x3 ones to 64, 64

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from models.contract import Backbone
 from models.layers import conv1x1, initialise_backbone
 
 
@@ -58,7 +59,7 @@ class PreActivationBlock(nn.Module):
         return self.convs(activated) + shortcut
 
 
-class WiderResNet(nn.Module):
+class WiderResNet(Backbone):
     """A 3x3 stem and six stages; `channels` and `strides` describe what `forward` returns."""
 
     channels = (64, 128, 256, 1024, 4096)

@@ -157,6 +157,7 @@ class StripCASENet(CASENet):
 
     def prepare(self) -> None:
         """Arrange the weights of the head."""
+        assert isinstance(self.side5, nn.Sequential)
         self.up_side5 = StripUpsample(self.side5[1])
 
     def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
@@ -166,6 +167,7 @@ class StripCASENet(CASENet):
         """
         if not _applies(self, image):
             return super().forward(image)
+        assert isinstance(self.side5, nn.Sequential)
         wanted = self.outputs if only is None else (only,)
         padded = pad_to_multiple(image, STRIDE)
         x5, shared = stages_and_sides(self, padded)
