@@ -28,7 +28,7 @@ SIZE = 64  # of the image that is tried
 
 
 class Backbone(nn.Module):
-    """A backbone: an image (N, 3, H, W) -> five maps, x_i of (N, channels[i], H / strides[i], …)."""
+    """From an image (N, 3, H, W) five maps, x_i of (N, channels[i], H / strides[i], …)."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
