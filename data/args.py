@@ -5,6 +5,7 @@ flag's name. NaN and infinity are in no range.
 """
 
 import argparse
+import difflib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from data.errors import InputError, shortened
 MAX_COUNT = 10**9  # of anything that is counted: pixels on a side, epochs, samples, classes
 MAX_WORKERS = 1024
 MAX_SEED = 2**32 - 1  # NumPy's and PyTorch's seeds are unsigned
+MANY_CHOICES = 12  # more are not listed when a wrong one is given
 LONGEST = 40  # characters of a wrong value that a message repeats
 
 
@@ -39,6 +41,16 @@ class Parser(argparse.ArgumentParser):
             if equals and value == "--" and flag.startswith("-"):
                 self.error(f"argument {flag}: expected a value, found '--'")
         return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, but of many choices those are listed that the value resembles."""
+        choices = [*(action.choices or ())]
+        near = difflib.get_close_matches(str(value), map(str, choices), MANY_CHOICES, cutoff=0.5)
+        if len(choices) > MANY_CHOICES and value not in choices and near:
+            listed = ", ".join(map(repr, near))
+            text = f"invalid choice: {value!r} (the nearest of {len(choices)} are {listed})"
+            raise argparse.ArgumentError(action, text)
+        super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with status 2."""

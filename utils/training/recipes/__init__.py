@@ -4,12 +4,13 @@ What flags and recipe leave open is fitted to the data: `fitted` chooses from nu
 takes the numbers from data set and machine, `choose` joins them with the flags of a run.
 """
 
+from utils.training.recipes.comparison import COMPARISON_RECIPES
 from utils.training.recipes.own_data import OWN_DATA_RECIPES
 from utils.training.recipes.published import PUBLISHED_RECIPES, Recipe
 
 __all__ = ["RECIPES", "SECOND_STAGES", "Recipe"]
 
-RECIPES: dict[str, Recipe] = PUBLISHED_RECIPES | OWN_DATA_RECIPES
+RECIPES: dict[str, Recipe] = PUBLISHED_RECIPES | OWN_DATA_RECIPES | COMPARISON_RECIPES
 # Second stages: they start from a trained net, so they ask for --init-from. (BDD's published script
 # starts from ImageNet weights.)
 SECOND_STAGES = tuple(
