@@ -1,0 +1,150 @@
+"""A comparison as text: tables for the terminal or as Markdown, rows for CSV, plain data for JSON.
+
+The same figures as in the report; in percent for readers, in fractions for programs.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from utils.compare.bootstrap import Comparison, Estimate, Row
+from utils.compare.results import Result
+from utils.evaluation.text_tables import align_columns, number_or_null, percent, shortened_name
+
+CSV_COLUMNS = (
+    *("metric", "variant", "class", "images", "result", "score", "score_low", "score_high"),
+    *("difference", "difference_low", "difference_high", "resamples"),
+)
+CLEAR = "*"
+
+
+def title_of(comparison: Comparison) -> str:
+    """ "thin: MF (ODS)", or "boundary F as published, 3 px"."""
+    title, variant = comparison.measure.title, comparison.variant
+    if variant is None:
+        return title
+    if isinstance(variant, str):
+        return f"{variant}: {title}"
+    return f"{title}, {variant:g} {'px' if variant >= 1 else 'of the diagonal'}"
+
+
+def table_rows(
+    comparison: Comparison, results: Sequence[Result], baseline: int
+) -> list[tuple[str, ...]]:
+    """Header, a row per class and the mean, as text, in percent and points of percent."""
+    names = [shortened_name(result.name) for result in results]
+    others = [r for r in range(len(results)) if r != baseline]
+    header = ("class", *names, *(f"{names[r]} - {names[baseline]}" for r in others), "images")
+    rows: list[tuple[str, ...]] = [header]
+    for row in (*comparison.rows, comparison.mean):
+        scores = [percent(each.value) for each in row.scores]
+        changes = [difference(row.differences[r]) for r in others]
+        rows.append((row.name, *scores, *changes, str(row.images)))
+    return rows
+
+
+def difference(estimate: Estimate) -> str:
+    """ "+1.20 [-0.31, +2.64]" in points of percent; "-" if there is none."""
+    if not math.isfinite(estimate.value):
+        return "-"
+    if not math.isfinite(estimate.low):
+        return f"{100 * estimate.value:+.2f} [-, -]  "
+    mark = CLEAR if estimate.is_clear else " "
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{100 * estimate.value:+.2f} [{low:+.2f}, {high:+.2f}] {mark}"
+
+
+def protocol_line(result: Result) -> str:
+    """The knobs that were the same for all, in one line."""
+    skipped = {"name", "modes", "bounds", *map(str, result.variants), "thin", "raw"}
+    shown = [
+        f"{name} {_word(value)}"
+        for name, value in result.protocol.items()
+        if name not in skipped and value is not None
+    ]
+    truth = [str(result.source[key]) for key in ("dataset", "split") if result.source.get(key)]
+    return ", ".join([" ".join(truth), *shown]) if truth else ", ".join(shown)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def meaning_line(images: int, samples: int, level: float, seed: int) -> str:
+    """What the brackets are."""
+    return (
+        f"in brackets: {100 * level:g} % interval of the difference, paired bootstrap over "
+        f"{images} images, {samples} resamples, seed {seed}; {CLEAR}: 0 lies outside"
+    )
+
+
+def text_table(comparison: Comparison, results: Sequence[Result], baseline: int) -> str:
+    """A table for the terminal, with its title."""
+    rows = table_rows(comparison, results, baseline)
+    return f"{title_of(comparison)}\n{align_columns(rows, foot=True)}"
+
+
+def markdown_table(comparison: Comparison, results: Sequence[Result], baseline: int) -> str:
+    """The same table in Markdown, the mean in bold."""
+    header, *rows, foot = table_rows(comparison, results, baseline)
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    lines = [header, rule, *rows, [f"**{cell.strip()}**" for cell in foot]]
+    shown = (f"| {' | '.join(_markdown_cell(cell) for cell in line)} |" for line in lines)
+    return "\n".join([f"**{title_of(comparison)}**", "", *shown])
+
+
+def _markdown_cell(cell: str) -> str:
+    """A bar ends a cell, and the star of a clear difference must not begin slanted text."""
+    text = " ".join(cell.split()).replace("|", "\\|")
+    return text.replace(f"] {CLEAR}", f"] \\{CLEAR}")
+
+
+def csv_rows(comparisons: Sequence[Comparison], results: Sequence[Result]) -> list[list[object]]:
+    """CSV_COLUMNS and a row for each measure, class and result; empty where there is no figure."""
+    rows: list[list[object]] = [[*CSV_COLUMNS]]
+    for each in comparisons:
+        variant = "" if each.variant is None else each.variant
+        for row in (*each.rows, each.mean):
+            for result, score, change in zip(results, row.scores, row.differences, strict=True):
+                figures = [*_figures(score), *_figures(change)]
+                shown = [repr(v) if math.isfinite(v) else "" for v in figures]
+                start = [each.measure.key, variant, row.name, row.images, result.name]
+                rows.append([*start, *shown, row.resamples])
+    return rows
+
+
+def _figures(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
+
+
+def plain(comparison: Comparison, results: Sequence[Result]) -> dict[str, object]:
+    """A measure's part of `compare.json`."""
+    return {
+        "metric": comparison.measure.key,
+        "variant": comparison.variant,
+        "mean": _plain_row(comparison.mean, results),
+        "classes": [_plain_row(row, results) for row in comparison.rows],
+    }
+
+
+def _plain_row(row: Row, results: Sequence[Result]) -> dict[str, object]:
+    """In fractions; null where there is no figure, as for the baseline's own difference."""
+    found = zip(results, row.scores, row.differences, strict=True)
+    return {
+        "name": row.name,
+        "images": row.images,
+        "resamples": row.resamples,
+        "results": [
+            {"name": result.name, "score": _plain(score), "difference": _plain(change)}
+            for result, score, change in found
+        ],
+    }
+
+
+def _plain(estimate: Estimate) -> dict[str, float | None] | None:
+    if not math.isfinite(estimate.value):
+        return None
+    names = ("value", "low", "high")
+    return dict(zip(names, map(number_or_null, _figures(estimate)), strict=True))
