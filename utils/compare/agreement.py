@@ -34,7 +34,8 @@ def agree(results: Sequence[Result], *, common: bool) -> tuple[list[Result], lis
     """
     found = _differences(results)
     names, images_differ = _common_images(results)
-    if images_differ and not common:
+    same_task = len({result.task for result in results}) == 1
+    if images_differ and same_task and not (common and names):
         found.append(images_differ)
     if found:
         raise InputError(f"the results cannot be compared, these differ: {'; '.join(found)}")
@@ -110,11 +111,10 @@ def _own_classes(results: Sequence[Result]) -> list[str]:
 
 
 def _common_images(results: Sequence[Result]) -> tuple[list[str], str]:
-    """The images that all have, and a description if some have others; InputError if none."""
+    """The images that all have, and a description if some have others."""
     shared = set(results[0].images).intersection(*(r.images for r in results[1:]))
     if not shared:
-        examples = ", ".join(f"{r.name}: {r.images[0]}" for r in results)
-        raise InputError(f"the results have no image in common, such as {examples}")
+        return [], _listed("no image in common, such as", results, [r.images[0] for r in results])
     words = []
     for result in results:
         own = [name for name in result.images if name not in shared]

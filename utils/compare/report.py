@@ -14,7 +14,7 @@ from utils.compare.tables import protocol_line, table_rows, title_of
 from utils.evaluation.html import facts, hex_color, section, table, write_page
 from utils.evaluation.text_tables import percent
 
-# Okabe & Ito, "Color universal design", 2008: told apart with any kind of colour vision. Without
+# Okabe & Ito, "Color universal design", 2008: distinct with any kind of colour vision. Without
 # black and yellow, which are lost on a dark or a light page.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
@@ -91,8 +91,8 @@ def _comparison_section(
     header, *rows, foot = table_rows(comparison, results, baseline)
     title = f"Difference to {results[baseline].name} in points of percent"
     forest = forest_plot(comparison, baseline, colors, title)
-    others = [r for r in range(len(results)) if r != baseline]
+    others = [r for r in range(len(results)) if r != baseline and comparison.scored[r]]
     names = legend([results[r] for r in others], [colors[r] for r in others]) if forest else ""
-    plain = ["#0000"] * len(rows)  # classes have no colour here
+    plain = [""] * len(rows)  # classes have no colour here
     body = table(header, rows, plain, bar=0, foot=foot)
     return section(title_of(comparison), names, forest, body, f"<p>{escape(meaning)}</p>")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from utils.compare.bootstrap import Comparison, Estimate, Row
+from utils.compare.bootstrap import FEWEST, Comparison, Estimate, Row
 from utils.compare.results import Result
 from utils.evaluation.text_tables import align_columns, number_or_null, percent, shortened_name
 
@@ -15,6 +15,7 @@ CSV_COLUMNS = (
     *("metric", "variant", "class", "images", "result", "score", "score_low", "score_high"),
     *("difference", "difference_low", "difference_high", "resamples"),
 )
+END = ("images", "note")  # the last columns
 CLEAR = "*"
 
 
@@ -34,24 +35,30 @@ def table_rows(
     """Header, a row per class and the mean, as text, in percent and points of percent."""
     names = [shortened_name(result.name) for result in results]
     others = [r for r in range(len(results)) if r != baseline]
-    header = ("class", *names, *(f"{names[r]} - {names[baseline]}" for r in others), "images")
+    header = ("class", *names, *(f"{names[r]} - {names[baseline]}" for r in others), *END)
     rows: list[tuple[str, ...]] = [header]
     for row in (*comparison.rows, comparison.mean):
         scores = [percent(each.value) for each in row.scores]
         changes = [difference(row.differences[r]) for r in others]
-        rows.append((row.name, *scores, *changes, str(row.images)))
+        rows.append((row.name, *scores, *changes, str(row.images), _note(row)))
     return rows
 
 
+def _note(row: Row) -> str:
+    """Why a class has no score, or no interval."""
+    if row.images == 0:
+        return "no ground truth"
+    return "in one image: no interval" if row.images < FEWEST else ""
+
+
 def difference(estimate: Estimate) -> str:
-    """ "+1.20 [-0.31, +2.64]" in points of percent; "-" if there is none."""
+    """ "+1.20 [+0.31, +2.64]*" in points of percent; "-" if there is none."""
     if not math.isfinite(estimate.value):
         return "-"
     if not math.isfinite(estimate.low):
-        return f"{100 * estimate.value:+.2f} [-, -]  "
-    mark = CLEAR if estimate.is_clear else " "
+        return f"{100 * estimate.value:+.2f}"
     low, high = 100 * estimate.low, 100 * estimate.high
-    return f"{100 * estimate.value:+.2f} [{low:+.2f}, {high:+.2f}] {mark}"
+    return f"{100 * estimate.value:+.2f} [{low:+.2f}, {high:+.2f}]{CLEAR * estimate.is_clear}"
 
 
 def protocol_line(result: Result) -> str:
@@ -82,23 +89,25 @@ def meaning_line(images: int, samples: int, level: float, seed: int) -> str:
 
 def text_table(comparison: Comparison, results: Sequence[Result], baseline: int) -> str:
     """A table for the terminal, with its title."""
-    rows = table_rows(comparison, results, baseline)
+    rows = [
+        tuple(f"{cell} " if cell.endswith("]") else cell for cell in row)  # as wide as with a star
+        for row in table_rows(comparison, results, baseline)
+    ]
     return f"{title_of(comparison)}\n{align_columns(rows, foot=True)}"
 
 
 def markdown_table(comparison: Comparison, results: Sequence[Result], baseline: int) -> str:
     """The same table in Markdown, the mean in bold."""
     header, *rows, foot = table_rows(comparison, results, baseline)
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    lines = [header, rule, *rows, [f"**{cell.strip()}**" for cell in foot]]
+    rule = ["---", *["---:"] * (len(header) - 2), "---"]
+    lines = [header, rule, *rows, [cell and f"**{cell}**" for cell in foot]]
     shown = (f"| {' | '.join(_markdown_cell(cell) for cell in line)} |" for line in lines)
     return "\n".join([f"**{title_of(comparison)}**", "", *shown])
 
 
 def _markdown_cell(cell: str) -> str:
-    """A bar ends a cell, and the star of a clear difference must not begin slanted text."""
-    text = " ".join(cell.split()).replace("|", "\\|")
-    return text.replace(f"] {CLEAR}", f"] \\{CLEAR}")
+    """A bar would end the cell, and the star of a clear difference begin slanted text."""
+    return cell.replace("|", "\\|").replace(f"]{CLEAR}", f"]\\{CLEAR}")
 
 
 def csv_rows(comparisons: Sequence[Comparison], results: Sequence[Result]) -> list[list[object]]:
