@@ -1,5 +1,6 @@
 """Folders of results, as test.py leaves them, from drawn counts."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from utils.compare import __main__ as command
 from utils.evaluation.edges.protocols import EdgeProtocol
-from utils.evaluation.edges.run import write_edge_results
+from utils.evaluation.edges.run import metrics_document
 from utils.evaluation.edges.scores import score_modes
 from utils.evaluation.segmentation.run import write_seg_results
 from utils.evaluation.segmentation.scores import SegProtocol, count_label_map, score_images
@@ -55,7 +56,10 @@ def write_edges(
     scores = score_modes(counts, classes, protocol, binary=binary)
     origin = {"dataset": "camvid", "split": "test", "images": len(counts)} | (source or {})
     names = names or [f"image{i:03d}" for i in range(len(counts))]
-    write_edge_results(folder, scores, counts, protocol, origin, names)
+    folder.mkdir(parents=True)
+    np.savez(folder / "counts.npz", counts=counts.astype(np.int32), names=np.array(names))
+    document = metrics_document(scores, protocol, origin)
+    (folder / "metrics.json").write_text(json.dumps(document))
     return folder
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,7 @@ from helpers.compare import (
     write_edges,
     write_labels,
 )
+from helpers.edge_files import SIZE, write_edge_files
 from helpers.evaluation import metrics_of, score
 
 from data.image_io import write_png
@@ -297,3 +299,23 @@ def test_what_test_py_leaves_for_segmentation_is_read(tmp_path, rng):
     matrix = np.array(metrics_of(tmp_path / "a")["scores"]["confusion"])
     expected = np.diagonal(matrix), matrix.sum(axis=1), matrix[:, :-1].sum(axis=0)
     assert np.array_equal(sums, np.stack(expected, axis=1))
+
+
+def test_what_test_py_leaves_for_edges_is_read(tmp_path, rng):
+    names, _, _ = write_edge_files(tmp_path, rng)
+    shutil.copytree(tmp_path / "pred", tmp_path / "other")
+    write_png(tmp_path / "other/class_001" / f"{names[0]}.png", np.zeros(SIZE, np.uint16))
+    for name, folder in (("a", "pred"), ("b", "other")):
+        files = ("--predictions", tmp_path / folder, "--labels", tmp_path / "gt")
+        score("--task", "edge", *files, "--thresholds", 9, "--workers", 0, "--no-report",
+              "--out", tmp_path / name)  # fmt: skip
+    compare(tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", *QUICK)
+    found = document_of(tmp_path / "out")["comparisons"]
+    for each in found:
+        for r, name in enumerate("ab"):
+            stated = metrics_of(tmp_path / name)["scores"][each["variant"]]["mean"]
+            value = each["mean"]["results"][r]["score"]["value"]
+            assert value == pytest.approx(stated[each["metric"]])
+        change = each["classes"][0]["results"][1]["difference"]
+        assert change["value"] != 0
+        assert each["classes"][2]["results"][0]["score"] is None  # no ground truth

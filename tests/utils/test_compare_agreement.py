@@ -64,6 +64,15 @@ def test_the_protocols_name_alone_does_not_matter(first, counts, tmp_path, capsy
     assert "thin: MF (ODS)" in capsys.readouterr().out
 
 
+def test_what_else_was_measured_does_not_matter(first, counts, tmp_path, capsys):
+    """A mode more, and the calibration, stand in the protocol where they were asked for."""
+    second = write_edges(tmp_path / "b", counts[1])
+    change_metrics(second, lambda document: document["protocol"].update(calibration=True))
+    change_metrics(second, lambda document: document["protocol"].update(crisp=True))
+    compare(first, second, *QUICK)
+    assert "crisp" not in capsys.readouterr().out
+
+
 def test_thresholds_data_set_and_split(first, tmp_path, rng):
     counts = draw_edge_counts(rng, 0.7, images=6, thresholds=5)
     second = write_edges(tmp_path / "b", counts, source={"dataset": "bdd", "split": "val"})

@@ -16,6 +16,8 @@ from utils.compare.results import Result
 # another machine. The true pixels of every image are, in `_require_same_truth`.
 TRUTH = ("dataset", "split")
 VARIANTS = {"edge": "modes", "seg": "bounds"}
+# Knobs that change no score: names, what else was measured, and what is looked at by itself.
+NO_KNOBS = {"name", "modes", "bounds", "classes", "thin", "raw", "crisp", "calibration"}
 LONGEST = 60  # characters of a value in a message
 UNSTATED = object()
 
@@ -60,8 +62,8 @@ def _differences(results: Sequence[Result]) -> list[str]:
         return [_listed("task", results, [result.task for result in results])]
     kind = VARIANTS[results[0].task]
     # A mode is also a knob, on or off; those that all have are compared.
-    modes = {str(v) for r in results for v in r.variants} | {"thin", "raw", kind, "name"}
-    knobs = dict.fromkeys(k for r in results for k in r.protocol if k not in modes)
+    others = NO_KNOBS | {str(v) for r in results for v in r.variants}
+    knobs = dict.fromkeys(k for r in results for k in r.protocol if k not in others)
     found = [
         _listed(knob, results, values)
         for knob in knobs

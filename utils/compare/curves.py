@@ -8,8 +8,8 @@ import numpy as np
 from utils.compare.measures import images_with_class
 from utils.compare.results import Result
 from utils.edge_metrics import Summary, default_thresholds, summarize
-from utils.evaluation.edges.report import iso_f_lines
 from utils.evaluation.html import Line, plot
+from utils.evaluation.report_parts import iso_f_lines
 
 
 def curve_plots(results: Sequence[Result], mode: int, colors: Sequence[str]) -> str:

@@ -18,6 +18,8 @@ from utils.evaluation.text_tables import percent
 # black and yellow, which are lost on a dark or a light page.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
+ORIGIN = ("checkpoint", "predictions", "variant")  # of `source`, what says what was scored
+
 
 def write_report(
     path: Path,
@@ -69,7 +71,7 @@ def _results_section(
         [
             result.name,
             *(percent(each.mean.scores[r].value) for each in comparisons),
-            str(result.source.get("checkpoint") or result.source.get("predictions") or ""),
+            " ".join(str(result.source[key]) for key in ORIGIN if result.source.get(key)),
         ]
         for r, result in enumerate(results)
     ]

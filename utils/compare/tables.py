@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from utils.compare.agreement import NO_KNOBS
 from utils.compare.bootstrap import FEWEST, Comparison, Estimate, Row
 from utils.compare.results import Result
 from utils.evaluation.text_tables import align_columns, number_or_null, percent, shortened_name
@@ -63,7 +64,7 @@ def difference(estimate: Estimate) -> str:
 
 def protocol_line(result: Result) -> str:
     """The knobs that were the same for all, in one line."""
-    skipped = {"name", "modes", "bounds", *map(str, result.variants), "thin", "raw"}
+    skipped = NO_KNOBS | {str(variant) for variant in result.variants}
     shown = [
         f"{name} {_word(value)}"
         for name, value in result.protocol.items()
