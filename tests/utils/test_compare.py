@@ -225,7 +225,9 @@ def test_what_is_printed_and_written(pair, tmp_path, capsys):
                and (r["metric"], r["variant"]) == ("ods", "raw"))  # fmt: skip
     assert float(row["score"]) == pytest.approx(ods)
     shown = f"{100 * ods:.2f}  {100 * float(row['difference']):+.2f}"
-    assert re.search(rf"^road +\d+\.\d\d +{re.escape(shown)} \[", printed.split("raw: MF")[1], re.M)
+    assert re.search(
+        rf"^road +\d+\.\d\d +{re.escape(shown)} \[", printed.split("\nraw: MF (ODS)\n")[1], re.M
+    )
     document = document_of(tmp_path / "out")
     assert document["bootstrap"] == {"samples": SAMPLES, "level": 0.95, "seed": SEED}
     assert [each["name"] for each in document["results"]] == ["old", "new"]
@@ -242,6 +244,21 @@ def test_markdown(pair, capsys):
     assert table[-2] == "| rider | - | - | - | 0 | no ground truth |"
     assert table[-1].startswith("| **mean** | **")
     assert not re.search(r"\](?<!\\)\*\d", "".join(table))
+
+
+def test_the_means_alone(pair, tmp_path, capsys):
+    compare(*pair[0], "--no-by-class", "--out", tmp_path / "out", *QUICK)
+    printed = capsys.readouterr().out
+    assert "road" not in printed
+    table = printed.split("means of the classes\n")[1].split("\n\n")[0].splitlines()
+    header = ("result", *(c for m in ("thin", "raw") for n in ("MF (ODS)", "AP")
+                          for c in (f"{m}: {n}", "to a")))  # fmt: skip
+    assert re.split(r"  +", table[0].strip()) == [*header]
+    found = document_of(tmp_path / "out")["comparisons"]
+    for r, line in enumerate(table[2:]):
+        scores = [f"{100 * e['mean']['results'][r]['score']['value']:.2f}" for e in found]
+        assert re.split(r"  +", line)[0] == "ab"[r]
+        assert re.split(r"  +", line)[1::2] == scores
 
 
 def test_another_baseline_turns_the_differences_round(pair, tmp_path):

@@ -321,6 +321,7 @@ def test_names_of_the_results(tmp_path):
         *("dff/one", "dff/two", "casenet/one")
     ]
     assert names("s", "old/s") == ["s", "old/s"]
+    assert names("s", "s/s") == ["s", "s/s"]
     with pytest.raises(InputError, match="is given twice"):
         names("a", "b/../a")
 

@@ -19,7 +19,15 @@ from utils.compare.bootstrap import blocks, compare
 from utils.compare.measures import DEFAULTS, MEASURES, Measure, require_own_counts
 from utils.compare.report import write_report
 from utils.compare.results import Result, read_result
-from utils.compare.tables import markdown_table, meaning_line, protocol_line, text_table
+from utils.compare.tables import (
+    markdown_table,
+    mean_rows,
+    meaning_line,
+    protocol_line,
+    table_rows,
+    text_table,
+    title_of,
+)
 from utils.compare.write import FILES, write_numbers
 from utils.evaluation.out_dir import require_out_dir
 from utils.progress import progress_bar
@@ -52,8 +60,11 @@ def main(args: argparse.Namespace) -> None:
     meaning = meaning_line(len(results[0].images), args.samples, level, args.seed)
     print(f"{protocol_line(results[0])}\n{meaning}")
     draw = markdown_table if args.markdown else text_table
-    for each in comparisons:
-        print(f"\n{draw(each, results, baseline)}")
+    print(
+        f"\n{draw('means of the classes', mean_rows(comparisons, results, baseline), foot=False)}"
+    )
+    for each in comparisons if args.by_class else ():
+        print(f"\n{draw(title_of(each), table_rows(each, results, baseline), foot=True)}")
     if args.out is not None:
         bootstrap = {"samples": args.samples, "level": level, "seed": args.seed}
         write_numbers(args.out, comparisons, results, baseline, bootstrap, notes)

@@ -75,6 +75,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--out", type=file_path, metavar="DIR", help="write compare.csv, .json and .html there"
     )
     output.add_argument(
+        "--by-class",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="print a table by class for each measure (default), or the means alone",
+    )
+    output.add_argument(
         "--markdown",
         action=argparse.BooleanOptionalAction,
         default=False,
@@ -120,7 +126,7 @@ def own_names(folders: Sequence[Path]) -> list[str]:
     parts = [list(path.parts) for path in paths]
     if len({each[-1] for each in parts}) == len(parts):
         return [each[-1] for each in parts]
-    while len({each[0] for each in parts}) == 1:  # folders above all of them
+    while len({each[0] for each in parts}) == 1 and min(map(len, parts)) > 1:  # above all of them
         parts = [each[1:] for each in parts]
     while len({each[-1] for each in parts}) == 1 and min(map(len, parts)) > 1:
         parts = [each[:-1] for each in parts]

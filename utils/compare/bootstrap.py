@@ -17,7 +17,7 @@ from utils.compare.measures import Measure, images_with_class
 from utils.compare.results import Result
 
 FEWEST = 2  # images that have a class, for an interval: one image shows no variation
-BLOCK = 1 << 23  # numbers of a block of resamples, in the largest of its arrays
+BLOCK = 1 << 22  # numbers of a block of resamples, in the largest of its arrays
 
 
 @dataclass(frozen=True, slots=True)

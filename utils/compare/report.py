@@ -10,9 +10,8 @@ from utils.compare.bootstrap import Comparison
 from utils.compare.curves import curve_plots, legend
 from utils.compare.forest import forest_plot
 from utils.compare.results import Result
-from utils.compare.tables import protocol_line, table_rows, title_of
+from utils.compare.tables import mean_rows, protocol_line, table_rows, title_of
 from utils.evaluation.html import facts, hex_color, section, table, write_page
-from utils.evaluation.text_tables import percent
 
 # Okabe & Ito, "Color universal design", 2008: distinct with any kind of colour vision. Without
 # black and yellow, which are lost on a dark or a light page.
@@ -40,7 +39,7 @@ def write_report(
         notes: What was left out.
     """
     colors = result_colors(len(results))
-    sections = [_results_section(comparisons, results, colors, notes)]
+    sections = [_results_section(comparisons, results, baseline, colors, notes)]
     for each in comparisons:
         sections.append(_comparison_section(each, results, baseline, colors, meaning))
     if results[0].task == "edge":
@@ -61,20 +60,18 @@ def result_colors(count: int) -> list[str]:
 def _results_section(
     comparisons: Sequence[Comparison],
     results: Sequence[Result],
+    baseline: int,
     colors: Sequence[str],
     notes: Sequence[str],
 ) -> str:
     """What was compared, with the means."""
     first = results[0]
-    header = ["result", *(title_of(each) for each in comparisons), "from"]
-    rows = [
-        [
-            result.name,
-            *(percent(each.mean.scores[r].value) for each in comparisons),
-            " ".join(str(result.source[key]) for key in ORIGIN if result.source.get(key)),
-        ]
-        for r, result in enumerate(results)
+    header, *rows = mean_rows(comparisons, results, baseline)
+    origins = [
+        " ".join(str(result.source[key]) for key in ORIGIN if result.source.get(key))
+        for result in results
     ]
+    header, rows = (*header, "from"), [(*row, of) for row, of in zip(rows, origins, strict=True)]
     knobs: dict[str, Any] = {"images": len(first.images), "protocol": protocol_line(first)}
     if notes:
         knobs["notes"] = "; ".join(notes)

@@ -52,6 +52,23 @@ def _note(row: Row) -> str:
     return "in one image: no interval" if row.images < FEWEST else ""
 
 
+def mean_rows(
+    comparisons: Sequence[Comparison], results: Sequence[Result], baseline: int
+) -> list[tuple[str, ...]]:
+    """Header and a row per result: the mean of each measure, and its difference to the baseline."""
+    titles = [title_of(each) for each in comparisons]
+    to_base = f"to {shortened_name(results[baseline].name)}"
+    rows = [("result", *(cell for title in titles for cell in (title, to_base)))]
+    for r, result in enumerate(results):
+        cells = [
+            cell
+            for each in comparisons
+            for cell in (percent(each.mean.scores[r].value), difference(each.mean.differences[r]))
+        ]
+        rows.append((result.name, *cells))
+    return rows
+
+
 def difference(estimate: Estimate) -> str:
     """ "+1.20 [+0.31, +2.64]*" in points of percent; "-" if there is none."""
     if not math.isfinite(estimate.value):
@@ -88,22 +105,23 @@ def meaning_line(images: int, samples: int, level: float, seed: int) -> str:
     )
 
 
-def text_table(comparison: Comparison, results: Sequence[Result], baseline: int) -> str:
-    """A table for the terminal, with its title."""
-    rows = [
-        tuple(f"{cell} " if cell.endswith("]") else cell for cell in row)  # as wide as with a star
-        for row in table_rows(comparison, results, baseline)
-    ]
-    return f"{title_of(comparison)}\n{align_columns(rows, foot=True)}"
+def text_table(title: str, rows: Sequence[Sequence[str]], *, foot: bool) -> str:
+    """A table for the terminal. rows: the header first; with `foot` the last is the mean."""
+    # A difference without a star is as wide as one with it.
+    padded = [[f"{cell} " if cell.endswith("]") else cell for cell in row] for row in rows]
+    return f"{title}\n{align_columns(padded, foot=foot)}"
 
 
-def markdown_table(comparison: Comparison, results: Sequence[Result], baseline: int) -> str:
+def markdown_table(title: str, rows: Sequence[Sequence[str]], *, foot: bool) -> str:
     """The same table in Markdown, the mean in bold."""
-    header, *rows, foot = table_rows(comparison, results, baseline)
-    rule = ["---", *["---:"] * (len(header) - 2), "---"]
-    lines = [header, rule, *rows, [cell and f"**{cell}**" for cell in foot]]
-    shown = (f"| {' | '.join(_markdown_cell(cell) for cell in line)} |" for line in lines)
-    return "\n".join([f"**{title_of(comparison)}**", "", *shown])
+    header, *body = rows
+    if foot:
+        body[-1] = [cell and f"**{cell}**" for cell in body[-1]]
+    rule = ["---" if cell in ("class", "result", "note") else "---:" for cell in header]
+    shown = (
+        f"| {' | '.join(_markdown_cell(cell) for cell in line)} |" for line in (header, rule, *body)
+    )
+    return "\n".join([f"**{title}**", "", *shown])
 
 
 def _markdown_cell(cell: str) -> str:
