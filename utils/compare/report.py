@@ -71,12 +71,14 @@ def _results_section(
         " ".join(str(result.source[key]) for key in ORIGIN if result.source.get(key))
         for result in results
     ]
-    header, rows = (*header, "from"), [(*row, of) for row, of in zip(rows, origins, strict=True)]
+    # The differences are in the sections below: with them this table would be too wide.
+    shown = [(row[0], *row[1::2], of) for row, of in zip(rows, origins, strict=True)]
+    header = (header[0], *header[1::2], "from")
     knobs: dict[str, Any] = {"images": len(first.images), "protocol": protocol_line(first)}
     if notes:
         knobs["notes"] = "; ".join(notes)
-    shown = table(header, rows, colors, bar=0, foot=[""] * len(header))
-    return section("What is compared: means in percent", facts(knobs), shown)
+    body = table(header, shown, colors, bar=0, foot=[""] * len(header))
+    return section("What is compared: means in percent", facts(knobs), body)
 
 
 def _comparison_section(
