@@ -11,8 +11,9 @@
 The windows, scales and mirror image above are the published ones of DecoupleSegNets and GFFNet.
 With torchrun, each GPU takes its share of the images.
 
-A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv and counts.npz
-(edge) or scores.csv and confusion.csv (seg). An interrupted test of edges goes on when run again.
+A test leaves metrics.json and report.html in --out, with scores.csv, counts.npz and curves.csv
+(edge) or confusion.csv (seg). An interrupted test of edges goes on when run again. To compare two
+of these folders: python -m utils.compare A B
 """
 
 from data.errors import quiet_interrupts
@@ -189,7 +190,7 @@ def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: R
         scores = score_images(list(counts.values()), protocol)
         source = {**predictions.origin, **truth.origin, "images": len(counts)}
         print(format_scores(scores))
-        write_seg_results(args.out, scores, source)
+        write_seg_results(args.out, scores, counts, source)
         if args.report:
             quality = image_quality(list(counts.values()))
             write_seg_report(

@@ -38,6 +38,7 @@ LAYERS = {
     "utils.prediction": 3,
     "utils.training": 4,
     "utils.curves": 4,
+    "utils.compare": 4,
     "utils.benchmark": 4,
     **dict.fromkeys(SCRIPTS, 5),
 }

@@ -26,6 +26,7 @@ import numpy as np
 import scipy.io
 import torch
 from helpers import evaluation, exports, sbd
+from helpers.compare import draw_edge_counts, write_edges
 from helpers.folder import describe
 from helpers.tiny_nets import EDGE, SEG, registered, save_tiny, tiny_contents
 from helpers.training import Watcher
@@ -43,6 +44,7 @@ from data.image_io import write_png
 from data.importer import __main__ as importer
 from data.scenes import __main__ as scenes
 from utils.checkpoint import save_checkpoint
+from utils.compare import __main__ as compare
 from utils.curves import __main__ as curves
 from utils.evaluation.segmentation import submission
 from utils.prediction.video.reader import quiet_decoders
@@ -453,6 +455,12 @@ def make_log(work: Path) -> None:
     (work / "in/run").mkdir(parents=True)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (work / "in/run/log.jsonl").write_text(text)
+
+
+def make_results(work: Path) -> None:
+    for name, skill in (("a", 0.7), ("b", 0.8)):
+        counts = draw_edge_counts(np.random.default_rng(0), skill, images=3, thresholds=3)
+        write_edges(work / "in" / name, counts)
 
 
 def make_nothing(work: Path) -> None:
@@ -892,6 +900,13 @@ DOORS = (
         (("log", "in/run/log.jsonl"),),
     ),
     Door(
+        "compare",
+        script(compare),
+        "{w}/in/a {w}/in/b --samples 100 --out {w}/out/comparison",
+        make_results,
+        (),
+    ),
+    Door(
         "scenes",
         script(scenes),
         "--root {w}/out/scenes --train 1 --val 1 --test 1 --size 64x64",
@@ -914,5 +929,6 @@ MODULES: dict[str, Any] = {
     "import-coco": importer,
     "download": download,
     "curves": curves,
+    "compare": compare,
     "scenes": scenes,
 }

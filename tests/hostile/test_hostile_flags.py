@@ -20,7 +20,8 @@ from data.args import Parser
 # A door of each script. Where a script has two sorts of flags, two.
 SCRIPTS = (
     *("predict-edge", "test-edge", "test-seg", "train-edge", "train-seg", "gtlabel"),
-    *("cityscapes_gtlabel", "kitti_gtlabel", "sbd_gtlabel", "download", "curves", "scenes"),
+    *("cityscapes_gtlabel", "kitti_gtlabel", "sbd_gtlabel", "download", "curves", "compare"),
+    "scenes",
 )
 # No flag means anything by these, whatever it counts.
 NEVER = (

@@ -120,7 +120,7 @@ def test_tables_name_their_tolerances(rng):
 def test_a_network_is_scored(checkpoint, tiny_camvid, tmp_path, capsys):
     modes = ("--window", 32, "--scales", 0.5, 1, "--mirror", "--batch-size", 4)
     score("--checkpoint", checkpoint, "--data-root", tiny_camvid, "--out", tmp_path, *modes, *FEW)
-    files = ["confusion.csv", "metrics.json", "report.html", "scores.csv"]
+    files = ["confusion.csv", "counts.npz", "metrics.json", "report.html", "scores.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     predictor = load(checkpoint, "cpu", window=32, scales=(0.5, 1.0), mirror=True)
     dataset = build_dataset("camvid", tiny_camvid, "val")

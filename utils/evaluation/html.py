@@ -111,7 +111,7 @@ def table(
     Args:
         header: Names of the columns; the first one names the row.
         rows: Cells as text.
-        colors: Of the swatch before each row's name, as CSS.
+        colors: Of the swatch before each row's name, as CSS; "" for none.
         bar: Index of the column whose percentages are also drawn as bars.
         foot: The last row, which stays where it is.
     """
@@ -132,7 +132,8 @@ def table(
 
 def _cell(column: int, text: str, color: str, bar: bool) -> str:
     if column == 0:
-        return f'<th scope=row><i style="background:{color}"></i>{escape(text)}</th>'
+        swatch = f'<i style="background:{color}"></i>' if color else ""
+        return f"<th scope=row>{swatch}{escape(text)}</th>"
     filled = bar and text.replace(".", "").isdigit()  # "-" has no bar
     width = f' class=bar style="--share:{text}%"' if filled else ""
     return f"<td{width}>{escape(text)}</td>"

@@ -9,17 +9,20 @@ from data.files import require_writable, resolved
 RESULTS = ("metrics.json", "report.html", "scores.csv", "curves.csv", "confusion.csv", "counts.npz")
 
 
-def require_out_dir(out: Path, inputs: Iterable[Path | None]) -> None:
+def require_out_dir(
+    out: Path, inputs: Iterable[Path | None], files: Iterable[str] = RESULTS
+) -> None:
     """InputError unless results can be written to the folder `out`, and it is none of the inputs.
 
-    Nothing is left there: folders that had to be made are removed again.
+    Nothing is left there: folders that had to be made are removed again. files: names of those that
+    are to be written.
     """
     for given in inputs:
         if given is not None and resolved(out) == resolved(given):
             raise InputError(f"--out {out}: is a folder of inputs; choose another")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file; expected a folder")
-    for name in RESULTS:
+    for name in files:
         if (out / name).is_dir():
             raise InputError(f"{out / name}: is a folder, where a file is to be written; remove it")
     require_writable(out)

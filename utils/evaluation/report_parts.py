@@ -5,7 +5,7 @@ from itertools import starmap
 
 import numpy as np
 
-from utils.evaluation.html import facts, section
+from utils.evaluation.html import at, facts, section
 
 
 def source_section(source: Mapping[str, object], knobs: Mapping[str, object]) -> str:
@@ -50,3 +50,15 @@ def example_sections(
         if rows:
             sections.append(section(f"{title} images{note}", *rows))
     return sections
+
+
+def iso_f_lines() -> str:
+    """Lines of equal F = 0.1 ... 0.9: precision = F R / (2 R - F), from the right to the top."""
+    lines = []
+    for f in np.arange(1, 10) / 10:
+        recall = np.geomspace(f / (2 - f), 1, 60)
+        points = " ".join(at(r, f * r / (2 * r - f)) for r in recall)
+        x, y = at(1, f / (2 - f)).split(",")
+        label = f"<text class=equal x={float(x) + 3:.1f} y={float(y) + 3:.1f}>{f:g}</text>"
+        lines.append(f'<polyline class=iso points="{points}"/>{label}')
+    return "".join(lines)

@@ -16,7 +16,6 @@ from utils.evaluation.edges.scores import ModeScores, image_scores
 from utils.evaluation.edges.tables import HEADER, edge_table_rows
 from utils.evaluation.html import (
     Line,
-    at,
     cards,
     hex_color,
     image_row,
@@ -25,7 +24,7 @@ from utils.evaluation.html import (
     table,
     write_page,
 )
-from utils.evaluation.report_parts import example_sections, source_section
+from utils.evaluation.report_parts import example_sections, iso_f_lines, source_section
 from utils.evaluation.text_tables import percent
 
 ODS_COLUMN = HEADER.index("ODS")
@@ -100,18 +99,6 @@ def _mode_section(mode: ModeScores, palette: np.ndarray) -> str:
         f"<div class=plots>{plots}</div>",
         table(HEADER, rows, colors, bar=ODS_COLUMN, foot=foot),
     )
-
-
-def iso_f_lines() -> str:
-    """Lines of equal F = 0.1 ... 0.9: precision = F R / (2 R - F), from the right to the top."""
-    lines = []
-    for f in np.arange(1, 10) / 10:
-        recall = np.geomspace(f / (2 - f), 1, 60)
-        points = " ".join(at(r, f * r / (2 * r - f)) for r in recall)
-        x, y = at(1, f / (2 - f)).split(",")
-        label = f"<text class=equal x={float(x) + 3:.1f} y={float(y) + 3:.1f}>{f:g}</text>"
-        lines.append(f'<polyline class=iso points="{points}"/>{label}')
-    return "".join(lines)
 
 
 def _example_row(example: EdgeExample, f: float, mode: ModeScores, palette: np.ndarray) -> str:

@@ -21,12 +21,18 @@
         confusion       pixels, a row per true class, a column per predicted class and one for none
 
 All figures are fractions, not percent; null where there is nothing to score. Beside it lie
-`scores.csv` and `confusion.csv`.
+`scores.csv`, `confusion.csv` and `counts.npz` (the counts of every image, from which all of it but
+the confusion matrix is computed), int32:
+
+    names       of the N images
+    pixels      (N, K, 3), rightly predicted, true and predicted pixels with a true class
+    boundary    (N, B, K, 4), see `seg_metrics.boundary_counts`
+    region      (N, K, 2), see `seg_metrics.boundary_iou_counts`
 """
 
 import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -147,10 +153,40 @@ def _submit(pool: ThreadPoolExecutor, job: Callable[[], ImageCounts]) -> Future[
         raise InputError(f"{error}: run again with fewer --workers") from error
 
 
-def write_seg_results(folder: Path, scores: SegScores, source: Mapping[str, object]) -> None:
-    """Write `metrics.json` and the CSV files. source: what was scored against what."""
+def write_seg_results(
+    folder: Path,
+    scores: SegScores,
+    counts: Mapping[str, ImageCounts],
+    source: Mapping[str, object],
+) -> None:
+    """Write `metrics.json`, the CSV files and `counts.npz`, each whole or not at all.
+
+    Args:
+        folder: Where to.
+        scores: Over all images.
+        counts: Of each image, by name.
+        source: What was scored against what.
+    """
+    with write_aside(folder / "counts.npz") as aside, aside.open("wb") as file:
+        pixels, boundary, region = _stacked([*counts.values()])
+        names = np.array([*counts])
+        np.savez_compressed(file, names=names, pixels=pixels, boundary=boundary, region=region)
     write_seg_csv(folder, scores)
     protocol = {"bounds": list(scores.protocol.bounds), "region": scores.protocol.region}
     document = {"task": "seg", "protocol": protocol, "source": source, "scores": scores.to_plain()}
     with write_aside(folder / "metrics.json") as aside:
         aside.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _stacked(counts: Sequence[ImageCounts]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The arrays `pixels`, `boundary` and `region` of `counts.npz`.
+
+    Of the confusion matrix what IoU needs: whole, it would take 100 times as much with 65 classes.
+    """
+    confusions = np.stack([each.confusion for each in counts])  # (N, K, K + 1)
+    classes = confusions.shape[1]
+    hits = np.diagonal(confusions, axis1=1, axis2=2)
+    predicted = confusions[:, :, :classes].sum(axis=1)
+    pixels = np.stack([hits, confusions.sum(axis=2), predicted], axis=2).astype(np.int32)
+    boundary = np.stack([each.boundary for each in counts])
+    return pixels, boundary, np.stack([each.region for each in counts])

@@ -1,0 +1,1 @@
+"""Results of `test.py` beside each other, with intervals of their differences."""
