@@ -34,7 +34,8 @@ from data.errors import InputError, run
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main, own_device, process_group
 from utils.evaluation.args import chosen_protocols, chosen_task, parse_score_args
-from utils.evaluation.class_names import class_names
+from utils.evaluation.class_choice import choose_classes
+from utils.evaluation.class_names import class_names, known_names
 from utils.evaluation.edges.counter import ImageCounter
 from utils.evaluation.edges.examples import edge_example_loader
 from utils.evaluation.edges.ground_truth import (
@@ -126,7 +127,10 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
         note_data(dataset, args.workers, ranks)
     protocols = chosen_protocols(args, name)
     source, truth = open_edges(args, predictor, dataset, name, protocols[0], ranks)
-    protocols = same_tolerances(truth.protocol, protocols)
+    names, palette = class_names(info, name, truth.num_classes, dataset)
+    if source.classes is not None:
+        names, palette = tuple(names[k] for k in source.classes), palette[list(source.classes)]
+    protocols = same_tolerances(truth.protocol, protocols, names if source.classes else None)
     results = edge_results(args.out, source, protocols)
     from_main(lambda: require_result_folders(results), ranks)
     places = image_places(source, truth, dataset)
@@ -138,14 +142,15 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
             print(f"note: {note}", file=sys.stderr)
     meaning = filter(None, [dataset.meaning()] if dataset else [])
     counter = ResumableCounter(
-        ImageCounter(truth, protocols, source.files, source.image_files, source.variants),
+        ImageCounter(
+            truth, protocols, source.files, source.image_files, source.variants, source.classes
+        ),
         fingerprint(source.identity, truth.origin, *meaning),
         args.out / "partial",
     )
     predict = source.scores if isinstance(source, NetworkSource) else None
     records = count_edge_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
-        names, palette = class_names(info, name, truth.num_classes, dataset)
         origin = {**source.origin, **truth.origin, "images": len(source.indices)}
         image_names = [truth.names[i] for i in source.indices]
         scored = [score_result(result, records, names) for result in results]
@@ -248,7 +253,14 @@ def open_edges(
     """
     if predictor is None:
         declared = declared_classes(name, args.num_classes, dataset)
-        folder = PredictionFolder(args.predictions, declared)
+        folder = PredictionFolder(
+            args.predictions,
+            declared,
+            names=known_names(name, dataset),
+            classes=args.classes,
+        )
+        if ranks.is_main and (note := folder.note()):
+            print(f"note: {note}", file=sys.stderr)
         if folder.layout == "arrays" and resolved(folder.root) in resolved(args.out).parents:
             raise InputError(
                 f"--out {args.out}: lies in the folder of predictions, and its arrays would be "
@@ -260,7 +272,9 @@ def open_edges(
     assert dataset is not None, "a network needs images: see parse_score_args"
     require_same_classes(args.checkpoint, predictor, dataset)
     truth = open_truth(args, dataset, protocol, dataset.num_classes)
-    return NetworkSource(args.checkpoint, predictor, dataset, truth), truth
+    names = class_names(predictor.info, name, dataset.num_classes, dataset)[0]
+    classes = choose_classes(args.classes, names)
+    return NetworkSource(args.checkpoint, predictor, dataset, truth, classes), truth
 
 
 def image_places(

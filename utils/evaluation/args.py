@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data import DATASETS
 from data.args import Parser, number, size, whole, workers
+from data.args import text as text_type
 from data.errors import InputError
 from data.files import resolved
 from data.image_io import IGNORE
@@ -49,7 +50,8 @@ def _add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is scored (one of these)")
     group.add_argument("--checkpoint", type=Path, metavar="FILE", help="a network, run here")
     text = (
-        "anybody's prediction files; edge: DIR/class_001/NAME.png …, seg: label maps DIR/NAME.png"
+        "anybody's prediction files; edge: DIR/class_001/NAME.png … or DIR/road/NAME.png …, seg: "
+        "label maps DIR/NAME.png"
     )
     group.add_argument("--predictions", type=Path, metavar="DIR", help=text)
 
@@ -68,6 +70,11 @@ def _add_ground_truth_flags(parser: argparse.ArgumentParser) -> None:
         help="of the data set, e.g. cv=1",
     )
     group.add_argument("--split", help="default: val; test with --submit")
+    text = (
+        "score these alone (edge task): names, or numbers from 0 on; the means are over them "
+        "(default: all)"
+    )
+    group.add_argument("--classes", type=text_type, nargs="+", metavar="CLASS", help=text)
     text = "true edges or label maps as files, in place of a data set's labels"
     group.add_argument("--labels", type=Path, metavar="DIR", help=text)
     text = "number of classes of the files, where neither they nor --dataset say it"
@@ -231,7 +238,7 @@ def chosen_protocols(args: argparse.Namespace, dataset: str) -> tuple[EdgeProtoc
 def chosen_task(args: argparse.Namespace, checkpoint_task: str | None) -> str:
     """The task of this run: --task, else the checkpoint's, else edge.
 
-    Raises InputError if the checkpoint is for the other task.
+    Raises InputError if the checkpoint is for the other task, or another flag is.
     """
     task = args.task or checkpoint_task or "edge"
     if checkpoint_task not in (None, task):
@@ -239,4 +246,6 @@ def chosen_task(args: argparse.Namespace, checkpoint_task: str | None) -> str:
             f"{args.checkpoint} is for the task {checkpoint_task}, but --task says {task}; "
             "leave --task out"
         )
+    if task == "seg" and args.classes:
+        raise InputError("--classes is for edges; scores of label maps are of all classes")
     return task

@@ -200,11 +200,17 @@ def with_tolerances(
 
 
 def same_tolerances(
-    protocol: EdgeProtocol, others: Sequence[EdgeProtocol]
+    protocol: EdgeProtocol,
+    others: Sequence[EdgeProtocol],
+    classes: tuple[str, ...] | None = None,
 ) -> tuple[EdgeProtocol, ...]:
-    """The protocol with the tolerance of each of `others`."""
+    """The protocol with the tolerance of each of `others`.
+
+    classes: names of those that are scored; None: all.
+    """
     return tuple(
-        replace(protocol, max_dist=each.max_dist, max_dist_px=each.max_dist_px) for each in others
+        replace(protocol, max_dist=each.max_dist, max_dist_px=each.max_dist_px, classes=classes)
+        for each in others
     )
 
 
