@@ -3,6 +3,7 @@
     python test.py --checkpoint runs/camvid/dff/best.pth --data-root datasets/CamVid --split test
     python test.py --task edge --predictions DIR --dataset cityscapes --split val
     python test.py --task edge --predictions DIR --labels DIR --workers 8 --out scores
+    python test.py --predictions DIR --dataset camvid --max-dist 0.02 0.0075 3px --classes road car
     python test.py --task seg --predictions DIR --labels DIR --num-classes 19 --out scores
     python test.py --checkpoint seg.pth --window 832 --scales 0.5 0.75 1 1.25 1.5 1.75 2 --mirror
     python test.py --checkpoint seg.pth --submit submission    # Cityscapes' test split -> .zip
@@ -10,6 +11,9 @@
 
 The windows, scales and mirror image above are the published ones of DecoupleSegNets and GFFNet.
 With torchrun, each GPU takes its share of the images.
+
+Several --max-dist are counted in one pass, and the results of each lie in a folder of their own:
+OUT/max-dist-0.02, OUT/max-dist-3px. --classes scores some classes alone, by name or number.
 
 A test leaves metrics.json and report.html in --out, with scores.csv, curves.csv and counts.npz
 (edge) or scores.csv and confusion.csv (seg). An interrupted test of edges goes on when run again.

@@ -125,6 +125,8 @@ def test_folders_may_have_the_names_of_the_classes(folder):
     ):
         PredictionFolder(folder / "pred", 3, names=NAMES)
     (folder / "pred/traffic light").rename(folder / "pred/trafic light")
+    assert PredictionFolder(folder / "pred", 3, names=NAMES).note() is None  # it is empty
+    shutil.copy(folder / "pred/ROAD/p0.png", folder / "pred/trafic light")
     with pytest.raises(InputError, match=r"trafic light: is the name of no class; .*road, traffic"):
         PredictionFolder(folder / "pred", 3, names=NAMES)
     two = ("road", "a b", "a-b")
@@ -134,7 +136,8 @@ def test_folders_may_have_the_names_of_the_classes(folder):
 
 
 def test_folders_beside_numbered_ones_are_said(folder):
-    (folder / "pred/drawings").mkdir()
+    (folder / "pred/results").mkdir()
+    shutil.copytree(folder / "pred/class_001", folder / "pred/drawings")
     assert "1 folders are of no class, not read: drawings" in (
         PredictionFolder(folder / "pred", 3, names=NAMES).note() or ""
     )

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.files import first_few
+from data.names import walk_files
 from utils.evaluation.class_choice import find_class
+from utils.evaluation.edges.predictions.images import ENDINGS
 
 MAX_CLASS_DIGITS = 6  # of a class folder's number
 SHOWN = 40  # names of classes that a message lists
 
 
 def find_class_folders(root: Path, names: Sequence[str]) -> tuple[dict[int, Path], list[Path]]:
-    """({class from 0 on: its folder}, folders of no class) in `root`; hidden ones are left out.
+    """({class from 0 on: its folder}, folders of images of no class) in `root`.
 
+    Hidden folders are left out, and those of no class where there is none of a class, either.
     Leading zeros of numbers do not matter, nor do upper and lower case of names, nor blanks,
     underscores and hyphens. InputError for two folders of one class, for a number that is none, and
     for a strange folder beside named ones.
@@ -39,6 +42,8 @@ def find_class_folders(root: Path, names: Sequence[str]) -> tuple[dict[int, Path
             raise InputError(f"both {found[k]} and {path} are {_class_in_words(k, names)}")
         else:
             found[k] = path
+    # Others, such as one of results, cannot be meant for a class.
+    strange = [path for path in strange if found and walk_files(path, ENDINGS)]
     if named and strange:
         raise InputError(
             f"{strange[0]}: is the name of no class; beside {_first(found)} expected folders "
