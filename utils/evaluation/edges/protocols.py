@@ -125,7 +125,7 @@ class EdgeProtocol:
         shown += ["false positives inside objects not counted"] if self.kill_internal else []
         if self.classes is not None:
             which = "class" if len(self.classes) == 1 else f"{len(self.classes)} classes"
-            shown.append(f"{which} {first_few(self.classes, SHOWN_CLASSES)} alone")
+            shown.append(f"only the {which} {first_few(self.classes, SHOWN_CLASSES)}")
         return f"protocol {self.name}: " + ", ".join([*shown, f"AP of the {self.ap} equal recall"])
 
 
