@@ -63,11 +63,11 @@ from utils.evaluation.inputs import (
     open_dataset,
     require_same_classes,
 )
+from utils.evaluation.label_files import FolderLabels
 from utils.evaluation.out_dir import require_out_dir
 from utils.evaluation.segmentation.examples import seg_example_loader
 from utils.evaluation.segmentation.label_maps import (
     DatasetLabels,
-    FolderLabels,
     LabelMaps,
     NetworkLabels,
     require_few_classes,

@@ -1,4 +1,4 @@
-"""Edges of a segmentation: against loops, against the ground truth's own making, and their bounds."""
+"""Edges of a segmentation: against loops, against the making of the ground truth, and bounds."""
 
 from itertools import product
 from math import ceil

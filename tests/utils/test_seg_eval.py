@@ -28,7 +28,7 @@ from data.cityscapes import Cityscapes
 from data.errors import InputError
 from data.image_io import read_index, write_png
 from utils.checkpoint import load_model
-from utils.evaluation.segmentation.label_maps import FolderLabels
+from utils.evaluation.label_files import FolderLabels
 from utils.evaluation.segmentation.pairing import match_maps
 from utils.evaluation.segmentation.report import confusion_table, draw_boundary_errors, draw_errors
 from utils.evaluation.segmentation.scores import (
