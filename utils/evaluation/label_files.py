@@ -59,6 +59,7 @@ class FolderLabels:
         # The folder that predict.py wrote to has the label maps in a folder of its own.
         if what == "predictions" and (root / "labels").is_dir():
             root = root / "labels"
+        self.root = root
         self.files = _preferred(keyed_files(root, ".png"), root)
         if not self.files:
             raise InputError(f"{root}: found no {what}; expected label maps NAME.png")

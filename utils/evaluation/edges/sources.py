@@ -92,7 +92,7 @@ class FileSource:
             truth,
             predictions,
             allow_missing=allow_missing,
-            report=_to_stderr if is_main else _nowhere,
+            report=report_to(is_main),
         )
         self.files = PredictionFiles(predictions, keys)
         self.image_files: dict[int, Path] = {}
@@ -107,6 +107,11 @@ class FileSource:
     def scores(self, index: int) -> Iterable[np.ndarray]:
         """(h, w) of each class in turn."""
         return self.files.read(index)
+
+
+def report_to(is_main: bool) -> Callable[[str], None]:
+    """Where lists of files are printed: on the main rank's stderr, once."""
+    return _to_stderr if is_main else _nowhere
 
 
 def _to_stderr(text: str) -> None:
@@ -172,15 +177,47 @@ def match_files(
     wrong = [
         message for i, key in indices.items() for message in _mis_sized(truth, i, predictions, key)
     ]
+    require_complete(
+        predictions.root,
+        len(truth.names),
+        lacking=lacking,
+        extra=extra,
+        wrong=wrong,
+        allow_missing=allow_missing and bool(indices),
+        report=report,
+    )
+    return indices
+
+
+def require_complete(
+    root: Path,
+    images: int,
+    *,
+    lacking: Sequence[str],
+    extra: Sequence[str],
+    wrong: Sequence[str],
+    allow_missing: bool,
+    report: Callable[[str], None],
+) -> None:
+    """List the files that are missing, extra or mis-sized; InputError unless all can be scored.
+
+    Args:
+        root: of the predictions.
+        images: the number of them.
+        lacking: missing files, or images without one.
+        extra: predictions that belong to no image.
+        wrong: mis-sized ones, a line each.
+        allow_missing: only the mis-sized ones are an error.
+        report: prints the lists.
+    """
     for files, what in ((lacking, "missing"), (extra, "extra (not scored)"), (wrong, "mis-sized")):
         _list_files(files, what, report)
-    if wrong or not indices or (lacking and not allow_missing):
+    if wrong or (lacking and not allow_missing):
         remedy = "mend them" if wrong else "complete them, or score the rest with --allow-missing"
         raise InputError(
-            f"{predictions.root}: for {len(truth.names)} images, {len(lacking)} files are missing "
-            f"and {len(wrong)} mis-sized, as listed above; {remedy}"
+            f"{root}: for {images} images, {len(lacking)} files are missing and {len(wrong)} "
+            f"mis-sized, as listed above; {remedy}"
         )
-    return indices
 
 
 def _mis_sized(
