@@ -1,4 +1,4 @@
-"""Label maps by anybody as predictions of edges: read, and turned into edges, where they are counted.
+"""Label maps by anybody, read and turned into edges where they are counted.
 
 Runs in worker processes, so it imports no torch.
 """

@@ -16,9 +16,9 @@ from utils.evaluation.edges.label_map_files import LabelMapFiles
 from utils.evaluation.edges.sources import (
     NetworkSource,
     match_images,
-    report_to,
     require_complete,
 )
+from utils.evaluation.inputs import report_to
 from utils.evaluation.label_files import FolderLabels, match_label_names
 from utils.inference.predictor import Predictor
 from utils.inference.scores import quantize
@@ -65,6 +65,7 @@ class SegNetSource(NetworkSource):
             self.scales[index] = require_scale(truth, index, size, str(record.image))
 
     def origin_of(self, variant: str) -> dict[str, object]:
+        """What the edges of a variant are, for `metrics.json`."""
         return {"edges": EDGES_OF[variant]}
 
     def scores(self, index: int) -> ImageScores:
@@ -105,7 +106,7 @@ class SegNetSource(NetworkSource):
 class LabelMapSource:
     """Edges of anybody's label maps; the constructor checks all names and headers.
 
-    The attributes are those of `NetworkSource`.
+    An `EdgeSource`.
 
     Args:
         folder: the label maps.
@@ -146,6 +147,7 @@ class LabelMapSource:
         self.identity = ("label maps", VERSION, folder.num_classes, folder.label_ids, folder.colors)
 
     def origin_of(self, variant: str) -> dict[str, object]:
+        """What the edges of a variant are, for `metrics.json`."""
         return {"edges": EDGES_OF[variant]}
 
     def scores(self, index: int) -> ImageScores:
@@ -153,9 +155,7 @@ class LabelMapSource:
         return self.files.read(index)
 
 
-def require_scale(
-    truth: EdgeGroundTruth, index: int, size: tuple[int, int], where: str
-) -> float:
+def require_scale(truth: EdgeGroundTruth, index: int, size: tuple[int, int], where: str) -> float:
     """The size of an image's ground truth relative to its label map of `size` (H, W).
 
     InputError that names `where`, the file, if it is none that the making of edges can give.

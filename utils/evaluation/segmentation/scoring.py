@@ -32,6 +32,7 @@ class SegScoring:
         matches: name in the ground truth -> name of its prediction.
         protocol: how the two are compared.
         palette: uint8 (K, 3), for the report.
+        out: the folder of results.
         dataset: has the images for the report; None: it is without.
     """
 
@@ -40,6 +41,7 @@ class SegScoring:
     matches: Mapping[str, str]
     protocol: SegProtocol
     palette: np.ndarray
+    out: Path
     dataset: Dataset | None
 
     @classmethod
@@ -49,6 +51,7 @@ class SegScoring:
         predictions: LabelMaps,
         protocol: SegProtocol,
         palette: np.ndarray,
+        out: Path,
         dataset: Dataset | None,
         *,
         allow_missing: bool,
@@ -62,7 +65,7 @@ class SegScoring:
         require_same_sizes(truth, predictions, matches)
         # Images of the report are matched before the work, too.
         seg_example_loader(truth, predictions, matches, dataset)
-        return cls(truth, predictions, matches, protocol, palette, dataset)
+        return cls(truth, predictions, matches, protocol, palette, out, dataset)
 
     def count(
         self, workers: int, ranks: Ranks, counted: Mapping[str, ImageCounts] | None = None
@@ -78,8 +81,8 @@ class SegScoring:
             counted=counted or {},
         )
 
-    def write(self, counts: Mapping[str, ImageCounts], out: Path, images: int | None) -> None:
-        """Print the scores, and write them to the folder `out`.
+    def write(self, counts: Mapping[str, ImageCounts], images: int | None) -> None:
+        """Print the scores, and write the files of results.
 
         images: the number of best and of worst images in the report; None: without a report.
         """
@@ -87,11 +90,11 @@ class SegScoring:
         scores = score_images(in_order, self.protocol)
         source = {**self.predictions.origin, **self.truth.origin, "images": len(counts)}
         print(format_scores(scores))
-        write_seg_results(out, scores, source)
+        write_seg_results(self.out, scores, source)
         if images is not None:
             load = seg_example_loader(self.truth, self.predictions, self.matches, self.dataset)
             write_seg_report(
-                out,
+                self.out,
                 scores,
                 image_quality(in_order),
                 source,
@@ -99,4 +102,4 @@ class SegScoring:
                 load_example=load,
                 images=images,
             )
-        print(f"\nscores: {out}")
+        print(f"\nscores: {self.out}")
