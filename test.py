@@ -46,6 +46,7 @@ from utils.evaluation.edges.ground_truth import (
     EdgeGroundTruth,
     FolderGroundTruth,
 )
+from utils.evaluation.edges.kinds import refuse_label_maps
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.protocols import EdgeProtocol
 from utils.evaluation.edges.scoring import EdgeScoring
@@ -262,7 +263,9 @@ def open_edge_files(
     ranks: Ranks,
 ) -> tuple[EdgeSource, EdgeGroundTruth]:
     """Edges from files, and the ground truth. name: of the data set, or ""."""
-    folder = PredictionFolder(args.predictions, declared_classes(name, args.num_classes, dataset))
+    declared = declared_classes(name, args.num_classes, dataset)
+    refuse_label_maps(args.predictions, declared)
+    folder = PredictionFolder(args.predictions, declared)
     if folder.layout == "arrays" and resolved(folder.root) in resolved(args.out).parents:
         raise InputError(
             f"--out {args.out}: lies in the folder of predictions, and its arrays would be "

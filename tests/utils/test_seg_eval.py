@@ -269,7 +269,6 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, tiny_camvid, tmp_path, c
             "--label-ids is for Cityscapes' 19 classes",
         ),
         ((*pred, tmp_path / "pred", *labels, "--bounds", 3, 0), "argument --bounds: found '0'"),
-        (("--checkpoint", checkpoint, "--task", "edge", *root), "is for the task seg"),
         (
             ("--checkpoint", checkpoint, *root, "--window", 8),
             "--window: found '8', expected a whole number, 32 to",

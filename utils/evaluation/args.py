@@ -64,8 +64,8 @@ def _add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--prediction-kind", choices=KINDS, default="edges", help=text)
     text = (
-        "edge task, how edges are derived from a segmentation, in one pass: hard, of its label map, "
-        "soft, of its class probabilities (default: both for a network; with an edge head, none)"
+        "edge task, how edges are derived from a segmentation, in one pass: hard, from its label "
+        "map, soft, from its class probabilities (default: both; of a net with an edge head, none)"
     )
     group.add_argument("--derived", choices=tuple(RULES), nargs="+", help=text)
 
