@@ -112,6 +112,8 @@ def score(
 
     Of two tasks each has a folder of its own in --out, and the net runs once over the images.
     """
+    for task in tasks:
+        from_main(partial(require_out_dir, out_of_task(args.out, task, tasks), ()), ranks)
     seg = open_seg(args, predictor, tasks, ranks) if "seg" in tasks else None
     edges = open_edges(args, predictor, tasks, ranks) if "edge" in tasks else None
     counts, records = count_tasks(seg, edges, args.workers, ranks)

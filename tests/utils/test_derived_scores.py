@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.evaluation import metrics_of, score, status_of_score, write_predictions
 from helpers.folder import folder_at
 from helpers.segmented import counted_runs, save_tiny_seg, write_label_maps
@@ -15,6 +16,8 @@ from data.cityscapes import LABELS
 from data.gtlabel import __main__ as gtlabel
 from data.image_io import read_index, write_png
 from data.scenes.dataset import Plan, make_scenes
+from utils.checkpoint import save_checkpoint
+from utils.evaluation.edges.partial import ResumableCounter
 
 CLASSES = ("c0", "c1", "c2", "c3")
 FEW = ("--thresholds", 9, "--workers", 0, "--pictures", 1)
@@ -161,10 +164,6 @@ def test_one_rule_alone_lies_in_out_itself(net, root, tmp_path):
 
 def test_soft_edges_of_a_sure_net_are_the_hard_ones(net, root, tmp_path):
     """Logits times a million: probabilities of 0 and 1, so that both rules agree."""
-    import torch
-
-    from utils.checkpoint import save_checkpoint
-
     content = torch.load(net, weights_only=True)
     for name in ("seg.weight", "seg.bias"):
         content["weights"][name] *= 1e6
@@ -177,8 +176,6 @@ def test_soft_edges_of_a_sure_net_are_the_hard_ones(net, root, tmp_path):
 
 def test_an_interrupted_run_of_derived_edges_resumes(net, root, tmp_path, monkeypatch, capsys):
     """The counts of hard and soft edges are never taken for each other's, nor for a file's."""
-    from utils.evaluation.edges.partial import ResumableCounter
-
     counted = ResumableCounter.count
     done: list[int] = []
 
