@@ -10,7 +10,8 @@
     source      what was scored against what: checkpoint or predictions, dataset, split or labels,
                 the number of images; `variant` where the source gives several scores
     scores      {"thin": {...}, "raw": {...}}, for each mode
-        note            where predictions are binary: they have no average precision, null
+        note            where predictions are binary: they have no average precision and no best
+                        threshold, null
         mean            {ods, ois, ap: over the classes that occur in the ground truth,
                          classes: how many those are}
         published_mean  {ods, ois, ap: over all classes, 0 for those that do not occur}

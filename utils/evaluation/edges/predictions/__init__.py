@@ -207,7 +207,7 @@ class PredictionFolder:
         return (
             "; expected a folder per class, class_001/NAME.png … or "
             f"{first_few(names, 2)}, or with --classes the one class that these are of; label maps "
-            "are scored with --task seg"
+            "are scored with --task seg, their edges with --prediction-kind labels"
         )
 
 
