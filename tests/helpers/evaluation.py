@@ -67,6 +67,7 @@ def save_random_network(
     trained_on: str,
     num_classes: int | None = None,
     base_size: int = 0,
+    edge_head: str = "none",
 ) -> Path:
     """Write the checkpoint of a net with ResNet-18 and random weights, the same ones each time.
 
@@ -78,10 +79,12 @@ def save_random_network(
         trained_on: Name of the data set that the checkpoint claims.
         num_classes: Only the first ones of the classes; None: all.
         base_size: Long side of images that the checkpoint asks for; 0: as on disk.
+        edge_head: Of a segmentation net.
     """
     torch.manual_seed(0)
     classes = tuple(dataset.classes)[:num_classes]
-    model = build_model(name, num_classes=len(classes), backbone="resnet18")
+    options: dict[str, bool | str] = {} if edge_head == "none" else {"edge_head": edge_head}
+    model = build_model(name, num_classes=len(classes), backbone="resnet18", **options)
     info = ModelInfo(
         name,
         "resnet18",
@@ -91,6 +94,7 @@ def save_random_network(
         dataset.palette[:num_classes],
         base_size,
         trained_on,
+        options,
     )
     save_checkpoint(path, {"model": info.to_plain(), "weights": model.state_dict()})
     return path
