@@ -446,7 +446,14 @@ def error_of(argv: list[str], capsys: pytest.CaptureFixture) -> str:
             ["--model", "dff", "--att-weight", "2"],
             "--att-weight is for segmentation nets; dff is none",
         ),
-        (["--model", "fcn", "--fuse-weight", "2"], "--fuse-weight is for edge nets; fcn is none"),
+        (
+            ["--model", "fcn", "--fuse-weight", "2"],
+            "--fuse-weight is for edge nets and edge heads; fcn is none; see --edge-head",
+        ),
+        (
+            ["--model", "dff", "--edge-head", "dff"],
+            "--edge-head dff is for segmentation nets; dff is an edge head itself",
+        ),
         (["--model", "fcn", "--backbone", "wider_resnet38"], "fcn has resnet18"),
         (["--model", "fcn", "--lr-schedule", "scl-poly"], "say with --rlx-off-epoch"),
         (["--model", "fcn", "--class-uniform-pct", "1.5"], "expected a number from 0 to 1"),
