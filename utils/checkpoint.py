@@ -207,10 +207,12 @@ def load_model(
     if head == "none" != info.edge_head:
         tensors, info = _without(tensors, JointNet.edge_prefixes), info.without_edge_head()
     if head != info.edge_head:
-        holds = f"the edge head {info.edge_head}" if info.edge_head != "none" else "no edge head"
+        has = info.edge_head != "none"
+        holds = f"the edge head {info.edge_head}" if has else "no edge head"
+        remedy = "" if has else f", or train one with train.py --edge-head {head} --init-from"
         raise CheckpointError(
             f"{path} holds {info.name} with {holds}, but --edge-head says {head}; leave "
-            "--edge-head out"
+            f"--edge-head out{remedy}"
         )
     others = {name: value for name, value in (options or {}).items() if name != "edge_head"}
     info = replace(info, options=info.options | others)
@@ -315,10 +317,15 @@ def _describe(
         palette=palette,
         base_size=0,
         dataset=dataset or "",
-        options={}
-        if (head := edge_head_in(tensors)) in ("none", UNKNOWN_HEAD)
-        else {"edge_head": head},
+        options=_options_in(tensors, name),
     )
+
+
+def _options_in(tensors: dict[str, Tensor], name: str) -> dict[str, bool | str]:
+    """The options of a net of that name which its tensors tell: its edge head."""
+    head = edge_head_in(tensors)
+    has_any = "edge_head" in OPTIONS.get(name, ()) and head in EDGE_HEADS
+    return {"edge_head": head} if has_any else {}
 
 
 def require_agreement(

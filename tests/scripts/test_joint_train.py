@@ -48,7 +48,7 @@ def validations(folder: Path) -> list[dict]:
 def test_both_tasks_are_validated_in_one_pass_with_the_scores_of_each(
     tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    start(*flags(tiny_camvid, tmp_path, "--side5-weight", "0.5", "--workers", "1"))
+    start(*flags(tiny_camvid, tmp_path, "--side5-weight", "0.5", "--workers", "1", "--epochs", "1"))
     line = validations(tmp_path)[-1]
     said = capsys.readouterr().out
     assert f"mIoU {100 * line['miou']:.2f}, MF {100 * line['mf']:.2f}" in said
@@ -147,7 +147,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     with registered():
         start(*flags(tiny_camvid, tmp_path / "broken", *more, "--resume"))
     assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
-    assert read_checkpoint(tmp_path / "whole/last.pth")["thresholds"] is not None
+    assert validations(tmp_path / "whole")[-1].keys() >= {"miou", "mf", "edge_loss"}
     if "--freeze-bn" in more:
         weights = read_checkpoint(tmp_path / "whole/last.pth")["weights"]
         means = [v for k, v in weights.items() if k.endswith("running_mean")]

@@ -213,6 +213,10 @@ def test_a_head_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         load_model(tmp_path / "net.pth", options={"edge_head": "dff"})
     _, info = load_model(tmp_path / "net.pth", options={"edge_head": "none"})
     assert info.options == {}
+    # The head of a file that is taken for an edge net is unexpected, as anything else is.
+    torch.save(net(JOINT, "dff").state_dict(), tmp_path / "joint.pth")
+    with pytest.raises(CheckpointError, match="does not fit DFF"):
+        load_model(tmp_path / "joint.pth", name="dff", backbone="resnet18")
     # Neither is anything else dropped.
     torch.save(weights | {"edge_head.more": torch.ones(1)}, tmp_path / "more.pth")
     with pytest.raises(CheckpointError, match=r"1 unexpected: edge_head\.more"):

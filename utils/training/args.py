@@ -55,7 +55,7 @@ def train_parser() -> argparse.ArgumentParser:
     """The flags of `train.py`, grouped."""
     parser = Parser(
         prog="train.py",
-        description="Train a semantic edge net or a segmentation net.",
+        description="Train a semantic edge net, a segmentation net, or one net for both.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

@@ -121,7 +121,7 @@ def has_edge_head(args: TrainArgs) -> bool:
 
 
 def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
-    """Of a segmentation net, base or decoupled."""
+    """Of a segmentation net, base or decoupled, with or without an edge head."""
     require_classes("--strict-bdr-cls", args.strict_bdr_cls, train_set)
     require_classes("--coarse-boost-classes", args.coarse_boost_classes, train_set)
     coarse_set = split_of(args, args.coarse_split) if args.coarse_boost_classes else None
