@@ -1,8 +1,9 @@
-"""Train a semantic edge net or a segmentation net.
+"""Train a semantic edge net, a segmentation net, or one net for both.
 
     python train.py --recipe dff-scenes                           # drawn street scenes, on a CPU
     python train.py --recipe dff-cityscapes                       # the published settings
     torchrun --nproc-per-node 8 train.py --recipe dff-cityscapes  # the same on eight GPUs
+    python train.py --model deeplabv3plus --edge-head dff --backbone resnet50  # both tasks
 
 A run leaves last.pth, best.pth, args.json and log.jsonl in its folder. Started again, it resumes,
 with other flags if --resume-with names them; asked to stop by SIGTERM or SIGUSR1, it writes its

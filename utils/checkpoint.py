@@ -5,12 +5,13 @@ A checkpoint of ours is one dictionary of plain values and tensors, so that it l
   format   1
   model    name, backbone, num_classes, task, classes, palette, base_size, dataset, options, upright
   weights  the state dict
-  thresholds  of an edge net that was validated: `ModelInfo.thresholds`. Not in `model`, where
-           earlier versions refuse an entry that they do not know
+  thresholds  of an edge net, or an edge head, that was validated: `ModelInfo.thresholds`. Not in
+           `model`, where earlier versions refuse an entry that they do not know
 and, in `last.pth`, what training needs to resume: optimizer, scaler, average (the EMA of the
 weights), args, and where it is (`utils.training.state.Progress`).
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +25,14 @@ from data.files import write_aside
 from data.visualize import default_class_names, distinct_colors
 from models import MODELS, OPTIONS, build_model
 from models.contract import ContractError
+from models.joint import EDGE_HEADS, JointNet
 from models.weight_files import METADATA, WeightsError, plain_dict, read_weights
 from models.weights import load_into, translate, unwrap
 from utils.metadata import is_ours, read_info
 from utils.model_info import MAX_CLASSES, CheckpointError, ModelInfo, option_fault, shown
 
 FORMAT = 1
+UNKNOWN_HEAD = "unknown"
 
 
 def save_checkpoint(path: str | Path, state: dict) -> None:
@@ -117,7 +120,8 @@ def load_weights(
     tensors = _tensors(path, read_checkpoint(path))
     if not reset_classifier:
         return _fill(model, path, tensors, ())
-    return _fill_but(model, path, tensors, _name_prefixes(model, "classifier"))
+    without = _name_prefixes(model, "classifier")
+    return _fill(model, path, _without(tensors, without), without)
 
 
 def load_base(model: nn.Module, path: str | Path) -> list[str]:
@@ -139,13 +143,36 @@ def load_start(model: nn.Module, path: str | Path, *, reset_classifier: bool = F
     """Fill a network with what training starts from.
 
     `load_base` for a decoupled network and a file without a body/edge head, else `load_weights`.
+    An edge head that only one of the two has, or of which they have different kinds, is left out:
+    the network's keeps its initial values. Returns the names of the parameters that did.
     """
     tensors = _tensors(path, read_checkpoint(path))
-    if hasattr(model, "beyond_base") and not any(name.startswith("decouple.") for name in tensors):
-        return _fill(model, path, tensors, _name_prefixes(model, "beyond_base"))
-    if not reset_classifier:
-        return _fill(model, path, tensors, ())
-    return _fill_but(model, path, tensors, _name_prefixes(model, "classifier"))
+    without, optional = (), ()
+    if edge_head_in(tensors) not in (edge_head_in(model.state_dict()), UNKNOWN_HEAD):
+        without = JointNet.edge_prefixes
+    if reset_classifier:
+        without = (*without, *_name_prefixes(model, "classifier"))
+    if is_base_of(model, tensors):
+        optional = _name_prefixes(model, "beyond_base")
+    return _fill(model, path, _without(tensors, without), (*without, *optional))
+
+
+def is_base_of(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the network is a decoupled one, and the tensors are without a body/edge head."""
+    return hasattr(model, "beyond_base") and not any(key.startswith("decouple.") for key in tensors)
+
+
+def edge_head_in(names: Iterable[str]) -> str:
+    """Which edge head of a segmentation net has parameters of these names: a key of EDGE_HEADS.
+
+    "none" if there are none of any, UNKNOWN_HEAD if they tell of none that there is.
+    """
+    found = [name for name in names if name.startswith(JointNet.edge_prefixes)]
+    for kind, head in EDGE_HEADS.items():
+        parts = [f"edge_head.{part}" for part in head.classifier]
+        if all(any(name.startswith(part) for name in found) for part in parts):
+            return kind
+    return UNKNOWN_HEAD if found else "none"
 
 
 def load_model(
@@ -164,7 +191,8 @@ def load_model(
         name: of the model.
         backbone: of the model.
         dataset: gives class names and colours where the file has none.
-        options: see `models.OPTIONS`; they override the file's own.
+        options: see `models.OPTIONS`; they override the file's own. Of edge_head, "none" leaves out
+            the edge head that the file has; it cannot add one.
     """
     contents = read_checkpoint(path)
     tensors = _tensors(path, contents)
@@ -175,7 +203,19 @@ def load_model(
             raise CheckpointError(f"{path} holds {info.name}, which knows no {flag}; leave it out")
         if fault := option_fault(info.name, option, value):
             raise CheckpointError(f"{path}: {fault}")
-    info = replace(info, options=info.options | (options or {}))
+    head = (options or {}).get("edge_head", info.edge_head)
+    if head == "none" != info.edge_head:
+        tensors, info = _without(tensors, JointNet.edge_prefixes), info.without_edge_head()
+    if head != info.edge_head:
+        has = info.edge_head != "none"
+        holds = f"the edge head {info.edge_head}" if has else "no edge head"
+        remedy = "" if has else f", or train one with train.py --edge-head {head} --init-from"
+        raise CheckpointError(
+            f"{path} holds {info.name} with {holds}, but --edge-head says {head}; leave "
+            f"--edge-head out{remedy}"
+        )
+    others = {name: value for name, value in (options or {}).items() if name != "edge_head"}
+    info = replace(info, options=info.options | others)
     model = create_model(
         info.name,
         num_classes=info.num_classes,
@@ -207,12 +247,9 @@ def _tensors(path: str | Path, contents: dict) -> dict[str, Tensor]:
     return translated
 
 
-def _fill_but(
-    model: nn.Module, path: str | Path, tensors: dict[str, Tensor], without: tuple[str, ...]
-) -> list[str]:
-    """`_fill` without the parameters under some prefixes, even those that would fit."""
-    kept = {key: value for key, value in tensors.items() if not key.startswith(without)}
-    return _fill(model, path, kept, without)
+def _without(tensors: dict[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors but for those under some prefixes, even those that would fit."""
+    return {key: value for key, value in tensors.items() if not key.startswith(prefixes)}
 
 
 def _fill(
@@ -280,7 +317,15 @@ def _describe(
         palette=palette,
         base_size=0,
         dataset=dataset or "",
+        options=_options_in(tensors, name),
     )
+
+
+def _options_in(tensors: dict[str, Tensor], name: str) -> dict[str, bool | str]:
+    """The options of a net of that name which its tensors tell: its edge head."""
+    head = edge_head_in(tensors)
+    has_any = "edge_head" in OPTIONS.get(name, ()) and head in EDGE_HEADS
+    return {"edge_head": head} if has_any else {}
 
 
 def require_agreement(

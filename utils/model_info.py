@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ class ModelInfo:
         dataset: that it was trained on; "" if the file does not say.
         options: other arguments of the model's builder, see `models.OPTIONS`.
         upright: it was trained on images turned as their EXIF data say.
-        thresholds: of an edge net: the probability from which on each class is an edge, as the
-            last validation found it best for thinned edges (ODS); None for a class that it could
-            not tell of. None if there was no such validation.
+        thresholds: of an edge net or an edge head: the probability from which on each class is an
+            edge, as the last validation found it best for thinned edges (ODS); None for a class
+            that it could not tell of. None if there was no such validation.
     """
 
     name: str
@@ -65,9 +65,19 @@ class ModelInfo:
         return plain
 
     @property
+    def edge_head(self) -> str:
+        """Of a segmentation net: the edge head beside it, of `models.joint.EDGE_HEAD_CHOICES`."""
+        return str(self.options.get("edge_head", "none"))
+
+    @property
     def has_edge_head(self) -> bool:
         """Whether it is a segmentation net with an edge head: see `models.joint`."""
-        return self.task == "seg" and self.options.get("edge_head", "none") != "none"
+        return self.task == "seg" and self.edge_head != "none"
+
+    def without_edge_head(self) -> "ModelInfo":
+        """The same net, without what is said of its edge head."""
+        options = {name: value for name, value in self.options.items() if name != "edge_head"}
+        return replace(self, options=options, thresholds=None)
 
     @property
     def all_thresholds(self) -> tuple[float, ...] | None:
@@ -158,8 +168,8 @@ def _faults(plain: object) -> Iterator[str]:
         yield _expected("upright", upright, "True or False")
     thresholds = plain.get("thresholds")
     if thresholds is not None:
-        if plain["task"] != "edge":
-            yield f"thresholds of a net for {plain['task']}"
+        if plain["task"] != "edge" and plain.get("options", {}).get("edge_head", "none") == "none":
+            yield f"thresholds of a net for {plain['task']} without an edge head"
         if fault := thresholds_fault(thresholds, plain["num_classes"]):
             yield fault
 

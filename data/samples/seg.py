@@ -48,9 +48,10 @@ class SegTraining:
     (words, C, C) and edge uint8 (1, C, C), see `data.samples.relaxed.relaxed_target`; with
     `edges` those of `data.samples.edge.EdgeTraining`: edges and valid.
 
-    edges: the true edges of `dataset` that an edge head learns; None: it has none.
     coarse: more samples, with coarse labels; their indices follow those of `dataset`. They occur
         only if the sampler asks for them.
+    edges: the true edges of `dataset`, for a net with an edge head; None: it has none.
+    coarse_edges: those of `coarse`.
     """
 
     dataset: Dataset
@@ -59,6 +60,7 @@ class SegTraining:
     relaxation: Relaxation | None = None
     coarse: Dataset | None = None
     edges: EdgeLabels | None = None
+    coarse_edges: EdgeLabels | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -66,15 +68,13 @@ class SegTraining:
     def __getitem__(self, key: CropKey | tuple[int, int]) -> dict[str, Tensor | str]:
         if not isinstance(key, CropKey):
             key = CropKey(*key)
-        sample, full_label, edges = self._read(key.sample)
+        sample, full_label, edges, edge_maps = self._read(key.sample)
         rng = np.random.default_rng((self.seed, key.epoch, key.sample, key.position))
         height, width = sample.image.shape[:2]
         window = draw_window(height, width, self.augmentation, rng, key.around)
-        maps: Maps = (full_label,)
-        margin = 0
-        if edges is not None:
-            maps = (full_label, *edges.maps(key.sample % len(self.dataset), sample))
-            margin = EDGE_RADIUS
+        maps = (full_label, *edge_maps)
+        # As of `EdgeTraining`: edges at the crop's border see their neighbours outside it.
+        margin = 0 if edges is None else EDGE_RADIUS
         crop = extract_crop(sample.image, maps, window, self.augmentation.crop_size, margin=margin)
         jitter_and_blur(crop, self.augmentation, rng)
         label = crop_label(crop)
@@ -98,19 +98,18 @@ class SegTraining:
             item["valid"] = torch.from_numpy(valid)
         return item
 
-    def _read(self, index: int) -> tuple[Sample, np.ndarray, EdgeLabels | None]:
-        """The sample, its label, which must be there, and where its edges come from."""
+    def _read(self, index: int) -> tuple[Sample, np.ndarray, EdgeLabels | None, Maps]:
+        """The sample; its label, which must be there; its edges, and the maps that they need."""
         dataset, edges = self.dataset, self.edges
         if self.coarse is not None and index >= len(dataset):
             index -= len(dataset)
-            dataset = self.coarse
-            edges = edges and EdgeLabels.of(dataset, instance_sensitive=edges.instance_sensitive)
+            dataset, edges = self.coarse, self.coarse_edges
         sample = dataset[index]
         if sample.label is None:
             raise InputError(
                 f"{dataset.name} {dataset.split}: {sample.name} has no label map to train on"
             )
-        return sample, sample.label, edges
+        return sample, sample.label, edges, () if edges is None else edges.maps(index, sample)
 
 
 def crop_label(crop: Crop) -> np.ndarray:

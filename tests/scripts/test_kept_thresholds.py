@@ -126,7 +126,7 @@ def test_thresholds_that_cannot_be(tmp_path, wrong, words):
 
 def test_a_net_for_segmentation_has_none(tmp_path):
     save_checkpoint(tmp_path / "best.pth", tiny_contents(SEG) | {"thresholds": GIVEN})
-    with pytest.raises(CheckpointError, match="thresholds of a net for seg"):
+    with pytest.raises(CheckpointError, match="thresholds of a net for seg without an edge head"):
         load_model(tmp_path / "best.pth")
 
 

@@ -29,8 +29,8 @@ from utils.training.objective import LOSSES, Objective
 from utils.training.recipes import RECIPES, SECOND_STAGES
 from utils.training.setup import build_setup, seg_setup, split_of
 from utils.training.trainer import freeze_batch_norm
-from utils.training.validate_seg import SegValidation
-from utils.training.validation import ValidationScores
+from utils.training.validate_seg import SegScoring
+from utils.training.validation import ImageValidation, ValidationScores
 
 
 def flags(root: Path, folder: Path, *more: str, model: str = "deeplabv3plus") -> list[str]:
@@ -139,7 +139,8 @@ def test_a_run_of_both_stages(
         {},
     )
     images = build_dataset("camvid", tiny_camvid, "val")
-    scores = SegValidation(images, base_size=0, samples=2)(base, device="cpu", ranks=Ranks())
+    validation = ImageValidation(images, SegScoring(images), base_size=0, samples=2)
+    scores = validation(base, device="cpu", ranks=Ranks())
     assert scores.value == max(line["miou"] for line in lines[1::2])
     # The last epoch is saved before its validation.
     before = max(line["miou"] for line in lines[1:4:2])
@@ -177,7 +178,8 @@ def test_mean_iou_in_training_is_that_of_a_plain_loop(tiny_camvid: Path) -> None
         build_dataset("camvid", tiny_camvid, "val"),
     )
     assert model.training
-    scores = SegValidation(images, base_size=48)(model, device="cpu", ranks=Ranks())
+    validation = ImageValidation(images, SegScoring(images), base_size=48)
+    scores = validation(model, device="cpu", ranks=Ranks())
     assert model.training
     model.eval()
     hits, union = np.zeros(11), np.zeros(11)
@@ -444,7 +446,14 @@ def error_of(argv: list[str], capsys: pytest.CaptureFixture) -> str:
             ["--model", "dff", "--att-weight", "2"],
             "--att-weight is for segmentation nets; dff is none",
         ),
-        (["--model", "fcn", "--fuse-weight", "2"], "--fuse-weight is for edge nets; fcn is none"),
+        (
+            ["--model", "fcn", "--fuse-weight", "2"],
+            "--fuse-weight is for edge nets and edge heads; fcn is none; see --edge-head",
+        ),
+        (
+            ["--model", "dff", "--edge-head", "dff"],
+            "--edge-head dff is for segmentation nets; dff is an edge head itself",
+        ),
         (["--model", "fcn", "--backbone", "wider_resnet38"], "fcn has resnet18"),
         (["--model", "fcn", "--lr-schedule", "scl-poly"], "say with --rlx-off-epoch"),
         (["--model", "fcn", "--class-uniform-pct", "1.5"], "expected a number from 0 to 1"),

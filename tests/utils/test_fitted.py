@@ -93,6 +93,13 @@ def test_forty_images_of_a_camera_take_five_minutes_on_two_cores() -> None:
     args, fitted = fitted_args(facts_of("camera", 28), "dff", "--backbone", "resnet18")
     assert (args.base_size, args.crop_size, args.batch_size, args.lr) == (240, 160, 4, 0.02)
     assert 4 < cpu_minutes(facts_of("camera", 28), fitted.values) < 6
+    # An edge head takes a little longer.
+    args, fitted = fitted_args(facts_of("camera", 28), "fcn", "--backbone", "resnet18")
+    minutes = [
+        cpu_minutes(facts_of("camera", 28), fitted.values | {"edge_head": head})
+        for head in ("none", "casenet", "dff")
+    ]
+    assert minutes[0] < minutes[1] < minutes[2] < 1.2 * minutes[0]
     args, _ = fitted_args(facts_of("camera", 100_000), "dff", "--backbone", "resnet18")
     assert args.epochs == 1
     # As long as there are more images, there are more steps, and fewer epochs.

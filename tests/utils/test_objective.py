@@ -13,7 +13,8 @@ from models import MODELS, build_model
 from models.losses import edge_loss
 from utils.distributed.environment import Ranks
 from utils.training.objective import LOSS_NAMES, LOSSES, Objective, default_loss, losses_of
-from utils.training.validate_edges import EdgeValidation
+from utils.training.validate_edges import EdgeScoring
+from utils.training.validation import ImageValidation
 
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
@@ -67,7 +68,8 @@ def test_the_loss_in_validation_is_the_trained_one_on_whole_images(tiny_camvid: 
     dataset = build_dataset("camvid", tiny_camvid, "val")
     weights = {"side5": 0.25, "fuse": 2.0}
     objective = Objective(LOSSES["edge"]["reweighted"], 11, weights, constant)
-    validation = EdgeValidation(EdgeLabels.of(dataset), objective, base_size=0, thresholds=3)
+    scoring = EdgeScoring(EdgeLabels.of(dataset), objective, thresholds=3)
+    validation = ImageValidation(dataset, scoring, base_size=0)
     scores = validation(model, device="cpu", ranks=Ranks())
     expected = []
     for sample in map(dataset.__getitem__, range(len(dataset))):

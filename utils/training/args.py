@@ -30,7 +30,7 @@ TASK_DEFAULTS: dict[str, dict[str, object]] = {
     },
 }
 # Flags that one task alone has.
-EDGE_GROUP = "edge nets"
+EDGE_GROUP = "edge nets and edge heads"
 SEG_GROUP = "segmentation nets"
 
 # What `parse_train_args` returns. Modules that read flags import it from here.
@@ -55,7 +55,7 @@ def train_parser() -> argparse.ArgumentParser:
     """The flags of `train.py`, grouped."""
     parser = Parser(
         prog="train.py",
-        description="Train a semantic edge net or a segmentation net.",
+        description="Train a semantic edge net, a segmentation net, or one net for both.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -162,7 +162,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--edge-head",
         choices=EDGE_HEAD_CHOICES,
         default="none",
-        help="of a segmentation net: learn semantic edges beside it, see models/joint.py",
+        help="of a segmentation net: learn semantic edges, too, on the same backbone, see "
+        "models/joint.py",
     )
 
 
@@ -172,7 +173,7 @@ def _add_optimisation(parser: argparse.ArgumentParser) -> None:
         "--loss",
         choices=LOSS_NAMES,
         help="default: the published one of the net; edge nets have reweighted, decoupled nets "
-        "body-edge, the others ohem and the rest",
+        "body-edge, the others ohem and the rest; an edge head adds reweighted",
     )
     optimisation.add_argument("--epochs", type=epoch_count, default=200)
     optimisation.add_argument(
@@ -182,7 +183,7 @@ def _add_optimisation(parser: argparse.ArgumentParser) -> None:
         "--lr",
         type=number(0, 1e30, above=True),  # finite in float32 after every factor
         default=0.08,
-        help="ten times as much for an edge net's heads",
+        help="ten times as much for the heads of edge nets, and edge heads",
     )
     optimisation.add_argument(
         "--optimizer",
@@ -332,7 +333,7 @@ def _add_validation(parser: argparse.ArgumentParser) -> None:
         "--val-every", type=whole(0, MOST_EPOCHS), default=1, metavar="EPOCHS", help="0: never"
     )
     validation.add_argument(
-        "--val-thresholds", type=whole(1, 1000), default=9, help="for an edge net's MF"
+        "--val-thresholds", type=whole(1, 1000), default=9, help="for MF, of edges"
     )
     validation.add_argument(
         "--val-samples",
@@ -534,18 +535,28 @@ def _first_fault(args: TrainArgs, parser: argparse.ArgumentParser) -> str | None
         )
     if args.loss not in losses_of(args.model):
         return f"--loss {args.loss}: {args.model} has {', '.join(losses_of(args.model))}"
-    if args.edge_head != "none":
-        if task_of(args.model) == "edge":
-            return f"--edge-head {args.edge_head}: {args.model} has its own; it is for segmentation"
-        return None
-    other = SEG_GROUP if task_of(args.model) == "edge" else EDGE_GROUP
-    group = next(group for group in parser._action_groups if group.title == other)
-    given = [
-        action
+    if task_of(args.model) == "edge":
+        if args.edge_head != "none":
+            return (
+                f"--edge-head {args.edge_head} is for {SEG_GROUP}; {args.model} is an edge head "
+                "itself"
+            )
+        if flag := _given(SEG_GROUP, args, parser):
+            return f"{flag} is for {SEG_GROUP}; {args.model} is none"
+    elif args.edge_head == "none" and (flag := _given(EDGE_GROUP, args, parser)):
+        return f"{flag} is for {EDGE_GROUP}; {args.model} is none; see --edge-head"
+    return None
+
+
+def _given(title: str, args: TrainArgs, parser: argparse.ArgumentParser) -> str | None:
+    """The first flag of a group that has another value than its default."""
+    group = next(group for group in parser._action_groups if group.title == title)
+    given = (
+        action.option_strings[0]
         for action in group._group_actions
         if getattr(args, action.dest) != parser.get_default(action.dest)
-    ]
-    return f"{given[0].option_strings[0]} is for {other}; {args.model} is none" if given else None
+    )
+    return next(given, None)
 
 
 def _early_parser(prog: str) -> argparse.ArgumentParser:

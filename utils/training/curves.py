@@ -17,6 +17,7 @@ COLORS = ("#1f5fa8", "#d1622b")
 # Title, and label, kind and key of each curve.
 PLOTS = (
     ("loss", (("training", "train", "loss"), ("validation", "val", "loss"))),
+    ("loss of edges", (("validation", "val", "edge_loss"),)),
     ("MF (ODS)", (("validation", "val", "mf"),)),
     ("mIoU", (("validation", "val", "miou"),)),
     ("learning rate", (("learning rate", "train", "lr"),)),

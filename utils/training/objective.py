@@ -4,7 +4,7 @@ A new loss is one function and one line in LOSSES. The formulas are in `models.l
 they are called on the command line (`--loss`), and which targets and outputs they take.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -92,6 +92,8 @@ LOSSES: dict[str, dict[str, Loss]] = {
         "body-edge": Loss(_body_edge, BODY_EDGE_TERMS, relaxed=True, decoupled=True),
     },
 }
+# Of edge nets and edge heads.
+EDGE_LOSS = LOSSES["edge"]["reweighted"]
 LOSS_NAMES = tuple(name for table in LOSSES.values() for name in table)
 
 
@@ -118,9 +120,10 @@ class Objective:
         images_per_loss: the terms are computed over this number of images at a time, and averaged.
             That is what the published segmentation runs did, with one or two images on each GPU:
             hard pixels are chosen among, and edges balanced over, those of a GPU. So one number
-            gives the same training on any number of GPUs. 0: all images of a rank at once.
+            gives the same training on any number of GPUs. 0: all images of a rank at once. (An edge
+            head's terms are means over images: the number changes nothing of them.)
         quirks: with the published code's oddities.
-        edge_head: add the terms of the edge task, for a segmentation net with an edge head.
+        edge_head: add the terms of EDGE_LOSS, for a segmentation net with an edge head.
     """
 
     loss: Loss
@@ -130,6 +133,15 @@ class Objective:
     images_per_loss: int = 0
     quirks: bool = True
     edge_head: bool = False
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """The names of what `terms` returns."""
+        return self.loss.terms + (EDGE_LOSS.terms if self.edge_head else ())
+
+    def of_edges(self) -> "Objective":
+        """The part that an edge head learns from alone."""
+        return replace(self, loss=EDGE_LOSS, edge_head=False)
 
     def batch_terms(self, outputs: Maps, batch: Maps) -> Maps:
         """The terms of a batch as the loader sends it, on the device of `outputs`."""
@@ -148,7 +160,7 @@ class Objective:
         """The named terms of the loss over all images given."""
         terms = self.loss.function(outputs, targets, quirks=self.quirks)
         if self.edge_head:
-            terms = terms | _reweighted(outputs, targets, quirks=self.quirks)
+            terms = terms | EDGE_LOSS.function(outputs, targets, quirks=self.quirks)
         return terms
 
     def total(self, terms: dict[str, Number]) -> Number:

@@ -96,11 +96,12 @@ def _validation(folder: Path, checkpoint: RunCheckpoint) -> dict | None:
 def _validated(checkpoint: RunCheckpoint, validation: dict) -> dict:
     """The checkpoint's state at the beginning of the next epoch."""
     state = checkpoint.state
-    scores = [validation.get(name) for name in SCORES]
-    best = [score for score in scores if isinstance(score, int | float)]
+    followed = next((name for name in SCORES if name in validation), "")
+    score = validation.get(followed)
+    best = [score] if isinstance(score, int | float) else []
     begin = {"epoch": state["epoch"] + 1, "step": 0, "sums": {}, "seconds": 0.0, "waited": 0.0}
     found = state | begin | {"best": max([state["best"], *best])}
-    thresholds = validation.get("thresholds")  # of an edge net that finds something
+    thresholds = validation.get("thresholds")  # of a net that finds some edges
     if not isinstance(thresholds, list) or thresholds_fault(thresholds, len(thresholds)):
         return found
     return found | {"thresholds": thresholds}

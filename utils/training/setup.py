@@ -33,9 +33,9 @@ from utils.training.objective import Objective, losses_of
 from utils.training.optimizer import edge_optimizer, seg_optimizer
 from utils.training.schedule import PerEpoch, Schedule, per_iteration
 from utils.training.start import start_from
-from utils.training.validate_edges import EdgeValidation
-from utils.training.validate_seg import SegValidation
-from utils.training.validation import Prepare, Validation
+from utils.training.validate_edges import EdgeScoring
+from utils.training.validate_seg import SegScoring
+from utils.training.validation import ImageValidation, Prepare, Scoring, Validation
 
 # Term of a loss -> the flag with its weight in the total; a term without a flag weighs 1.
 WEIGHT_FLAGS = {
@@ -87,7 +87,6 @@ def build_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup
 
 def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     """Of an edge net."""
-    labels = partial(edge_labels, args)
     sampler = BatchSampler(
         len(train_set), args.batch_size, seed=args.seed, rank=ranks.rank, world=ranks.world
     )
@@ -95,21 +94,9 @@ def edge_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     objective = build_objective(args, train_set, per_iteration(args.lr, args.epochs))
     if not args.edge_labels:
         require_labels(train_set, "to make edges of; see --edge-labels")
-    validation = None
-    if args.val_every:
-        val_set = split_of(args, args.val_split)
-        require_labels(val_set, VALIDATED)
-        validation = EdgeValidation(
-            labels(val_set),
-            objective,
-            base_size=args.base_size,
-            thresholds=args.val_thresholds,
-            samples=args.val_samples,
-            workers=args.workers,
-            prepare=evaluation_form(args),
-        )
+    validation = validation_of(args, objective)
     return TrainSetup(
-        items=EdgeTraining(labels(train_set), augmentation(args), args.seed),
+        items=EdgeTraining(edge_labels(args, train_set), augmentation(args), args.seed),
         files=files_of(train_set),
         sampler=sampler,
         objective=objective,
@@ -123,23 +110,32 @@ def edge_labels(args: TrainArgs, dataset: Dataset) -> EdgeLabels:
     return EdgeLabels.of(dataset, instance_sensitive=args.instance, folder=args.edge_labels)
 
 
+def own_edges(args: TrainArgs, dataset: Dataset) -> EdgeLabels:
+    """The true edges from a data set's labels, whatever others are trained on."""
+    return EdgeLabels.of(dataset, instance_sensitive=args.instance)
+
+
 def has_edge_head(args: TrainArgs) -> bool:
     """Whether the net is one for segmentation that learns edges, too."""
     return MODELS[args.model].task == "seg" and args.edge_head != "none"
 
 
 def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
-    """Of a segmentation net, base or decoupled."""
+    """Of a segmentation net, base or decoupled, with or without an edge head."""
     require_classes("--strict-bdr-cls", args.strict_bdr_cls, train_set)
     require_classes("--coarse-boost-classes", args.coarse_boost_classes, train_set)
     coarse_set = split_of(args, args.coarse_split) if args.coarse_boost_classes else None
     for dataset in filter(None, (train_set, coarse_set)):
         require_labels(dataset, "to train on")
-    validation = seg_validation(args)
-    sampler = seg_sampler(args, train_set, coarse_set, ranks)
     objective = build_objective(
         args, train_set, seg_schedule(args), images_per_loss=args.images_per_loss
     )
+    validation = validation_of(args, objective)
+    edges = coarse_edges = None
+    if has_edge_head(args):
+        edges = edge_labels(args, train_set)
+        coarse_edges = None if coarse_set is None else own_edges(args, coarse_set)
+    sampler = seg_sampler(args, train_set, coarse_set, ranks)
     relaxation = Relaxation(args.border, tuple(args.strict_bdr_cls), args.rlx_off_epoch)
     return TrainSetup(
         items=SegTraining(
@@ -148,7 +144,8 @@ def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
             args.seed,
             relaxation if objective.loss.relaxed else None,
             coarse_set,
-            edge_labels(args, train_set) if has_edge_head(args) else None,
+            edges,
+            coarse_edges,
         ),
         files=files_of(train_set) + (files_of(coarse_set) if coarse_set else []),
         sampler=sampler,
@@ -158,17 +155,29 @@ def seg_setup(args: TrainArgs, train_set: Dataset, ranks: Ranks) -> TrainSetup:
     )
 
 
-def seg_validation(args: TrainArgs) -> SegValidation | None:
-    """On whole images of the validation split."""
+def validation_of(args: TrainArgs, objective: Objective) -> ImageValidation | None:
+    """On whole images of the validation split; `best.pth` follows the score of the net's task."""
     if not args.val_every:
         return None
     val_set = split_of(args, args.val_split)
     require_labels(val_set, VALIDATED)
-    return SegValidation(
+    edge_task = MODELS[args.model].task == "edge"
+    scorings: list[Scoring] = [] if edge_task else [SegScoring(val_set)]
+    if edge_task or has_edge_head(args):
+        scorings.append(
+            EdgeScoring(
+                edge_labels(args, val_set),
+                objective if edge_task else objective.of_edges(),
+                thresholds=args.val_thresholds,
+                workers=args.workers,
+            )
+        )
+    return ImageValidation(
         val_set,
+        *scorings,
         base_size=args.base_size,
         samples=args.val_samples,
-        workers=args.workers,
+        readers=0 if edge_task else args.workers,  # an edge net's workers count
         prepare=evaluation_form(args),
     )
 

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import Net
+from models.joint import JointNet
 from models.weight_files import WeightsError, plain_dict
 from models.weights import translate, unwrap
 from utils.checkpoint import (
     CheckpointError,
     ModelInfo,
     count_classes,
+    edge_head_in,
+    is_base_of,
     load_start,
     read_checkpoint,
 )
@@ -24,6 +27,7 @@ from utils.checkpoint import (
 # Classifier tensors whose second dimension is never of classes, though it may be as large:
 # the backbone's channels, and the four of each of CASENet's groups.
 OF_FEATURES = ("side5.0.", "weight_learner.project.0.", "fuse.")
+EDGE_HEAD = "edge_head."  # before these, in the names of a segmentation net's edge head
 
 
 def start_from(
@@ -39,7 +43,8 @@ def start_from(
 
     With `reset_classifier`, all parameters whose shape depends on the number of classes keep their
     initial values, but for those of classes that the checkpoint has under the same name. A
-    decoupled net starts from its base net's checkpoint, whatever its classes, with a new head.
+    decoupled net starts from its base net's checkpoint, whatever its classes, with a new head. An
+    edge head is kept if both have the same kind of it, else it starts from scratch, or is left out.
 
     CheckpointError in one line for another architecture, and for other classes without
     `reset_classifier`.
@@ -53,11 +58,11 @@ def start_from(
         tensors = translate(unwrap(contents))
     except WeightsError as error:
         raise CheckpointError(f"{path} {error}") from error
-    from_base = hasattr(model, "beyond_base") and not any(
-        key.startswith("decouple.") for key in tensors
-    )
+    theirs_head, own_head = edge_head_in(tensors), edge_head_in(model.state_dict())
+    # Of a base net, the edge head alone depends on classes and is taken.
+    takes_classes = not is_base_of(model, tensors) or theirs_head == own_head != "none"
     found, own = count_classes(tensors), len(classes)
-    other = not from_base and found not in (None, own)
+    other = takes_classes and found not in (None, own)
     # Another architecture is said first, so the classifier is left out before it is asked for.
     new = load_start(model, path, reset_classifier=reset_classifier or other)
     if other and not reset_classifier:
@@ -69,10 +74,18 @@ def start_from(
     notes = []
     if new:
         notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
-    if reset_classifier and not from_base and theirs:
+    if theirs_head not in ("none", own_head):
+        count = sum(key.startswith(JointNet.edge_prefixes) for key in tensors)
+        this = "has none" if own_head == "none" else f"has {own_head}"
+        notes.append(
+            f"{path}: its edge head {theirs_head} is left out ({count} tensors): this net {this}"
+        )
+    if reset_classifier and takes_classes and theirs:
         if kept := keep_classes(model, tensors, theirs, classes):
             notes.append(f"of these, classes of the same name have its weights: {', '.join(kept)}")
-    elif not from_base and theirs and theirs != classes:
+        if kept := keep_classes(model, tensors, theirs, classes, of=EDGE_HEAD):
+            notes.append(f"and in the edge head: {', '.join(kept)}")
+    elif takes_classes and theirs and theirs != classes:
         advice = (
             "gives each class its own weights"
             if set(theirs) == set(classes)
@@ -97,7 +110,12 @@ def _require_net(path: str | Path, known: ModelInfo, name: str, backbone: str) -
 
 @torch.no_grad()
 def keep_classes(
-    model: nn.Module, tensors: dict[str, Tensor], theirs: tuple[str, ...], ours: tuple[str, ...]
+    model: nn.Module,
+    tensors: dict[str, Tensor],
+    theirs: tuple[str, ...],
+    ours: tuple[str, ...],
+    *,
+    of: str = "",
 ) -> list[str]:
     """Copy the classifier's weights of each class that both have; returns the names of these.
 
@@ -109,13 +127,16 @@ def keep_classes(
         tensors: of the checkpoint, under our names.
         theirs: the checkpoint's classes.
         ours: the net's classes.
+        of: EDGE_HEAD: the edge head's classifier instead of the net's own.
     """
     pairs = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs]
     state = model.state_dict()
     keys = [
         key
         for key, value in state.items()
-        if key.startswith(cast("Net", model).classifier) and value.ndim
+        if key.startswith(cast("Net", model).classifier)
+        and key.startswith(EDGE_HEAD) == bool(of)
+        and value.ndim
     ]
     widths = {key: state[key].shape[0] // len(ours) for key in keys}
     shapes = {
@@ -125,7 +146,7 @@ def keep_classes(
         )
         for key in keys
     }
-    if not all(key in tensors and tensors[key].shape == shapes[key] for key in keys):
+    if not keys or not all(key in tensors and tensors[key].shape == shapes[key] for key in keys):
         return []
     for key in keys if pairs else ():
         own, found = state[key], tensors[key].to(state[key].dtype)
@@ -143,8 +164,9 @@ def keep_classes(
 
 
 def _class_dimensions(key: str, own: Tensor) -> tuple[int, ...]:
-    square = own.ndim > 1 and own.shape[0] == own.shape[1] and not key.startswith(OF_FEATURES)
-    return (0, 1) if square else (0,)
+    of_features = key.removeprefix(EDGE_HEAD).startswith(OF_FEATURES)
+    square = own.ndim > 1 and own.shape[0] == own.shape[1]
+    return (0, 1) if square and not of_features else (0,)
 
 
 def _few(names: tuple[str, ...], most: int = 6) -> str:

@@ -149,7 +149,7 @@ class Trainer:
             require_tensors(state.get("average", {}), self.ema.state_dict(), "average")
         if progress.step > steps:
             raise CheckpointError(f"step {progress.step} of an epoch of {steps} steps")
-        require_sums(progress.sums, progress.step, self.objective.loss.terms)
+        require_sums(progress.sums, progress.step, self.objective.term_names)
         info = self.info
         if state.get("thresholds") is not None:
             plain = info.to_plain() | {"thresholds": state["thresholds"]}
@@ -177,7 +177,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         """The steps of the epoch that are not done yet, and its line in the log."""
         progress, settings = self.progress, self.settings
-        progress.sums = progress.sums or dict.fromkeys(self.objective.loss.terms, 0.0)
+        progress.sums = progress.sums or dict.fromkeys(self.objective.term_names, 0.0)
         self.parallel.train()
         if settings.freeze_bn:
             freeze_batch_norm(self.parallel)
@@ -341,8 +341,9 @@ class Trainer:
             )
         if scores is None:
             self._end_early()
-        if not math.isfinite(scores.loss):
-            fault = f"the validation loss is {scores.loss} after epoch {progress.epoch + 1}"
+        if not all(map(math.isfinite, scores.losses.values())):
+            found = " and ".join(map(str, scores.losses.values()))
+            fault = f"the validation loss is {found} after epoch {progress.epoch + 1}"
             self.writer.end_diverged(fault, progress.total)
         noted = {}
         if scores.thresholds is not None:
@@ -354,8 +355,8 @@ class Trainer:
         self.logger.write(
             "val",
             epoch=progress.epoch,
-            loss=scores.loss,
-            **{scores.name: scores.value},
+            **scores.losses,
+            **scores.values,
             **noted,
             seconds=round(time.perf_counter() - started, 2),
         )
@@ -374,7 +375,15 @@ class Trainer:
                 f"no {name}: no class occurs in the ground truth of the validation images, so "
                 f"there is nothing to score and best.pth {kept}; see --val-split, --val-samples"
             )
-        tqdm.write(f"epoch {self.progress.epoch + 1}: validation loss {scores.loss:.4f}, {value}")
+        losses = " and ".join(f"{loss:.4f}" for loss in scores.losses.values())
+        beside = [
+            f"no {SCORES[each.name]}: no class has edges"
+            if math.isnan(each.value)
+            else f"{SCORES[each.name]} {100 * each.value:.2f}"
+            for each in scores.others
+        ]
+        listed = ", ".join([value, *beside])
+        tqdm.write(f"epoch {self.progress.epoch + 1}: validation loss {losses}, {listed}")
         try:
             plot_curves(folder / "log.jsonl", folder / "curves.png")
         except InputError as error:

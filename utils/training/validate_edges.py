@@ -1,101 +1,79 @@
-"""Validation of an edge net during training: the loss and MF at a few thresholds on whole images.
+"""Edges in a validation during training: the loss and MF at a few thresholds.
 
-Each rank takes its share of the images. Scores come from the same code as `test.py`'s. Worker
-processes count the matches of an image while the network computes the next ones, so a GPU does not
-wait for them.
+Scores come from the same code as `test.py`'s. Worker processes count the matches of an image while
+the network computes the next ones, so a GPU does not wait for them.
 """
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
 from joblib.externals.loky import ProcessPoolExecutor
-from torch import nn
+from torch import Tensor
 
-from data.samples.edge import EdgeLabels, Maps, unpack_edges
-from data.samples.transforms import normalize, resize_long_side
-from utils.distributed.environment import Ranks
-from utils.distributed.group import gather_objects
-from utils.distributed.preemption import StopRequest, start_worker
+from data.base import Sample
+from data.samples.edge import EdgeLabels, unpack_edges
+from utils.distributed.preemption import start_worker
 from utils.edge_metrics import Summary, default_thresholds, summarize
-from utils.evaluation.edges.ground_truth import DatasetGroundTruth, ImageGroundTruth
+from utils.evaluation.edges.ground_truth import DatasetGroundTruth
 from utils.evaluation.edges.image_counts import count_edge_image
 from utils.evaluation.edges.protocols import EdgeProtocol, find_protocol
 from utils.inference.scores import quantize, resize_scores
 from utils.training.objective import Objective
-from utils.training.validation import Prepare, ValidationScores, evaluated, evenly_spaced
+from utils.training.validation import ReadTarget, ValidationScores
 
 # What is running or waiting for each worker process; an image's scores take 80 MB at 2048x1024.
 QUEUED_PER_WORKER = 2
+Measured = tuple[float, np.ndarray]  # the loss and the counts of an image
 
 
-class EdgeValidation:
-    """Scores a network on a split: "mf" is MF (ODS) of the thin protocol.
+class EdgeScoring:
+    """The score "mf" is MF (ODS) of the thin protocol, the mean over classes with ground truth.
 
-    MF is the mean over classes with ground truth. The loss is the objective's, of one image at a
-    time: so each image has its own class weights, as published.
+    The loss is the objective's, of one image at a time: so each image has its own class weights, as
+    published.
 
     Args:
         labels: the ground truth of the split.
-        objective: what the net is trained towards.
-        base_size: the long side in pixels to which images are resized; 0: as they are.
+        objective: of edges, and of nothing else.
         thresholds: the number of thresholds at which matches are counted.
-        samples: the number of images, at equal distances in the split; 0: all.
         workers: processes that count; 0: this one counts.
-        prepare: makes the net that is evaluated; None: the model itself is.
     """
 
     def __init__(
-        self,
-        labels: EdgeLabels,
-        objective: Objective,
-        *,
-        base_size: int,
-        thresholds: int,
-        samples: int = 0,
-        workers: int = 0,
-        prepare: Prepare | None = None,
+        self, labels: EdgeLabels, objective: Objective, *, thresholds: int, workers: int = 0
     ) -> None:
         dataset, sensitive = labels.dataset, labels.instance_sensitive
         protocol = find_protocol(
             "dff", dataset.name, raw=False, thresholds=thresholds, instance=sensitive
         )
         self.labels = labels
-        self.dataset = dataset
         self.objective = objective
-        self.base_size = base_size
         self.truth = DatasetGroundTruth(dataset, protocol)
-        self.indices = evenly_spaced(len(dataset), samples)
         self.workers = workers
-        self.prepare = prepare
 
     @property
     def protocol(self) -> EdgeProtocol:
         """The knobs of the scores."""
         return self.truth.protocol
 
-    def __call__(
-        self, model: nn.Module, *, device: str, ranks: Ranks, stop: StopRequest | None = None
-    ) -> ValidationScores | None:
-        """See `utils.training.validation.Validation`."""
-        mine: list[tuple[float, np.ndarray]] = []
-        waiting: deque[tuple[float, Future]] = deque()
-        with evaluated(model, self.prepare) as net:
-            for item in self._run(net, device, self.indices[ranks.rank :: ranks.world]):
-                if stop:
-                    break
-                waiting.append(item)
-                if len(waiting) > QUEUED_PER_WORKER * self.workers:
-                    mine.append(_finished(waiting.popleft()))
-        mine.extend(map(_finished, waiting))
-        parts = gather_objects(None if stop else mine, ranks)
-        if any(part is None for part in parts):
-            return None
-        everyone = [item for part in parts for item in part or ()]
+    @property
+    def read(self) -> ReadTarget:
+        """See `utils.training.validation.Scoring`."""
+        return partial(read_edges, self.labels)
+
+    def tally(self) -> "EdgeTally":
+        """See `utils.training.validation.Scoring`."""
+        return EdgeTally(self)
+
+    def scores(self, parts: list[list[Measured]]) -> ValidationScores:
+        """See `utils.training.validation.Scoring`."""
+        everyone = [item for part in parts for item in part]
         counts = np.stack([counts[0] for _, counts in everyone], axis=1)  # (K, images, T, 4)
         summaries = [
             summarize(part, default_thresholds(self.protocol.thresholds)) for part in counts
@@ -105,30 +83,14 @@ class EdgeValidation:
         value = float(np.mean(scores)) if scores else float("nan")
         return ValidationScores(loss, "mf", value, best_thresholds(summaries))
 
-    @torch.inference_mode()
-    def _run(
-        self, model: nn.Module, device: str, indices: list[int]
-    ) -> Iterator[tuple[float, Future]]:
-        """(loss, future of the counts int64 (1, K, T, 4)) of each image."""
-        for index in indices:
-            sample = self.dataset[index]
-            image = resize_long_side(sample.image, self.base_size)
-            outputs = model(normalize(image).to(device))
-            target = self._target(self.labels.maps(index, sample), image.shape[:2]).to(device)
-            targets = {"edges": target, "valid": torch.ones_like(target[:, :1])}
-            terms = self.objective.terms(outputs, targets)
-            loss = self.objective.total({name: float(term) for name, term in terms.items()})
-            # NaN, of a run that has diverged, which the loss tells, would warn when it is cast.
-            scores = outputs["fuse"].float().sigmoid().nan_to_num()
-            scores = resize_scores(scores, sample.image.shape[:2])
-            counts = self._count(quantize(scores[0].cpu().numpy()), self.truth.load(index))
-            yield loss, counts
-
-    def _target(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:
-        """The training target bool (1, K, h, w) of a whole image at the network's size."""
-        resized = tuple(None if ids is None else nearest(ids, size) for ids in maps)
-        bits = torch.from_numpy(self.labels.edges(resized).view(np.int32))
-        return unpack_edges(bits[None], self.dataset.num_classes)
+    def count(self, scores: np.ndarray, index: int) -> Future:
+        """Of the counts int64 (1, K, T, 4) of an image whose scores are (K, H, W)."""
+        truth = self.truth.load(index)
+        if self.workers:
+            return self._pool.submit(count_edge_image, scores, truth, self.protocol)
+        future: Future = Future()
+        future.set_result(count_edge_image(scores, truth, self.protocol))
+        return future
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
@@ -138,15 +100,50 @@ class EdgeValidation:
             self.workers, timeout=600, initializer=start_worker, initargs=(os.getpid(),)
         )
 
-    def _count(self, scores: np.ndarray, truth: ImageGroundTruth) -> Future:
-        if self.workers:
-            return self._pool.submit(count_edge_image, scores, truth, self.protocol)
-        future: Future = Future()
-        future.set_result(count_edge_image(scores, truth, self.protocol))
-        return future
+
+class EdgeTally:
+    """The loss and the counts of each image, some of which are still being counted."""
+
+    def __init__(self, scoring: EdgeScoring) -> None:
+        self.scoring = scoring
+        self.done: list[Measured] = []
+        self.waiting: deque[tuple[float, Future]] = deque()
+
+    def add(self, outputs: dict[str, Tensor], item: dict[str, Any]) -> None:
+        """See `utils.training.validation.Tally`."""
+        objective = self.scoring.objective
+        bits = item["edges"].to(outputs["fuse"].device, non_blocking=True)
+        target = unpack_edges(bits[None], objective.num_classes)
+        targets = {"edges": target, "valid": torch.ones_like(target[:, :1])}
+        terms = objective.terms(outputs, targets)
+        loss = objective.total({name: float(term) for name, term in terms.items()})
+        # NaN, of a run that has diverged, which the loss tells, would warn when it is cast.
+        scores = outputs["fuse"].float().sigmoid().nan_to_num()
+        scores = quantize(resize_scores(scores, tuple(item["size"]))[0].cpu().numpy())
+        self.waiting.append((loss, self.scoring.count(scores, item["index"])))
+        if len(self.waiting) > QUEUED_PER_WORKER * self.scoring.workers:
+            self.done.append(_finished(self.waiting.popleft()))
+
+    def result(self) -> list[Measured]:
+        """See `utils.training.validation.Tally`."""
+        self.done.extend(map(_finished, self.waiting))
+        self.waiting.clear()
+        return self.done
 
 
-def _finished(item: tuple[float, Future]) -> tuple[float, np.ndarray]:
+def read_edges(
+    labels: EdgeLabels, index: int, sample: Sample, size: tuple[int, int]
+) -> dict[str, Tensor]:
+    """edges: the training target of a whole image at the network's size, int32 (h, w) or (G, h, w).
+
+    See `data.samples.edge` for its bits.
+    """
+    maps = labels.maps(index, sample)
+    resized = tuple(None if ids is None else nearest(ids, size) for ids in maps)
+    return {"edges": torch.from_numpy(labels.edges(resized).view(np.int32))}
+
+
+def _finished(item: tuple[float, Future]) -> Measured:
     loss, counts = item
     return loss, counts.result()
 

@@ -30,7 +30,8 @@ SCORING = ("val_split", "val_samples", "val_thresholds")
 # What cannot change, and why.
 FIXED = {
     **dict.fromkeys(
-        ("model", "backbone", "fusion", "align_corners"), "the weights are of that net"
+        ("model", "backbone", "fusion", "align_corners", "edge_head"),
+        "the weights are of that net",
     ),
     **dict.fromkeys(("dataset", "data_option"), "the net has the classes of that data set"),
     **dict.fromkeys(
@@ -166,8 +167,9 @@ def current_flags(flags: Flags) -> Flags:
     """The flags of a checkpoint as this version of the code writes them.
 
     `--loss` was once of segmentation base nets alone: edge nets and decoupled ones ignored it and
-    recorded its default, "ohem".
+    recorded its default, "ohem". And nets had no edge heads.
     """
+    flags = {"edge_head": "none", **flags}
     model = str(flags["model"])
     if flags.get("loss") not in losses_of(model):
         return {**flags, "loss": default_loss(model)}
