@@ -7,6 +7,7 @@ A net has the attributes `backbone` (a module with `channels` and `strides` of i
 outputs at the input's size, with a channel per class (`edge`: one).
 """
 
+import math
 from typing import cast
 
 import torch
@@ -33,6 +34,11 @@ class Backbone(nn.Module):
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     multiple: int
+
+
+def whole_multiple(backbone: Backbone) -> int:
+    """What the sides of an image must be multiples of for maps of whole pixels at every stride."""
+    return math.lcm(max(backbone.strides), backbone.multiple)
 
 
 class Net(nn.Module):
