@@ -14,9 +14,9 @@ def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:
     """
     if device == "cuda":
         if any(_has_activation(module) for module in model.modules()):
-            from timm.layers import convert_sync_batchnorm  # PyTorch's drops the activation
+            from timm.layers import norm_act  # PyTorch's own drops the activation
 
-            return convert_sync_batchnorm(model)
+            return norm_act.convert_sync_batchnorm(model)
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
