@@ -17,10 +17,6 @@ TIMM = "timm:"
 TIMM_NAME = re.compile(r"timm:[A-Za-z0-9_]{1,80}(\.[A-Za-z0-9_]{1,80})?")
 
 
-class BackboneError(ValueError):
-    """A backbone that cannot be built; one line that says why and what to do."""
-
-
 def is_timm(backbone: str) -> bool:
     """Whether the name is of a backbone that the package timm builds: timm:NAME or NAME.TAG."""
     return TIMM_NAME.fullmatch(backbone) is not None

@@ -49,6 +49,10 @@ class Net(nn.Module):
     backbone: Backbone
 
 
+class BackboneError(ValueError):
+    """A backbone that cannot be built; one line that says why and what to do."""
+
+
 class ContractError(TypeError):
     """A net that is not what its task expects."""
 

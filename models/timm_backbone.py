@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.contract import Backbone
-from models.joint import IMAGE_CHANNELS, STEM_CHANNELS, full_size_stem
+from models.layers import IMAGE_CHANNELS, STEM_CHANNELS, full_size_stem
 from models.timm_build import Plan, build, find_plan
 
 # Images are normalised with these before a net sees them (torchvision's, of ImageNet).

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.backbones import BackboneError
+from models.contract import BackboneError
 
 LEAST_VERSION = (1, 0)
 NEEDS = 'needs timm: pip install "timm>=1.0"'

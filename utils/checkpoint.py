@@ -23,8 +23,7 @@ from data.errors import InputError
 from data.files import write_aside
 from data.visualize import default_class_names, distinct_colors
 from models import MODELS, OPTIONS, build_model
-from models.backbones import BackboneError
-from models.contract import ContractError
+from models.contract import BackboneError, ContractError
 from models.weight_files import METADATA, WeightsError, plain_dict, read_weights
 from models.weights import load_into, translate, unwrap
 from utils.metadata import is_ours, read_info

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 from models import build_model
-from models.backbones import BackboneError, is_timm
+from models.backbones import is_timm
+from models.contract import BackboneError
 from models.fast import optimize_for_inference, optimize_for_training
 from models.weight_files import WeightsError
 from utils.checkpoint import (

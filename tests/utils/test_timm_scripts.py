@@ -21,6 +21,7 @@ from utils.distributed.sync_batchnorm import synchronise_batch_norm
 from utils.export.args import parse_export_args
 from utils.export.check import BOUND
 from utils.export.graph import to_onnx
+from utils.inference.memory import pass_bytes
 from utils.model_info import ModelInfo
 from utils.training.args import default_run_dir
 from utils.training.recipes.facts import find_pretrained
@@ -176,3 +177,12 @@ def test_the_hub_and_the_benchmark_build_them(tmp_path: Path) -> None:
         write_net(tmp_path / "net.pth", "dff", "timm:nothing_of_this_name", 3)
     with pytest.raises(InputError, match="timm:NAME"):
         write_net(tmp_path / "net.pth", "dff", "wider_resnet38", 3)
+
+
+def test_memory_is_estimated_as_measured() -> None:
+    palette = np.zeros((19, 3), np.uint8)
+    classes = tuple(map(str, range(19)))
+    measured = {("dff", "edge"): 1655, ("deeplabv3plus", "seg"): 864, ("gffnet", "seg"): 1425}
+    for (name, task), expected in measured.items():
+        info = ModelInfo(name, "timm:convnext_tiny", 19, task, classes, palette, 0, "")
+        assert expected <= pass_bytes(info) <= 1.2 * expected

@@ -11,7 +11,8 @@ import torch
 
 from data.base import Dataset
 from data.errors import InputError, one_line
-from models.backbones import TIMM, BackboneError, is_timm
+from models.backbones import TIMM, is_timm
+from models.contract import BackboneError
 from models.imagenet import brought_weights, imagenet_weights, torchvision_file
 from models.weight_files import WeightsError
 from utils.training.recipes.fitted import Facts
