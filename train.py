@@ -281,6 +281,8 @@ def announce(
             f"from epoch {progress.epoch + 1}, step {progress.step}",
             flush=True,
         )
+        if note := getattr(trainer.model.get_submodule("backbone"), "note", ""):
+            print(f"note: {note}", flush=True)
 
 
 def write_args(folder: Path, args: argparse.Namespace) -> None:

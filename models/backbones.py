@@ -4,6 +4,8 @@ Ours are the published ones. The edge nets want their first stage at the image's
 segmentation nets start at half of it.
 """
 
+import re
+
 from models.contract import Backbone
 from models.resnet import DEPTHS, edge_resnet, seg_resnet
 from models.wider_resnet import WiderResNet
@@ -11,11 +13,13 @@ from models.wider_resnet import WiderResNet
 RESNETS = tuple(DEPTHS)
 ALL_BACKBONES = (*RESNETS, "wider_resnet38")
 TIMM = "timm:"
+# Names of the package alone: no address of a hub, and no path.
+TIMM_NAME = re.compile(r"timm:[A-Za-z0-9_]{1,80}(\.[A-Za-z0-9_]{1,80})?")
 
 
 def is_timm(backbone: str) -> bool:
-    """Whether the name is of a backbone that the package timm builds."""
-    return backbone.startswith(TIMM)
+    """Whether the name is of a backbone that the package timm builds: timm:NAME or NAME.TAG."""
+    return TIMM_NAME.fullmatch(backbone) is not None
 
 
 def edge_backbone(backbone: str) -> Backbone:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import edge_backbone
+from models.contract import whole_multiple
 from models.layers import bilinear_upsample, conv1x1, crop_to, pad_to_multiple
 
 
@@ -55,7 +56,7 @@ class CASENet(CASENetHead):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}."""
-        padded = pad_to_multiple(image, max(self.backbone.strides))
+        padded = pad_to_multiple(image, whole_multiple(self.backbone))
         outputs = self.edges(self.backbone(padded), padded.shape[-2:])
         return crop_to(outputs, *image.shape[-2:])
 

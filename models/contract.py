@@ -7,6 +7,7 @@ A net has the attributes `backbone` (a module with `channels` and `strides` of i
 outputs at the input's size, with a channel per class (`edge`: one).
 """
 
+import math
 from typing import cast
 
 import torch
@@ -35,12 +36,21 @@ class Backbone(nn.Module):
     multiple: int
 
 
+def whole_multiple(backbone: Backbone) -> int:
+    """What the sides of an image must be multiples of for maps of whole pixels at every stride."""
+    return math.lcm(max(backbone.strides), backbone.multiple)
+
+
 class Net(nn.Module):
     """The type of a net that keeps the contract; nothing is of this class."""
 
     outputs: tuple[str, ...]
     classifier: tuple[str, ...]
     backbone: Backbone
+
+
+class BackboneError(ValueError):
+    """A backbone that cannot be built; one line that says why and what to do."""
 
 
 class ContractError(TypeError):

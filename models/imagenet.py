@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from models.backbones import is_timm
 from models.resnet import DEPTHS
 from models.weight_files import WeightsError, printable, read_weights
 from models.weights import load_into, translate, unwrap
@@ -34,6 +35,9 @@ def load_pretrained(model: nn.Module, pretrained: str | Path, backbone: str, tas
     """Fill the backbone as `models.build_model` describes under `pretrained`."""
     if pretrained == "none":
         return
+    if is_timm(backbone):
+        _load_timm(model, pretrained)
+        return
     if pretrained == "imagenet":
         fetch = imagenet_weights if task == "edge" else brought_weights
         load_backbone(model, fetch(backbone))
@@ -43,6 +47,22 @@ def load_pretrained(model: nn.Module, pretrained: str | Path, backbone: str, tas
         load_backbone(model, unwrap(contents))
     except WeightsError as error:
         raise WeightsError(f"{pretrained}: {error}") from error
+
+
+def _load_timm(model: nn.Module, pretrained: str | Path) -> None:
+    from models.timm_backbone import TimmBackbone
+    from models.timm_weights import fetch_timm_weights, load_timm_file
+
+    backbone = model.get_submodule("backbone")
+    assert isinstance(backbone, TimmBackbone)
+    if pretrained == "imagenet":
+        fetch_timm_weights(backbone)
+        return
+    try:
+        load_timm_file(backbone, unwrap(read_weights(pretrained)))
+    except WeightsError as error:
+        said = str(error)
+        raise WeightsError(said if str(pretrained) in said else f"{pretrained}: {said}") from error
 
 
 def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

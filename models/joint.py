@@ -14,13 +14,11 @@ from torch import Tensor, nn
 from models.casenet import CASENetHead
 from models.contract import Backbone
 from models.dff import DFFHead
-from models.layers import conv_bn_relu, initialise_heads
+from models.layers import IMAGE_CHANNELS, STEM_CHANNELS, full_size_stem
 
 EDGE_HEADS: dict[str, type[CASENetHead] | type[DFFHead]] = {"casenet": CASENetHead, "dff": DFFHead}
 EDGE_HEAD_CHOICES = ("none", *EDGE_HEADS)
 EDGE_OUTPUTS = ("side5", "fuse")
-IMAGE_CHANNELS = 3
-STEM_CHANNELS = 32
 
 
 class JointNet(nn.Module):
@@ -72,16 +70,3 @@ class JointNet(nn.Module):
         if self.edge_stem is not None:
             stages = [self.edge_stem(stages[0]), *stages[1:]]
         return self.edge_head.edges(stages, size)
-
-
-def full_size_stem() -> nn.Sequential:
-    """Two 3x3 convolutions at the image's size, where a backbone begins with a coarser stage.
-
-    (N, 3, H, W) -> (N, 32, H, W).
-    """
-    stem = nn.Sequential(
-        *conv_bn_relu(IMAGE_CHANNELS, STEM_CHANNELS, 3),
-        *conv_bn_relu(STEM_CHANNELS, STEM_CHANNELS, 3),
-    )
-    initialise_heads(stem)
-    return stem

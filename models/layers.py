@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CONTEXT_CHANNELS = 256
+IMAGE_CHANNELS = 3
+STEM_CHANNELS = 32
 
 
 def conv1x1(
@@ -57,6 +59,19 @@ def bilinear_upsample(channels: int, factor: int) -> nn.ConvTranspose2d:
         layer.weight.zero_()
         layer.weight[range(channels), range(channels)] = torch.outer(ramp, ramp)
     return layer
+
+
+def full_size_stem() -> nn.Sequential:
+    """Two 3x3 convolutions at the image's size, where a backbone begins with a coarser stage.
+
+    (N, 3, H, W) -> (N, 32, H, W).
+    """
+    stem = nn.Sequential(
+        *conv_bn_relu(IMAGE_CHANNELS, STEM_CHANNELS, 3),
+        *conv_bn_relu(STEM_CHANNELS, STEM_CHANNELS, 3),
+    )
+    initialise_heads(stem)
+    return stem
 
 
 def seg_classifier(in_channels: int, num_classes: int) -> nn.Sequential:

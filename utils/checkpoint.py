@@ -24,7 +24,7 @@ from data.errors import InputError
 from data.files import write_aside
 from data.visualize import default_class_names, distinct_colors
 from models import MODELS, OPTIONS, build_model
-from models.contract import ContractError
+from models.contract import BackboneError, ContractError
 from models.joint import EDGE_HEADS, JointNet
 from models.weight_files import METADATA, WeightsError, plain_dict, read_weights
 from models.weights import load_into, translate, unwrap
@@ -94,7 +94,7 @@ def create_model(
         return build_model(
             name, num_classes=num_classes, backbone=backbone, pretrained=pretrained, **options
         )
-    except ContractError as error:
+    except (BackboneError, ContractError) as error:
         raise InputError(str(error)) from error
     except WeightsError as error:
         raise CheckpointError(
@@ -294,7 +294,7 @@ def _describe(
         raise CheckpointError(
             f"{path} does not say what network it holds; say it with {' and '.join(missing)}"
         )
-    if name not in MODELS or backbone not in MODELS[name][2]:
+    if name not in MODELS or backbone is None or not MODELS[name].takes(backbone):
         raise CheckpointError(
             f"{path}: there is no {name} over {backbone}; models are {', '.join(MODELS)}"
         )

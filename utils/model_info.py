@@ -179,8 +179,9 @@ def _net_faults(plain: dict[str, Any]) -> Iterator[str]:
     if name not in MODELS:
         yield _expected("name", name, f"one of {', '.join(MODELS)}")
     _, task, backbones = MODELS[name]
-    if plain["backbone"] not in backbones:
-        yield _expected(f"backbone of {name}", plain["backbone"], f"one of {', '.join(backbones)}")
+    if not MODELS[name].takes(plain["backbone"]):
+        known = f"one of {', '.join(backbones)}, timm:NAME"
+        yield _expected(f"backbone of {name}", plain["backbone"], known)
     if plain["task"] != task:
         yield _expected(f"task of {name}", plain["task"], repr(task))
     most = MAX_CLASSES[task]

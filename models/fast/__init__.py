@@ -35,7 +35,7 @@ from models.fast.upsample import FastConvTranspose2d
 from models.gffnet import DenseBlock
 from models.joint import EDGE_OUTPUTS, JointNet
 from models.layers import ASPP, PyramidPooling
-from models.resnet import BasicBlock, Bottleneck
+from models.resnet import BasicBlock, Bottleneck, ResNet
 from models.segnets import SegNet
 from models.wider_resnet import PreActivationBlock
 
@@ -110,12 +110,17 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
         module.__class__ = INFERENCE_FORMS.get(type(module), type(module))
     if not left_over(folded):
         for module in [*folded.modules()]:
-            if type(module) in HEAD_FORMS:
+            if type(module) in HEAD_FORMS and _fits(module):
                 module.__class__ = HEAD_FORMS[type(module)]
                 prepare = module.prepare
                 assert callable(prepare)
                 prepare()
     return folded.to(memory_format=torch.channels_last)
+
+
+def _fits(module: nn.Module) -> bool:
+    """Whether a head's form is for its net: the edge nets' are for the strides of our ResNet."""
+    return not isinstance(module, DFF | CASENet) or type(module.backbone) is ResNet
 
 
 def forward_for(model: nn.Module, image: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from data.args import Parser, file_path, positive, size, text, whole
 from data.errors import InputError
-from models import ALL_BACKBONES, MODELS
+from models import MODELS
+from utils.args import backbone
 from utils.benchmark.variant import DEFINITION, PRECISIONS
 from utils.inference.engines.choose import ENGINES
 from utils.inference.options import MIN_SIDE
@@ -32,7 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     net = parser.add_argument_group("the net: by name with random weights, or a file")
     net.add_argument("--checkpoint", type=file_path, metavar="FILE", help="best.pth or net.onnx")
     net.add_argument("--model", choices=[*MODELS], help="the net (default: dff)")
-    net.add_argument("--backbone", choices=ALL_BACKBONES, help="its backbone (default: resnet50)")
+    text_ = "its backbone (default: resnet50)"
+    net.add_argument("--backbone", type=backbone, metavar="NAME", help=text_)
     net.add_argument("--classes", type=positive, metavar="K", help="of a net by name (default: 19)")
     net.add_argument("--dataset", type=text, help="of a file that does not say its classes")
     what = parser.add_argument_group("what is measured: every combination is a row")

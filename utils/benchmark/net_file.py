@@ -22,10 +22,10 @@ def write_net(path: Path, name: str, backbone: str, classes: int) -> ModelInfo:
         classes: number of its classes.
     """
     entry = MODELS[name]
-    if backbone not in entry.backbones:
+    if not entry.takes(backbone):
         raise InputError(
             f"--backbone {backbone}: {name} has none of that name; there are "
-            f"{', '.join(entry.backbones)}"
+            f"{', '.join(entry.backbones)}, timm:NAME"
         )
     most = MAX_CLASSES[entry.task]
     if classes > most:

@@ -1,5 +1,7 @@
 """Batch normalization over the joint batch of all ranks."""
 
+import sys
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -11,11 +13,23 @@ def synchronise_batch_norm(model: nn.Module, device: str) -> nn.Module:
     Changes `model` on CPUs; on "cuda" PyTorch may return another module.
     """
     if device == "cuda":
+        if any(_has_activation(module) for module in model.modules()):
+            from timm.layers import norm_act  # PyTorch's own drops the activation
+
+            return norm_act.convert_sync_batchnorm(model)
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = JointBatchNorm
+        elif _has_activation(module):
+            module.__class__ = JointBatchNormAct
     return model
+
+
+def _has_activation(module: nn.Module) -> bool:
+    """Whether it is timm's batch normalisation with an activation behind it."""
+    timm_layers = sys.modules.get("timm.layers")
+    return timm_layers is not None and type(module) is timm_layers.BatchNormAct2d
 
 
 class JointBatchNorm(nn.BatchNorm2d):
@@ -44,6 +58,18 @@ class JointBatchNorm(nn.BatchNorm2d):
             self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+class JointBatchNormAct(JointBatchNorm):
+    """timm's BatchNormAct2d over the joint batch, for CPUs."""
+
+    plain_in_evaluation = False  # an activation follows
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same, normalised and activated."""
+        return self.act(self.drop(super().forward(x)))
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from data import DATASETS
 from data.args import Parser, file_path
-from models import ALL_BACKBONES, MODELS
+from models import MODELS
 from models.contract import OUTPUTS
 from models.gffnet import FUSIONS
+from utils.args import backbone
 from utils.export.write import FORMATS
 
 NAMES = tuple(dict.fromkeys(name for sets in OUTPUTS.values() for names in sets for name in names))
@@ -32,7 +33,7 @@ def parse_export_args(doc: str, argv: Sequence[str] | None = None) -> argparse.N
     parser.add_argument("--overwrite", action=boolean, default=False, help=text)
     group = parser.add_argument_group("for a checkpoint that does not say it")
     group.add_argument("--model", choices=MODELS)
-    group.add_argument("--backbone", choices=ALL_BACKBONES)
+    group.add_argument("--backbone", type=backbone, metavar="NAME")
     group.add_argument("--dataset", choices=DATASETS, help="names the classes")
     text = "of a decoupled net's warp (default: yes; see models/decouple.py)"
     group.add_argument("--align-corners", action=boolean, help=text)

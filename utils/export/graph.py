@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data.errors import InputError
+from data.errors import InputError, users_to_mend
 from data.samples.transforms import normalize
+from models.backbones import is_timm
 from utils.export.forms import with_open_sizes
 from utils.metadata import IMAGE, to_metadata
 from utils.model_info import ModelInfo
@@ -71,7 +72,7 @@ def to_onnx(model: nn.Module, info: ModelInfo, outputs: Sequence[str]) -> bytes:
         )
     net = ImageToLogits(with_open_sizes(model), outputs)
     open_sizes = {IMAGE: dict.fromkeys((0, 1, 2), torch.export.Dim.AUTO)}
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), _refusals(info):
         program = torch.export.export(
             net, (torch.zeros(EXAMPLE, dtype=torch.uint8),), dynamic_shapes=open_sizes
         )
@@ -91,6 +92,21 @@ def to_onnx(model: nn.Module, info: ModelInfo, outputs: Sequence[str]) -> bytes:
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     return proto.SerializeToString()
+
+
+@contextlib.contextmanager
+def _refusals(info: ModelInfo) -> Iterator[None]:
+    """InputError if PyTorch's exporter cannot take a backbone of timm, as of some transformers."""
+    try:
+        yield
+    except Exception as error:
+        if not is_timm(info.backbone) or users_to_mend(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{info.name} over {info.backbone} cannot be written as an ONNX graph for images of "
+            f"any size, PyTorch's exporter says: {reason}; use --format safetensors"
+        ) from error
 
 
 def require_exporter() -> None:

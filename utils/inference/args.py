@@ -6,9 +6,10 @@ import torch
 
 from data.args import number, positive, size, whole
 from data.image_io import MAX_PIXELS
-from models import ALL_BACKBONES, MODELS
+from models import MODELS
 from models.gffnet import FUSIONS
 from models.joint import EDGE_HEAD_CHOICES
+from utils.args import backbone
 from utils.inference.engines.choose import ENGINES
 from utils.inference.options import MAX_SCALE, MIN_SIDE
 from utils.inference.predictor import NET_OPTIONS, RUN_OPTIONS, Predictor, load_predictor
@@ -22,7 +23,7 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
     boolean = argparse.BooleanOptionalAction
     text = "for a checkpoint that does not say it, such as the published ones"
     group.add_argument("--model", choices=MODELS, help=text)
-    group.add_argument("--backbone", choices=ALL_BACKBONES, help="likewise")
+    group.add_argument("--backbone", type=backbone, metavar="NAME", help="likewise")
     text = "likewise, of a decoupled net's warp (default: yes; see models/decouple.py)"
     group.add_argument("--align-corners", action=boolean, help=text)
     text = "likewise, of gffnet (default: sequential; see models/gffnet.py)"

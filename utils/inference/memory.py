@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.system.memory import require_memory
+from models.backbones import is_timm
 from utils.checkpoint import ModelInfo
 from utils.inference.options import InferenceOptions
 
@@ -32,10 +33,16 @@ from utils.inference.options import InferenceOptions
 #   FCN-ResNet-18                     469           292         791
 #   GFFNet-ResNet-50                 1425           829        1321    (its head has no lean form)
 #
-# The rows below are the largest of their kind. Not measured in its folded form is WiderResNet-38,
+#   of timm's backbones (timm 1.0.31), by the same rule:
+#   DFF-ConvNeXt-T                   1655           820        1352    (the head's plain form)
+#   DFF-ViT-S/16                     1333
+#   DeepLabV3+-ConvNeXt-T             864                       860
+#
+# The rows below are the largest of their kind; no larger backbones of timm were measured, nor were
+# their decoupled nets. Not measured in its folded form is WiderResNet-38,
 # which has what the definition took, 2114.
 EDGE, SEG = "edge", "seg"
-BASIC, BOTTLENECK, WIDER = "basic", "bottleneck", "wider"
+BASIC, BOTTLENECK, WIDER, TIMM = "basic", "bottleneck", "wider", "timm"
 FOLDED, FOLDED_HALF, DEFINITION = "folded", "folded in 16 bits", "definition"
 PASS_BYTES: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
     (EDGE, BASIC): {FOLDED: (420, 10), FOLDED_HALF: (245, 5), DEFINITION: (730, 55)},
@@ -43,6 +50,8 @@ PASS_BYTES: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
     (SEG, BASIC): {FOLDED: (500, 4), FOLDED_HALF: (390, 2), DEFINITION: (925, 4)},
     (SEG, BOTTLENECK): {FOLDED: (680, 4), FOLDED_HALF: (480, 2), DEFINITION: (1280, 4)},
     ("gffnet", BOTTLENECK): {FOLDED: (1350, 4), FOLDED_HALF: (795, 2), DEFINITION: (1280, 4)},
+    (EDGE, TIMM): {FOLDED: (620, 55), FOLDED_HALF: (300, 28), DEFINITION: (620, 55)},
+    (SEG, TIMM): {FOLDED: (800, 4), FOLDED_HALF: (800, 4), DEFINITION: (800, 4)},
     (SEG, WIDER): {FOLDED: (2040, 4), FOLDED_HALF: (2040, 4), DEFINITION: (2040, 4)},
 }
 MARGIN = 1.1
@@ -136,8 +145,8 @@ def pass_bytes(
         fast: the net is folded.
         half: it is in 16 bits.
     """
-    kind = BACKBONES.get(info.backbone, BOTTLENECK)
-    if info.name == "gffnet" and kind == BASIC:
+    kind = TIMM if is_timm(info.backbone) else BACKBONES.get(info.backbone, BOTTLENECK)
+    if info.name == "gffnet" and kind in (BASIC, TIMM):
         kind = BOTTLENECK  # its head takes the most, whatever the blocks are
     by_task = PASS_BYTES.get((info.task, kind), PASS_BYTES[info.task, BOTTLENECK])
     rows = PASS_BYTES.get((info.name, kind), by_task)

@@ -11,6 +11,7 @@ from data.image_io import IGNORE
 from models import ALL_BACKBONES, MODELS
 from models.gffnet import FUSIONS
 from models.joint import EDGE_HEAD_CHOICES
+from utils.args import backbone as backbone_name
 from utils.training.objective import LOSS_NAMES, default_loss, losses_of
 from utils.training.optimizer import OPTIMIZERS
 from utils.training.precision import KINDS
@@ -125,7 +126,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=MODELS, default="dff")
-    model.add_argument("--backbone", choices=ALL_BACKBONES, default="resnet101")
+    model.add_argument(
+        "--backbone",
+        type=backbone_name,
+        default="resnet101",
+        metavar="NAME",
+        help=f"{', '.join(ALL_BACKBONES)}, or timm:NAME",
+    )
     model.add_argument(
         "--pretrained",
         type=text,
@@ -484,7 +491,8 @@ def default_run_dir(flags: Mapping[str, object]) -> str:
     """The folder of a run without --run-dir; one's own data have the name of their folder."""
     own = Path(str(flags["data_root"])).name if flags["dataset"] == "folder" else ""
     data = own or flags["dataset"]
-    return f"runs/{data}/" + "{model}-{backbone}/{checkname}".format_map(flags)
+    backbone = str(flags["backbone"]).replace(":", "_")  # no name of a file on every system
+    return f"runs/{data}/{flags['model']}-{backbone}/{flags['checkname']}"
 
 
 def _flag_name(text: str, parser: argparse.ArgumentParser) -> str:
@@ -524,8 +532,9 @@ def _first_fault(args: TrainArgs, parser: argparse.ArgumentParser) -> str | None
     """What is wrong with flags that are right one by one."""
     if args.scale[0] > args.scale[1]:
         return f"--scale {args.scale[0]} {args.scale[1]}: expected LOW <= HIGH"
-    if args.backbone not in MODELS[args.model][2]:
-        return f"--backbone {args.backbone}: {args.model} has {', '.join(MODELS[args.model][2])}"
+    if not MODELS[args.model].takes(args.backbone):
+        known = ", ".join(MODELS[args.model].backbones)
+        return f"--backbone {args.backbone}: {args.model} has {known}, timm:NAME"
     if args.lr_schedule == "scl-poly" and not 0 <= args.rlx_off_epoch < args.epochs:
         return "--lr-schedule scl-poly: say with --rlx-off-epoch where it restarts, within --epochs"
     if args.recipe in SECOND_STAGES and not args.init_from:

@@ -172,7 +172,14 @@ class Trainer:
         # The strides of a 1x1 kernel have no meaning, and yet DDP warns where they differ.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         devices = [device_index(self.ranks)] if self.settings.device == "cuda" else None
-        return DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
+        # Of some backbones of timm, parameters serve a map alone that the head does not read.
+        unread = bool(getattr(self.model.get_submodule("backbone"), "branches", False))
+        return DistributedDataParallel(
+            self.model,
+            device_ids=devices,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=unread,
+        )
 
     def _train_epoch(self) -> None:
         """The steps of the epoch that are not done yet, and its line in the log."""

@@ -11,6 +11,8 @@ import torch
 
 from data.base import Dataset
 from data.errors import InputError, one_line
+from models.backbones import TIMM, is_timm
+from models.contract import BackboneError
 from models.imagenet import brought_weights, imagenet_weights, torchvision_file
 from models.weight_files import WeightsError
 from utils.training.recipes.fitted import Facts
@@ -69,6 +71,8 @@ def find_pretrained(backbone: str, task: str) -> tuple[str, str]:
     What is fetched stays in torch's cache. A network that does not answer takes seconds.
     """
     try:
+        if is_timm(backbone):
+            return _find_timm(backbone.removeprefix(TIMM))
         if task == "seg":
             brought_weights(backbone)
         else:
@@ -79,8 +83,21 @@ def find_pretrained(backbone: str, task: str) -> tuple[str, str]:
                 imagenet_weights(backbone)
     except FileNotFoundError:
         return "none", f"no ImageNet weights of {backbone} here (docs/weights.md says where)"
-    except (WeightsError, InputError, OSError) as error:
+    except (BackboneError, WeightsError, InputError, OSError) as error:
         return "none", one_line(error)
+    return "imagenet", ""
+
+
+def _find_timm(name: str) -> tuple[str, str]:
+    """`find_pretrained` of timm's nets, which have the same weights for both tasks."""
+    from models.timm_weights import in_hub_cache, net_with_weights, weights_source  # an extra
+
+    source = weights_source(name)
+    if not source:
+        return "none", f"timm has no weights of {name}"
+    if not in_hub_cache(name) and not answers(source):
+        return "none", f"no weights of timm:{name} in the hub's cache, and no network"
+    net_with_weights(name)
     return "imagenet", ""
 
 

@@ -45,6 +45,7 @@ COST = {
     **{"resnet18": 1.0, "resnet34": 1.8, "resnet50": 2.8, "resnet101": 3.7, "resnet152": 5.5},
     "wider_resnet38": 9.5,
 }
+OTHERS_COST = COST["resnet50"]  # of timm's, which were not measured
 PIXELS_PER_GIB = 150_000  # of a GPU's memory, with ResNet-18
 
 
@@ -164,7 +165,7 @@ def _crop_size(facts: Facts, values: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _gpu_pixels(facts: Facts, values: Mapping[str, Any]) -> int:
-    return int(facts.gpu_gib * PIXELS_PER_GIB / COST[values["backbone"]])
+    return int(facts.gpu_gib * PIXELS_PER_GIB / COST.get(values["backbone"], OTHERS_COST))
 
 
 def _batch_size(facts: Facts, values: Mapping[str, Any]) -> tuple[int, str]:
@@ -237,5 +238,8 @@ def cpu_minutes(facts: Facts, values: Mapping[str, Any]) -> float:
     """How long the run's steps take on two idle cores."""
     kind = "decoupled" if values["model"].endswith("_decouple") else facts.task
     pixels = steps_in_all(facts, values) * values["batch_size"] * values["crop_size"] ** 2
-    seconds = SECONDS[kind] * COST[values["backbone"]] + HEAD_SECONDS[values["edge_head"]]
+    seconds = (
+        SECONDS[kind] * COST.get(values["backbone"], OTHERS_COST)
+        + HEAD_SECONDS[values["edge_head"]]
+    )
     return pixels / 1e6 * seconds / 60
