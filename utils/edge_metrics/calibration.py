@@ -209,6 +209,13 @@ def at_temperature(prob: np.ndarray, temperature: float) -> np.ndarray:
     return prob if temperature == 1 else _sigmoid(_logit(prob) / temperature)
 
 
+def is_temperature(value: object) -> bool:
+    """Whether a value is a number that `fit_temperature` could return."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return COLDEST <= value <= HOTTEST
+
+
 def _mean_probability(counts: np.ndarray) -> np.ndarray:
     """Of each bin, float64 (B,); of an empty one, its first level."""
     pixels = counts[:, PIXELS]
