@@ -5,7 +5,9 @@ DFF's head reads the stages that the segmentation reads, and its loss shapes the
 the net is what it was. So checkpoints of the net load into the one with the head, and back.
 """
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from models.layers import conv_bn_relu, initialise_heads
 
 EDGE_HEADS: dict[str, type[CASENetHead] | type[DFFHead]] = {"casenet": CASENetHead, "dff": DFFHead}
 EDGE_HEAD_CHOICES = ("none", *EDGE_HEADS)
+EDGE_OUTPUTS = ("side5", "fuse")
 IMAGE_CHANNELS = 3
 STEM_CHANNELS = 32
 
@@ -46,9 +49,21 @@ class JointNet(nn.Module):
             self.edge_stem = full_size_stem()
             channels = (STEM_CHANNELS, *channels[1:])
         self.edge_head = EDGE_HEADS[name](channels, strides, num_classes)
-        self.outputs = (*self.outputs, "side5", "fuse")
+        self.outputs = (*self.outputs, *EDGE_OUTPUTS)
         of_head = tuple(f"edge_head.{prefix}" for prefix in self.edge_head.classifier)
         self.classifier = (*self.classifier, *of_head)
+
+    def without_edge_head(self) -> Self:
+        """The same net, parameters and hooks included, as if it had been built without the head."""
+        if self.edge_head is None:
+            return self
+        net = copy.copy(self)
+        net._modules = self._modules | {"edge_head": None, "edge_stem": None}
+        net.outputs = tuple(name for name in self.outputs if name not in EDGE_OUTPUTS)
+        net.classifier = tuple(
+            prefix for prefix in self.classifier if not prefix.startswith(self.edge_prefixes)
+        )
+        return net
 
     def edge_outputs(self, stages: Sequence[Tensor], size: Sequence[int]) -> dict[str, Tensor]:
         """x1..x5 of images of `size` (H, W) -> {"side5", "fuse": (N, K, H, W)}; {} if no head."""

@@ -65,6 +65,11 @@ class ModelInfo:
         return plain
 
     @property
+    def has_edge_head(self) -> bool:
+        """Whether it is a segmentation net with an edge head: see `models.joint`."""
+        return self.task == "seg" and self.options.get("edge_head", "none") != "none"
+
+    @property
     def all_thresholds(self) -> tuple[float, ...] | None:
         """`thresholds`, where a class without one has the mean of the others."""
         return None if self.thresholds is None else filled(self.thresholds)

@@ -5,6 +5,7 @@ says when it applies, and otherwise calls the definition's.
 """
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from models.fast.sequential import (
 )
 from models.fast.upsample import FastConvTranspose2d
 from models.gffnet import DenseBlock
+from models.joint import EDGE_OUTPUTS, JointNet
 from models.layers import ASPP, PyramidPooling
 from models.resnet import BasicBlock, Bottleneck
 from models.segnets import SegNet
@@ -70,7 +72,7 @@ HEAD_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     ASPP: FoldedASPP,
     PyramidPooling: FoldedPyramidPooling,
 }
-# Those whose forward pass takes `only`, the one output that is wanted.
+# Those whose forward pass takes `wanted`, the outputs that are.
 PARTIAL_FORMS = (StripDFF, StripCASENet, FoldedSegNet, FoldedDecoupledNet)
 
 
@@ -116,11 +118,21 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
     return folded.to(memory_format=torch.channels_last)
 
 
-def forward_for(model: nn.Module, image: Tensor, output: str) -> dict[str, Tensor]:
-    """model(image), of which only one output is needed: a folded copy leaves out the others' work.
+def forward_for(model: nn.Module, image: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
+    """model(image), of which only some outputs are needed.
 
-    What it returns may have other outputs too, or lack the one if the net does not have it.
+    A folded copy leaves out the others' work, and of every net an edge head does not run unless its
+    edges are needed. What it returns may have other outputs too, or lack those that the net does
+    not have.
     """
-    if isinstance(model, PARTIAL_FORMS) and output in model.outputs:
-        return model(image, only=output)
+    model = needed_part(model, outputs)
+    if isinstance(model, PARTIAL_FORMS) and set(outputs) <= set(model.outputs):
+        return model(image, wanted=tuple(outputs))
     return model(image)
+
+
+def needed_part(model: nn.Module, outputs: Sequence[str]) -> nn.Module:
+    """The net, without its edge head where that is not needed for the outputs."""
+    if isinstance(model, JointNet) and not set(outputs) & set(EDGE_OUTPUTS):
+        return model.without_edge_head()
+    return model

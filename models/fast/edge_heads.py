@@ -122,14 +122,14 @@ class StripDFF(DFF):
         for parameter in last.parameters():
             parameter.data = parameter.data[order].contiguous()
 
-    def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
 
-        only: the one output that is wanted; None: both.
+        wanted: the names of the outputs that are; None: both.
         """
         if not _applies(self, image):
             return super().forward(image)
-        wanted = self.outputs if only is None else (only,)
+        wanted = self.outputs if wanted is None else wanted
         padded = pad_to_multiple(image, STRIDE)
         x5, shared = stages_and_sides(self, padded)
         small5 = _framed(self.side5[0](x5))
@@ -160,15 +160,15 @@ class StripCASENet(CASENet):
         assert isinstance(self.side5, nn.Sequential)
         self.up_side5 = StripUpsample(self.side5[1])
 
-    def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
 
-        only: the one output that is wanted; None: both.
+        wanted: the names of the outputs that are; None: both.
         """
         if not _applies(self, image):
             return super().forward(image)
         assert isinstance(self.side5, nn.Sequential)
-        wanted = self.outputs if only is None else (only,)
+        wanted = self.outputs if wanted is None else wanted
         padded = pad_to_multiple(image, STRIDE)
         x5, shared = stages_and_sides(self, padded)
         small5 = _framed(self.side5[0](x5))

@@ -30,12 +30,12 @@ class FoldedSegNet(SegNet):
     def prepare(self) -> None:
         """It has no weights of its own."""
 
-    def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         """(N, 3, H, W) -> logits {"seg": (N, K, H, W)}, and those of an edge head.
 
-        only: the one output that is wanted; None: all.
+        wanted: the names of the outputs that are; None: all.
         """
-        if not _applies(self, image, only):
+        if not _applies(self, image, wanted):
             return super().forward(image)
         context, fine = _context_and_fine(self, image)
         seg = self.final(torch.cat([fine, resize(context, fine.shape[-2:])], dim=1))
@@ -54,16 +54,16 @@ class FoldedDecoupledNet(DecoupledNet):
         self.fuse_edge = input_part(fusion, 0, CONTEXT_CHANNELS)
         self.fuse_fine = input_part(fusion, CONTEXT_CHANNELS, fusion.in_channels)
 
-    def forward(self, image: Tensor, only: str | None = None) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         """(N, 3, H, W) -> logits {"seg", "body": (N, K, H, W), "edge": (N, 1, H, W)}.
 
-        only: the one output that is wanted; None: all.
+        wanted: the names of the outputs that are; None: all.
         """
-        if not _applies(self, image, only):
+        if not _applies(self, image, wanted):
             return super().forward(image)
         padded = self.pad(image)
         context, fine = _context_and_fine(self, padded)
-        outputs = self._heads(context, fine, self.outputs if only is None else (only,))
+        outputs = self._heads(context, fine, self.outputs if wanted is None else wanted)
         outputs = {name: resize(logits, padded.shape[-2:]) for name, logits in outputs.items()}
         return crop_to(outputs, *image.shape[-2:])
 
@@ -165,9 +165,9 @@ def _context_and_fine(net: SegNet | DecoupledNet, image: Tensor) -> tuple[Tensor
     return net.context(next(stages)), fine
 
 
-def _applies(net: SegNet | DecoupledNet, image: Tensor, only: str | None) -> bool:
-    """only: see `FoldedSegNet`; an edge head needs all of the stages."""
-    wanted = net.outputs if only is None else (only,)
+def _applies(net: SegNet | DecoupledNet, image: Tensor, wanted: tuple[str, ...] | None) -> bool:
+    """wanted: see `FoldedSegNet`; an edge head needs all of the stages."""
+    wanted = net.outputs if wanted is None else wanted
     if "fuse" in wanted or "side5" in wanted:
         return False
     return has_stages(net.backbone) and fused_applies(image, net.fine)

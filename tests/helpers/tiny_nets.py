@@ -23,6 +23,7 @@ class TinyBackbone(nn.Module):
 
     channels = (3, 3, 3, 3, 4)
     strides = (1, 1, 1, 1, 1)
+    multiple = 1
 
     def __init__(self) -> None:
         super().__init__()

@@ -175,7 +175,7 @@ def test_outputs_that_are_not_wanted_are_not_computed(
         module.register_forward_hook(lambda *_, key=key: ran.append(key))
     image = torch.randn(1, 3, 72, 51)
     with torch.inference_mode():
-        found = forward_for(folded, image, output)
+        found = forward_for(folded, image, (output,))
         assert left_out is None or left_out not in ran
         every = folded(image)
     assert set(found) == {output}
@@ -187,8 +187,8 @@ def test_a_definition_and_an_unknown_output_run_as_they_are() -> None:
     plain, folded = folded_pair("casenet", "resnet18", torch.float32)
     with torch.inference_mode():
         image = torch.randn(1, 3, 32, 32)
-        assert set(forward_for(plain, image, "fuse")) == {"side5", "fuse"}
-        assert set(forward_for(folded, image, "seg")) == {"side5", "fuse"}
+        assert set(forward_for(plain, image, ("fuse",))) == {"side5", "fuse"}
+        assert set(forward_for(folded, image, ("seg",))) == {"side5", "fuse"}
 
 
 @pytest.mark.parametrize("height", [2 * POOL_ROWS + 1, 4 * POOL_ROWS, 4 * POOL_ROWS + 3, 7])

@@ -76,7 +76,7 @@ def test_the_drawn_edges_stay_and_the_probabilities_change(
         np.stack(list(PredictionFolder(tmp_path / folder).read("photo"))) / 65536
         for folder in ("plain", "new")
     )
-    np.testing.assert_allclose(new, at_temperature(plain, temperature), atol=2e-5)
+    np.testing.assert_allclose(new, at_temperature(plain, temperature), atol=4e-5)
     assert not np.allclose(new, plain, atol=0.01)
 
 

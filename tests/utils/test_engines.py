@@ -96,9 +96,9 @@ def test_results_of_openvino_are_not_written_over(folder: Path) -> None:
     needs("openvino")
     predictor = load(folder / "seg.onnx", engine="openvino")
     images = [np.full((1, 40, 40, 3), value, np.uint8) for value in (0, 255)]
-    first = predictor.engine(images[0], "seg")
+    first = predictor.engine(images[0], ("seg",))["seg"]
     kept = first.clone()
-    predictor.engine(images[1], "seg")
+    predictor.engine(images[1], ("seg",))
     assert torch.equal(first, kept)
 
 
@@ -215,7 +215,7 @@ def test_a_failing_run_is_one_line(folder: Path) -> None:
     needs("onnx")
     engine = load(folder / "edge.onnx", engine="onnx").engine
     with pytest.raises(InputError, match="engine onnx fails on 1 x 40x40"):
-        engine(np.zeros((1, 40, 40, 4), np.uint8), "fuse")
+        engine(np.zeros((1, 40, 40, 4), np.uint8), ("fuse",))
 
 
 def test_cuda_is_asked_of_onnx_runtime_only_where_it_has_it(folder: Path) -> None:

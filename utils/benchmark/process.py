@@ -104,7 +104,7 @@ def serve(
         while (request := _request(pipe)) is not None:
             if request == "logits":
                 with torch.inference_mode():
-                    value = engine(crops, output).cpu().numpy()
+                    value = engine(crops, (output,))[output].cpu().numpy()
             else:
                 value = peak.bytes_above() if request == "memory" else timed(engine, crops, output)
             pipe.send((request, value))
@@ -154,7 +154,7 @@ def timed(engine: Engine, crops: np.ndarray, output: str) -> float:
     synchronize(engine.device)
     started = time.perf_counter()
     with torch.inference_mode():
-        engine(crops, output)
+        engine(crops, (output,))
     synchronize(engine.device)
     return time.perf_counter() - started
 

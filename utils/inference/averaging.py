@@ -10,7 +10,7 @@ Memory: one map of scores at the output's size, one at the size of the current s
 batch of windows takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -21,34 +21,43 @@ from torch import Tensor
 from utils.inference.options import InferenceOptions
 from utils.inference.sliding_window import Windows, cover_image
 
+Scores = dict[str, Tensor]  # by output of the network
 # N crops uint8 (h, w, 3) of one size -> their scores float32 (N, K, h, w), on the network's device.
-Forward = Callable[[list[np.ndarray]], Tensor]
+Forward = Callable[[list[np.ndarray]], Scores]
 
 
 def mean_scores(
-    forward: Forward, image: np.ndarray, options: InferenceOptions, *, align_corners: bool
-) -> Tensor:
-    """Mean scores of an image, at its size: float32 (K, h, w).
+    forward: Forward,
+    image: np.ndarray,
+    options: InferenceOptions,
+    *,
+    align_corners: Mapping[str, bool],
+) -> Scores:
+    """Mean scores of an image, at its size: float32 (K, h, w) of each output.
 
     Args:
-        forward: the network, from crops to scores.
+        forward: the network, from crops to scores of one or several outputs.
         image: uint8 (h, w, 3), already at `options.base_size`.
         options: windows, scales and mirror image.
-        align_corners: how the scores of a scaled image are resized back to (h, w).
+        align_corners: how the scores of a scaled image are resized back to (h, w), by output.
     """
     size = image.shape[:2]
-    total = None
+    totals: Scores = {}
     for scale in options.scales:
-        scores = _scores_at_scale(forward, _scaled(image, scale), scale, options)
-        if total is None and scores.shape[1:] == size:
-            total = scores
-            continue
-        if total is None:
-            total = scores.new_zeros((len(scores), *size))
-        _add_resized(total, scores, align_corners)
-        del scores  # before the next scale makes its own
-    assert total is not None, "InferenceOptions has at least one scale"
-    return total.div_(len(options.scales)) if len(options.scales) > 1 else total
+        found = _scores_at_scale(forward, _scaled(image, scale), scale, options)
+        while found:  # a map is dropped once it is added, before the next scale makes its own
+            name, scores = found.popitem()
+            if name not in totals and scores.shape[1:] == size:
+                totals[name] = scores
+                continue
+            if name not in totals:
+                totals[name] = scores.new_zeros((len(scores), *size))
+            _add_resized(totals[name], scores, align_corners[name])
+            del scores
+    if len(options.scales) > 1:
+        for total in totals.values():
+            total.div_(len(options.scales))
+    return totals
 
 
 def _add_resized(total: Tensor, scores: Tensor, align_corners: bool) -> None:
@@ -70,7 +79,7 @@ def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
 
 def _scores_at_scale(
     forward: Forward, image: np.ndarray, scale: float, options: InferenceOptions
-) -> Tensor:
+) -> Scores:
     """Mean scores (K, h, w) of an image scaled by `scale`, over windows and the mirror image."""
     size = image.shape[:2]
     # Windows grow with the image at scales above 1, but do not shrink below it: as published.
@@ -78,24 +87,25 @@ def _scores_at_scale(
     windows = cover_image(size, side, options.overlap)
     views = (image, image[:, ::-1]) if options.mirror else (image,)
     places = windows.places(len(views))
-    total = None
+    totals: Scores = {}
     for first in range(0, len(places), options.batch_size):
         batch = places[first : first + options.batch_size]
         crops = [
             views[view][top : top + windows.height, left : left + windows.width]
             for view, top, left in batch
         ]
-        scores = forward(crops)
+        found = forward(crops)
         if len(places) == 1:
-            return scores[0]
-        if total is None:
-            total = scores.new_zeros((scores.shape[1], *size))
-        for number, (view, top, left) in enumerate(batch):
-            share = _share(windows, top, left, scores.shape[1], options.quirks) / len(views)
-            _add_window(total, scores[number], share, top, left, mirrored=view == 1)
-        del scores  # before the next batch makes its own
-    assert total is not None, "an image has at least one window"
-    return total
+            return {name: scores[0] for name, scores in found.items()}
+        while found:  # a map is dropped once it is added, before the next batch makes its own
+            name, scores = found.popitem()
+            if name not in totals:
+                totals[name] = scores.new_zeros((scores.shape[1], *size))
+            for number, (view, top, left) in enumerate(batch):
+                share = _share(windows, top, left, scores.shape[1], options.quirks) / len(views)
+                _add_window(totals[name], scores[number], share, top, left, mirrored=view == 1)
+            del scores
+    return totals
 
 
 def _share(windows: Windows, top: int, left: int, num_classes: int, quirks: bool) -> np.ndarray:

@@ -18,7 +18,7 @@ class DrawnEdges:
     """The edges of an image, and how they look.
 
     Args:
-        result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
+        result: what the choice chooses in: probabilities float32 (K, H, W), or labels uint8 (H, W).
         info: colours.
         choice: which edges.
 
@@ -29,7 +29,7 @@ class DrawnEdges:
 
     def __init__(self, result: np.ndarray, info: ModelInfo, choice: Choice) -> None:
         self.edges = choice.edges(result)
-        self.prob = result if info.task == "edge" else None
+        self.prob = result if isinstance(choice, EdgeChoice) else None
         occurs = self.edges.any(axis=(1, 2))
         if self.prob is not None and not choice.lines:
             occurs &= self.prob.any(axis=(1, 2))  # with a threshold of 0: where nothing responds
@@ -79,7 +79,7 @@ def draw_result(
     """Edges or classes in colour, with a legend of those that occur: uint8 (H', W', 3), RGB.
 
     Args:
-        result: probabilities float32 (K, H, W) or labels uint8 (H, W), by the network's task.
+        result: probabilities float32 (K, H, W) or labels uint8 (H, W), as the choice takes them.
         info: classes and colours.
         choice: which edges; None for the classes of a segmentation.
         image: uint8 (H, W, 3); it is put to the left of the drawing.

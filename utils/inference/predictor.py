@@ -2,6 +2,7 @@
 
     predictor = utils.inference.load("runs/dff/best.pth", scales=(0.5, 1, 2), mirror=True)
     prob = predictor("street.jpg")    # edges: float32 (K, H, W); segmentation: uint8 (H, W)
+    labels, prob = predictor.both("street.jpg")    # a segmentation net with an edge head
     Image.fromarray(predictor.draw("street.jpg")).save("edges.png")
 
 The one way from an image to scores that test.py, predict.py and Python share, for both tasks.
@@ -24,7 +25,9 @@ from data.image_io import MAX_PIXELS, image_size, read_image
 from data.samples.transforms import resize_long_side
 from models import OPTIONS
 from models.fast import tried_on
+from models.joint import EDGE_OUTPUTS
 from utils.checkpoint import ModelInfo
+from utils.export.graph import MAIN
 from utils.inference.averaging import mean_scores
 from utils.inference.device import memory_errors, pick_device
 from utils.inference.drawing import Choice, draw_result
@@ -203,6 +206,13 @@ class Predictor:
         return self.info.task
 
     @property
+    def has_edge_head(self) -> bool:
+        """Whether it is a segmentation net that gives semantic edges, too: see `both`."""
+        return self.info.has_edge_head and (
+            not self.engine.outputs or "fuse" in self.engine.outputs
+        )
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the K classes."""
         return self.info.classes
@@ -223,9 +233,18 @@ class Predictor:
         if self.task == "edge":
             return self.scores(image)
         with self.in_keywords():
-            # The best class is chosen on the device: a byte per pixel comes back, not K floats.
-            scores = self._scores(self._array(image))
-            return scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
+            return _labels(self._scores(self._array(image), ("seg",))["seg"])
+
+    def both(self, image: ImageLike) -> tuple[np.ndarray, np.ndarray]:
+        """Class ids uint8 (H, W) and edge probabilities float32 (K, H, W), of one run of the net.
+
+        What `predictor(image)` and `predictor.scores(image, output="fuse")` give one by one.
+        ValueError for a net without `has_edge_head`.
+        """
+        self._require_edge_head("both")
+        with self.in_keywords():
+            scores = self._scores(self._array(image), ("seg", "fuse"))
+            return _labels(scores.pop("seg")), scores.pop("fuse").cpu().numpy()
 
     def scores(
         self, image: ImageLike, *, output: str | None = None, native: bool = False
@@ -234,12 +253,15 @@ class Predictor:
 
         Args:
             image: a file or an array.
-            output: which of the network's logits: "fuse" (default) or "side5" for edges; "seg"
-                (default), or "body" or "edge" of a decoupled net. ValueError for others.
+            output: which of the network's outputs. Edge nets: "fuse" (default) or "side5".
+                Segmentation nets: "seg" (default), "body" or "edge" of a decoupled one, and
+                "fuse" or "side5", which are probabilities, of one with an edge head. ValueError for
+                others.
             native: leave the scores at the size of the image after `base_size`.
         """
+        name = output or MAIN[self.task]
         with self.in_keywords():
-            return self._scores(self._array(image), output, native).cpu().numpy()
+            return self._scores(self._array(image), (name,), native)[name].cpu().numpy()
 
     def read(self, path: str | Path, *, upright: bool | None = None) -> np.ndarray:
         """The image of a file, uint8 (H, W, 3), RGB, if it is not too large to be predicted.
@@ -277,36 +299,65 @@ class Predictor:
         thin: bool | None = None,
         min_length: int = 0,
         nms: bool = False,
+        source: str | None = None,
     ) -> np.ndarray:
         """Which pixels are edges of which class: bool (K, H, W).
 
-        Of a net for segmentation: the outlines of its label map, see `utils.inference.outlines`.
+        Of an edge net, or of the edge head of a segmentation net. Of a segmentation net without
+        one: the outlines of its label map, see `utils.inference.outlines`.
 
         Args:
             image: a file or an array.
             threshold: the least probability of an edge, for all classes or of each; None:
-                `thresholds`, or 0.5 if there are none. ValueError for segmentation.
+                `thresholds`, or 0.5 if there are none. ValueError for outlines.
             thin: to lines of one pixel, as the evaluation does; None: if `thresholds` are used, and
                 for outlines.
             min_length: leave out thinned lines of fewer pixels.
             nms: keep only the ridges of the probabilities, see `utils.inference.suppression`.
-                ValueError for segmentation.
+                ValueError for outlines.
+            source: "head" or "outlines", of a segmentation net with an edge head; None: the head.
+                ValueError for one that the net does not have.
         """
-        choice = self._choice(threshold, thin, min_length, nms)
-        return choice.edges(self(image))
+        source = source or self._sources[0]
+        choice = self._choice(source, threshold, thin, min_length, nms)
+        return choice.edges(self._result(image, source))
+
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        """Where its edges can be taken from, the best one first."""
+        if self.task == "edge":
+            return ("head",)
+        return ("head", "outlines") if self.has_edge_head else ("outlines",)
+
+    def _result(self, image: ImageLike, source: str | None) -> np.ndarray:
+        """What edges from `source` are chosen in, or the classes (None) are drawn from."""
+        return self.scores(image, output="fuse") if source == "head" else self(image)
+
+    def _require_edge_head(self, what: str) -> None:
+        if self.has_edge_head:
+            return
+        if self.info.has_edge_head:
+            has = f"has no output 'fuse' here, but {', '.join(self.engine.outputs)}"
+        else:
+            has = "is for edges alone" if self.task == "edge" else "has no edge head"
+        raise ValueError(f"{what}: the network {self.info.name} {has}")
 
     def _choice(
         self,
+        source: str,
         threshold: float | Sequence[float] | None,
         thin: bool | None,
         min_length: int,
         nms: bool,
         line_width: int = 0,
     ) -> Choice:
-        """Which edges; of a net for segmentation, outlines."""
+        """Which edges; ValueError for a source that the net does not have."""
+        if source not in self._sources:
+            has = " and ".join(self._sources)
+            raise ValueError(f"source {source!r}: the edges of {self.info.name} are of {has}")
         with self.in_keywords():
             style = LineStyle(width=line_width)
-            if self.task == "edge":
+            if source == "head":
                 return EdgeChoice.of(
                     self.info,
                     threshold=threshold,
@@ -317,7 +368,10 @@ class Predictor:
                 )
             if threshold is not None or nms:
                 name = "nms" if threshold is None else "threshold"
-                raise ValueError(f"{name}: the network {self.info.name} is for segmentation")
+                of_head = "; outlines have none" if self.has_edge_head else ""
+                raise ValueError(
+                    f"{name}: the network {self.info.name} is for segmentation{of_head}"
+                )
             return OutlineChoice.of(self.info, thin=thin, min_length=min_length, style=style)
 
     def draw(
@@ -330,6 +384,7 @@ class Predictor:
         nms: bool = False,
         line_width: int = 0,
         outlines: bool = False,
+        edges: bool = False,
         side_by_side: bool = False,
     ) -> np.ndarray:
         """The drawing that predict.py writes: uint8 (H', W', 3), RGB, larger by the legend below.
@@ -339,49 +394,81 @@ class Predictor:
             threshold, thin, min_length, nms: of edges, see `edges`.
             line_width: pixels of thinned lines; 0: by the image's width.
             outlines: of a net for segmentation, draw the outlines and not the classes.
+            edges: of a net with an edge head, draw its edges and not the classes.
             side_by_side: with the image to the left of the drawing.
         """
-        choice = None
-        if self.task == "edge" or outlines:
-            choice = self._choice(threshold, thin, min_length, nms, line_width)
+        if edges and outlines:
+            raise ValueError("draw: found edges=True and outlines=True; give one of them")
+        source, choice = None, None
+        if self.task == "edge" or edges:
+            source = "head"
+        elif outlines:
+            source = "outlines"
+        if source is not None:
+            choice = self._choice(source, threshold, thin, min_length, nms, line_width)
         elif (threshold, thin) != (None, None) or min_length or nms or line_width:
-            raise ValueError(f"draw: {self.info.name} has no edges to choose; add outlines=True")
+            add = "edges=True or outlines=True" if self.has_edge_head else "outlines=True"
+            raise ValueError(f"draw: {self.info.name} has no edges to choose; add {add}")
         array = self._array(image)
         left = array if side_by_side else None
-        return draw_result(self(array), self.info, choice, image=left)
+        return draw_result(self._result(array, source), self.info, choice, image=left)
 
     @torch.inference_mode()
-    def _scores(self, image: np.ndarray, output: str | None = None, native: bool = False) -> Tensor:
-        edges = self.task == "edge"
+    def _scores(
+        self, image: np.ndarray, outputs: tuple[str, ...], native: bool = False
+    ) -> dict[str, Tensor]:
+        """The mean scores float32 (K, H, W) of each output."""
         height, width = image.shape[:2]
         # As published for segmentation: logits of a whole image are scaled back with aligned
         # corners, those of windows without.
-        align_corners = self.options.window is None and not edges
-        forward = partial(self._forward, output=output or ("fuse" if edges else "seg"))
+        align_corners = {
+            output: self.options.window is None and not self._of_edges(output) for output in outputs
+        }
+        forward = partial(self._forward, outputs=outputs)
         with memory_errors(self.device, height, width):
             resized = resize_long_side(image, self.options.base_size)
             scores = mean_scores(forward, resized, self.options, align_corners=align_corners)
-            scores = scores if native else resize_by_class(scores, image.shape[:2])
-            return apply_temperature(scores, self.options.temperature) if edges else scores
+            if not native:
+                for output in outputs:
+                    scores[output] = resize_by_class(scores[output], image.shape[:2])
+            if "fuse" in outputs:
+                apply_temperature(scores["fuse"], self.options.temperature)
+            return scores
 
-    def _forward(self, crops: list[np.ndarray], output: str) -> Tensor:
-        """Scores float32 (N, K, h, w) of crops uint8 (h, w, 3) of one size."""
+    def _of_edges(self, output: str) -> bool:
+        """Whether the scores of an output are probabilities of edges."""
+        return self.task == "edge" or output in EDGE_OUTPUTS
+
+    def _forward(self, crops: list[np.ndarray], outputs: tuple[str, ...]) -> dict[str, Tensor]:
+        """Scores float32 (N, K, h, w) by output, of crops uint8 (h, w, 3) of one size."""
         height, width = crops[0].shape[:2]
         batch = np.stack([pad_to_min_side(crop) for crop in crops])
-        logits = self.engine(batch, output)[:, :, :height, :width]
+        found = self.engine(batch, outputs)
+        for output in outputs:
+            logits = found[output][:, :, :height, :width]
+            self._require_sound(output, logits)
+            # Looked at before: the sigmoid of an infinite logit is finite.
+            found[output] = logits.sigmoid() if self._of_edges(output) else logits
+        return found
+
+    def _require_sound(self, output: str, logits: Tensor) -> None:
+        """ValueError for a wrong number of classes, InputError for numbers that are not finite."""
         if output != "edge" and logits.shape[1] != self.info.num_classes:
             raise ValueError(
                 f"the network's output {output!r} has {logits.shape[1]} classes, info says "
                 f"{self.info.num_classes}"
             )
-        # One number that is not finite makes the sum so, too. Looked at here, since the sigmoid of
-        # an infinite logit is finite.
+        # One number that is not finite makes the sum so, too.
         if not torch.isfinite(logits.sum()):
             raise InputError(
                 f"the net's output {output!r} is not finite: the checkpoint is damaged, its "
                 "training diverged, or 16-bit floats do not suffice"
             )
-        return logits.sigmoid() if self.task == "edge" else logits
+
+
+def _labels(logits: Tensor) -> np.ndarray:
+    """uint8 (H, W) of logits (K, H, W): chosen there, so that a byte a pixel comes back."""
+    return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
 
 def require_image(image: object) -> None:

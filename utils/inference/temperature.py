@@ -33,7 +33,7 @@ def chosen_temperature(given: float | str | Path | Sequence[float], info: ModelI
 
     InputError for a net without edges, numbers out of range, and files of other classes.
     """
-    if info.task == "seg" and info.options.get("edge_head", "none") == "none":
+    if info.task == "seg" and not info.has_edge_head:
         raise InputError(f"--temperature is for edges; the checkpoint holds {info.name}")
     value = read_temperature(given, info.classes) if isinstance(given, str | Path) else given
     each = tuple(value) if isinstance(value, Sequence) else (value,) * info.num_classes

@@ -5,7 +5,7 @@ An engine takes crops as they are in a file and returns logits; everything else 
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -31,18 +31,20 @@ class Engine(Protocol):
     @property
     def outputs(self) -> tuple[str, ...]: ...
 
-    def __call__(self, crops: np.ndarray, output: str) -> Tensor:
-        """uint8 (N, h, w, 3), RGB, sides from 32 -> logits of one output, float32 (N, K, h, w).
+    def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, Tensor]:
+        """uint8 (N, h, w, 3), RGB, sides from 32 -> logits by output, float32 (N, K, h, w) each.
 
+        One run gives all of `outputs`, and computes no others where that can be left out.
         ValueError for an output that the network does not have.
         """
         ...
 
 
-def require_output(output: str, outputs: tuple[str, ...]) -> None:
-    """ValueError unless the network has the output."""
-    if output not in outputs:
-        raise ValueError(f"no output {output!r}; the network has {', '.join(outputs)}")
+def require_outputs(wanted: Sequence[str], outputs: tuple[str, ...]) -> None:
+    """ValueError unless the network has the outputs that are wanted."""
+    for output in wanted:
+        if output not in outputs:
+            raise ValueError(f"no output {output!r}; the network has {', '.join(outputs)}")
 
 
 @contextlib.contextmanager

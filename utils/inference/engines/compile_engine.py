@@ -4,14 +4,14 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data.errors import InputError
-from utils.inference.engines import engine_errors, require_output
+from utils.inference.engines import engine_errors, require_outputs
 from utils.inference.engines.torch_engine import TorchEngine
 
 COMPILERS = ("g++", "clang++", "cl", "icpx")
@@ -40,13 +40,13 @@ class CompileEngine(TorchEngine):
         super().__init__(model, device, fast=fast, half=half)
         self.model = torch.compile(self.model, dynamic=True)
 
-    def __call__(self, crops: np.ndarray, output: str) -> Tensor:
+    def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, Tensor]:
         """See `Engine`."""
         what = f"fails on {len(crops)} x {crops.shape[1]}x{crops.shape[2]}"
         if self.outputs:
-            require_output(output, self.outputs)
+            require_outputs(outputs, self.outputs)
         with engine_errors(self.name, what), _quiet_compiler():
-            return super().__call__(crops, output)
+            return super().__call__(crops, outputs)
 
 
 @contextlib.contextmanager

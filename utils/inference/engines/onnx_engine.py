@@ -1,5 +1,6 @@
 """ONNX Runtime as an engine: it runs what `python -m utils.export` writes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data.errors import InputError
-from utils.inference.engines import engine_errors, require_output
+from utils.inference.engines import engine_errors, require_outputs
 from utils.metadata import IMAGE
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -41,14 +42,20 @@ class OnnxEngine:
             )
         if provider not in self.session.get_providers():  # it falls back to the CPU by itself
             raise InputError(f"ONNX Runtime cannot start {provider} here; use --device cpu")
+        # Else it computes the outputs that are not asked for, too.
+        self.run_options = library.RunOptions()
+        self.run_options.only_execute_path_to_fetches = True
         self.outputs: tuple[str, ...] = tuple(out.name for out in self.session.get_outputs())
 
-    def __call__(self, crops: np.ndarray, output: str) -> Tensor:
+    def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, Tensor]:
         """See `Engine`."""
-        require_output(output, self.outputs)
+        require_outputs(outputs, self.outputs)
         with engine_errors(self.name, f"fails on {len(crops)} x {crops.shape[1]}x{crops.shape[2]}"):
-            (logits,) = self.session.run([output], {IMAGE: crops})
-        return torch.from_numpy(logits).float()
+            found = self.session.run(list(outputs), {IMAGE: crops}, self.run_options)
+        return {
+            name: torch.from_numpy(logits).float()
+            for name, logits in zip(outputs, found, strict=True)
+        }
 
 
 def _onnxruntime() -> Any:

@@ -1,5 +1,6 @@
 """OpenVINO as an engine: it runs what `python -m utils.export` writes, on CPUs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data.errors import InputError
-from utils.inference.engines import engine_errors, require_output
+from utils.inference.engines import engine_errors, require_outputs
 from utils.metadata import IMAGE
 
 
@@ -46,14 +47,15 @@ class OpenVinoEngine:
             self.outputs: tuple[str, ...] = tuple(out.get_any_name() for out in model.outputs)
             self.compiled = core.compile_model(model, "CPU", settings)
 
-    def __call__(self, crops: np.ndarray, output: str) -> Tensor:
+    def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, Tensor]:
         """See `Engine`."""
-        require_output(output, self.outputs)
+        require_outputs(outputs, self.outputs)
         with engine_errors(self.name, f"fails on {len(crops)} x {crops.shape[1]}x{crops.shape[2]}"):
             # Shared results would be written over by the next call.
             results = self.compiled({IMAGE: crops}, share_outputs=False)
-            logits = results[self.outputs.index(output)]
-        return torch.from_numpy(logits).float()
+        return {
+            name: torch.from_numpy(results[self.outputs.index(name)]).float() for name in outputs
+        }
 
 
 def _openvino() -> Any:

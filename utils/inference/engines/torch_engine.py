@@ -1,6 +1,6 @@
 """PyTorch as an engine: the net's definition, or its folded copy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from data.samples.transforms import normalize
 from models.fast import forward_for, optimize_for_inference
-from utils.inference.engines import require_output
+from utils.inference.engines import require_outputs
 
 
 class TorchEngine:
@@ -35,7 +35,7 @@ class TorchEngine:
             self.model = self.model.to(torch.bfloat16)
         self.outputs: tuple[str, ...] = tuple(getattr(model, "outputs", ()))
 
-    def __call__(self, crops: np.ndarray, output: str) -> Tensor:
+    def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, Tensor]:
         """See `Engine`."""
         net_input = normalize(torch.from_numpy(crops).to(self.device))
         if self.fast:
@@ -44,14 +44,20 @@ class TorchEngine:
             net_input = net_input.to(torch.bfloat16)
         dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         autocast = self.half and not self.converted
+        if self.outputs:
+            require_outputs(outputs, self.outputs)
         _require_evaluation_mode(self.model)
         with torch.autocast(self.device.type, dtype=dtype, enabled=autocast):
-            outputs = forward_for(self.model, net_input, output)
-        if not isinstance(outputs, Mapping):
-            found = type(outputs).__name__
-            raise ValueError(f"the network returns a {found}, expected a dictionary of logits")
-        require_output(output, tuple(outputs))
-        return outputs[output].float()
+            found = self._forward(net_input, tuple(outputs))
+        if not isinstance(found, Mapping):
+            kind = type(found).__name__
+            raise ValueError(f"the network returns a {kind}, expected a dictionary of logits")
+        require_outputs(outputs, tuple(found))
+        return {name: found[name].float() for name in outputs}
+
+    def _forward(self, image: Tensor, outputs: tuple[str, ...]) -> dict[str, Tensor]:
+        """Logits of normalised images, those of `outputs` among them."""
+        return forward_for(self.model, image, outputs)
 
 
 def _require_evaluation_mode(model: nn.Module) -> None:
