@@ -33,7 +33,7 @@ from data.base import Dataset
 from data.errors import InputError, run
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main, own_device, process_group
-from utils.evaluation.args import chosen_protocol, chosen_task, parse_score_args
+from utils.evaluation.args import chosen_protocols, chosen_task, parse_score_args
 from utils.evaluation.class_names import class_names
 from utils.evaluation.edges.counter import ImageCounter
 from utils.evaluation.edges.examples import edge_example_loader
@@ -45,17 +45,22 @@ from utils.evaluation.edges.ground_truth import (
 )
 from utils.evaluation.edges.partial import ResumableCounter, fingerprint
 from utils.evaluation.edges.predictions import PredictionFolder
-from utils.evaluation.edges.protocols import EdgeProtocol
-from utils.evaluation.edges.report import write_edge_report
-from utils.evaluation.edges.run import count_edge_images, write_edge_results
-from utils.evaluation.edges.scores import score_modes
+from utils.evaluation.edges.protocols import EdgeProtocol, same_tolerances
+from utils.evaluation.edges.results import (
+    edge_results,
+    format_overview,
+    report_result,
+    require_result_folders,
+    score_result,
+    write_result,
+)
+from utils.evaluation.edges.run import count_edge_images
 from utils.evaluation.edges.sources import (
     FileSource,
     NetworkSource,
     match_images,
     require_image_sizes,
 )
-from utils.evaluation.edges.tables import format_table
 from utils.evaluation.inputs import (
     declared_classes,
     note_data,
@@ -119,45 +124,39 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
         note_turned(dataset, ranks)
     if dataset and not args.labels:
         note_data(dataset, args.workers, ranks)
-    protocol = chosen_protocol(args, name)
-    source, truth = open_edges(args, predictor, dataset, name, protocol, ranks)
-    protocol = truth.protocol
+    protocols = chosen_protocols(args, name)
+    source, truth = open_edges(args, predictor, dataset, name, protocols[0], ranks)
+    protocols = same_tolerances(truth.protocol, protocols)
+    results = edge_results(args.out, source, protocols)
+    from_main(lambda: require_result_folders(results), ranks)
     places = image_places(source, truth, dataset)
     if ranks.is_main:
-        print(protocol.describe(sizes_in_words(truth.size(i) for i in source.indices)))
+        sizes = sizes_in_words(truth.size(i) for i in source.indices)
+        for protocol in protocols:
+            print(protocol.describe(sizes))
         if isinstance(truth, FolderGroundTruth) and (note := truth.note()):
             print(f"note: {note}", file=sys.stderr)
     meaning = filter(None, [dataset.meaning()] if dataset else [])
     counter = ResumableCounter(
-        ImageCounter(truth, protocol, source.files, source.image_files),
+        ImageCounter(truth, protocols, source.files, source.image_files, source.variants),
         fingerprint(source.identity, truth.origin, *meaning),
         args.out / "partial",
     )
     predict = source.scores if isinstance(source, NetworkSource) else None
-    counts = count_edge_images(counter, source.indices, args.workers, ranks, predict=predict)
+    records = count_edge_images(counter, source.indices, args.workers, ranks, predict=predict)
     if ranks.is_main:
-        names, palette = class_names(info, name, counts.shape[2], dataset)
-        scores = score_modes(counts, names, protocol, binary=source.binary)
-        origin: dict[str, object] = {**source.origin, **truth.origin, "images": len(counts)}
-        for mode in scores:
-            print(f"\n{mode.mode}\n{format_table(mode)}")
-        write_edge_results(
-            args.out, scores, counts, protocol, origin, [truth.names[i] for i in source.indices]
-        )
-        if args.report:
-            load_example = edge_example_loader(source, truth, dataset, places)
-            write_edge_report(
-                args.out,
-                scores,
-                counts,
-                protocol,
-                origin,
-                palette,
-                load_example=load_example,
-                images=args.examples,
-            )
+        names, palette = class_names(info, name, truth.num_classes, dataset)
+        origin = {**source.origin, **truth.origin, "images": len(source.indices)}
+        image_names = [truth.names[i] for i in source.indices]
+        scored = [score_result(result, records, names) for result in results]
+        for each in scored:
+            print(each.format_tables())
+            write_result(each, origin, image_names)
+            if args.report:
+                load = edge_example_loader(source, truth, dataset, places, each.result.variant)
+                report_result(each, origin, palette, load_example=load, images=args.examples)
         counter.forget()
-        print(f"\nscores: {args.out}")
+        print(format_overview(scored, args.out))
 
 
 def score_labels(args: argparse.Namespace, predictor: Predictor | None, ranks: Ranks) -> None:

@@ -45,8 +45,13 @@ def scored(tmp_path, rng):
 def counter_of(folder, protocol, sub="pred"):
     truth = FolderGroundTruth(folder / "gt", protocol, 3)
     source = FileSource(PredictionFolder(folder / sub), truth, allow_missing=False, is_main=True)
-    counter = ImageCounter(truth, protocol, source.files)
+    counter = ImageCounter(truth, (protocol,), source.files)
     return ResumableCounter(counter, "test", folder / "partial"), source.indices
+
+
+def count_single(counter, indices, workers, ranks, **options):
+    """The counts of one result, int64 (images, M, K, T, 4)."""
+    return count_edge_images(counter, indices, workers, ranks, **options)["counts"][:, 0, 0]
 
 
 # Protocols
@@ -202,7 +207,7 @@ def test_sbd2011_skips_absent_classes_and_kills_internal(tmp_path):
 def test_counts_are_those_of_each_class_alone(scored):
     folder, _, scores, truths = scored
     protocol = find_protocol("dff", thresholds=9, margin=2)
-    counts = count_edge_images(*counter_of(folder, protocol), 0, ALONE)
+    counts = count_single(*counter_of(folder, protocol), 0, ALONE)
     assert counts.shape == (4, 2, 3, 9, 4)
     knobs = {"thresholds": default_thresholds(9), "max_dist": 0.02, "margin": 2}
     for i in range(4):
@@ -229,14 +234,14 @@ def test_workers_ranks_and_memory_give_the_same_counts(scored):
     folder, _, scores, _ = scored
     protocol = find_protocol("dff", thresholds=5)
     counter, indices = counter_of(folder, protocol)
-    expected = count_edge_images(counter, indices, 0, ALONE)
+    expected = count_single(counter, indices, 0, ALONE)
     counter.forget()
-    assert np.array_equal(count_edge_images(counter, indices, 2, ALONE), expected)
+    assert np.array_equal(count_single(counter, indices, 2, ALONE), expected)
     counter.forget()
-    in_memory = ImageCounter(counter.counter.ground_truth, protocol)
+    in_memory = ImageCounter(counter.counter.ground_truth, (protocol,))
     memory = ResumableCounter(in_memory, "test", folder / "partial")
     assert np.array_equal(
-        count_edge_images(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
+        count_single(memory, indices, 2, ALONE, predict=lambda i: scores[i]), expected
     )
 
 
@@ -256,10 +261,10 @@ def test_counts_of_an_image_that_has_changed_are_not_used(scored, tmp_path):
     image = tmp_path / "p0.png"
     write_png(image, np.zeros((4, 4, 3), np.uint8))
     counter = ResumableCounter(
-        ImageCounter(truth, protocol, images={0: image}), "", tmp_path / "partial"
+        ImageCounter(truth, (protocol,), images={0: image}), "", tmp_path / "partial"
     )
     counts = counter.count(0, scores[0])
-    assert np.array_equal(counter.saved(0), counts)
+    assert np.array_equal(counter.saved(0)["counts"], counts["counts"])
     write_png(image, np.zeros((5, 4, 3), np.uint8))
     assert counter.saved(0) is None
 
@@ -271,31 +276,31 @@ def test_an_interrupted_run_resumes_where_it_was(scored):
         protocol = find_protocol("dff", thresholds=5, max_dist=max_dist)
         truth = RecordingTruth(folder / "gt", protocol, 3)
         files = PredictionFiles(PredictionFolder(folder / "pred"), dict(enumerate(names)))
-        counter = ImageCounter(truth, protocol, files)
+        counter = ImageCounter(truth, (protocol,), files)
         return ResumableCounter(counter, "test", folder / "partial"), truth
 
     counter, truth = recording(0.02)
-    expected = count_edge_images(counter, range(4), 0, ALONE)
+    expected = count_single(counter, range(4), 0, ALONE)
     counter.forget()
     assert not (folder / "partial").exists()
-    count_edge_images(counter, range(2), 0, ALONE)
+    count_single(counter, range(2), 0, ALONE)
     truth.loaded = []
-    assert np.array_equal(count_edge_images(counter, range(4), 0, ALONE), expected)
+    assert np.array_equal(count_single(counter, range(4), 0, ALONE), expected)
     assert truth.loaded == [2, 3]
     # A changed prediction is counted again,
     write_png(folder / "pred/class_001" / f"{names[1]}.png", scores[2][0])
-    count_edge_images(counter, range(4), 0, ALONE)
+    count_single(counter, range(4), 0, ALONE)
     assert truth.loaded == [2, 3, 1]
     # and all are with another protocol.
     other, truth = recording(0.01)
-    count_edge_images(other, range(4), 0, ALONE)
+    count_single(other, range(4), 0, ALONE)
     assert truth.loaded == [0, 1, 2, 3]
     # A torn file of partial results is as good as none.
     other.forget()
-    count_edge_images(other, range(4), 0, ALONE)
+    count_single(other, range(4), 0, ALONE)
     truth.loaded = []
     next((folder / "partial").glob("*.npz")).write_bytes(b"torn")
-    assert count_edge_images(other, range(4), 0, ALONE).shape == expected.shape
+    assert count_single(other, range(4), 0, ALONE).shape == expected.shape
     assert len(truth.loaded) == 1
 
 
@@ -316,7 +321,7 @@ def test_a_torn_prediction_stops_the_run_with_its_name(scored, workers, capfd):
     path.write_bytes(path.read_bytes()[:200])
     counter, indices = counter_of(folder, find_protocol("dff", thresholds=5))
     with pytest.raises(InputError, match=r"class_002/p3\.png: the file is cut off"):
-        count_edge_images(counter, indices, workers, ALONE)
+        count_single(counter, indices, workers, ALONE)
     assert "Traceback" not in capfd.readouterr().err  # the pool's threads have none of their own
 
 
@@ -342,8 +347,8 @@ def test_golden_counts_from_files(shared, tmp_path, set_name):
             write_png(tmp_path / f"pred/class_{k:03d}/{name}.png", score)
     truth = FolderGroundTruth(tmp_path / "gt", protocol, 19 if street else 20)
     files = PredictionFiles(PredictionFolder(tmp_path / "pred"), dict(enumerate(sorted(names))))
-    counts = count_edge_images(
-        ResumableCounter(ImageCounter(truth, protocol, files), "", tmp_path / "partial"),
+    counts = count_single(
+        ResumableCounter(ImageCounter(truth, (protocol,), files), "", tmp_path / "partial"),
         range(len(names)),
         0,
         ALONE,
@@ -372,9 +377,9 @@ def test_a_worker_that_dies_is_reported_in_one_line(scored):
     protocol = find_protocol("dff", thresholds=5)
     truth = Deadly(scored[0] / "gt", protocol, 3)
     files = PredictionFiles(PredictionFolder(scored[0] / "pred"), {0: "p0"})
-    counter = ResumableCounter(ImageCounter(truth, protocol, files), "", scored[0] / "partial")
+    counter = ResumableCounter(ImageCounter(truth, (protocol,), files), "", scored[0] / "partial")
     with pytest.raises(InputError, match="fewer --workers"):
-        count_edge_images(counter, [0], 1, ALONE)
+        count_single(counter, [0], 1, ALONE)
 
 
 # Scores
@@ -410,7 +415,7 @@ def test_perfect_shifted_and_absent(tmp_path):
     text = format_table(mode)
     assert "no ground truth" in text
     assert "of 4 classes" in text
-    write_edge_results(tmp_path, [mode], counts, protocol, {"images": 1}, ["one"])
+    write_edge_results(tmp_path, [mode], {"counts": counts}, protocol, {"images": 1}, ["one"])
     assert json.loads((tmp_path / "metrics.json").read_text()) == plain
     assert np.array_equal(np.load(tmp_path / "counts.npz")["counts"], counts)
     rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))

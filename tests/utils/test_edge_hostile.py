@@ -481,7 +481,7 @@ def test_damaged_partial_results_are_counted_again(folder, monkeypatch, capsys):
     damaged[100:104] = b"\xff\xff\xff\xff"
     partial[0].write_bytes(damaged)
     np.savez(partial[1], counts=-counts)
-    np.savez(partial[2], counts=counts[:, :2])
+    np.savez(partial[2], counts=counts[:, :, :, :2])
     capsys.readouterr()
     score(*flags, "--out", "broken")
     assert "resuming" not in capsys.readouterr().out

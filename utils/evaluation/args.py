@@ -10,7 +10,14 @@ from data.args import Parser, number, size, whole, workers
 from data.errors import InputError
 from data.files import resolved
 from data.image_io import IGNORE
-from utils.evaluation.edges.protocols import PROTOCOLS, EdgeProtocol, find_protocol
+from utils.evaluation.edges.protocols import (
+    MAX_PIXELS_APART,
+    PROTOCOLS,
+    EdgeProtocol,
+    Tolerance,
+    find_protocol,
+    with_tolerances,
+)
 from utils.evaluation.segmentation.scores import PIXEL_BOUNDS, PUBLISHED_BOUNDS
 from utils.inference.args import add_network_flags
 
@@ -78,10 +85,12 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     boolean = argparse.BooleanOptionalAction
     title = "protocol (edge task); a flag overrides the protocol's own value"
     group = parser.add_argument_group(title)
-    fraction = number(0, 1, above=True, below=True)
     group.add_argument("--protocol", choices=PROTOCOLS, default="dff", help="default: dff")
-    text = "matching tolerance, of the image's diagonal"
-    group.add_argument("--max-dist", type=fraction, metavar="FRACTION", help=text)
+    text = (
+        "matching tolerances, counted in one pass: fractions of the image's diagonal, or pixels of "
+        "the ground truth (3px); of several each gets a folder in --out"
+    )
+    group.add_argument("--max-dist", type=tolerance, nargs="+", metavar="DIST", help=text)
     text = "number of thresholds (all protocols: 99)"
     group.add_argument("--thresholds", type=whole(1, MAX_THRESHOLDS), metavar="N", help=text)
     text = "size of the ground truth made from a data set's labels, relative to them"
@@ -191,12 +200,21 @@ def default_workers() -> int:
     return max(1, min(16, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def chosen_protocol(args: argparse.Namespace, dataset: str) -> EdgeProtocol:
-    """The protocol by name for a data set, with the knobs that were given."""
-    return find_protocol(
+def tolerance(text: str) -> Tolerance:
+    """A type for matching distances: 0.02 of the diagonal, or 3px."""
+    if text.endswith("px"):
+        return Tolerance(number(0, MAX_PIXELS_APART)(text.removesuffix("px")), pixels=True)
+    try:
+        return Tolerance(number(0, 1, above=True, below=True)(text))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or pixels such as 3px") from error
+
+
+def chosen_protocols(args: argparse.Namespace, dataset: str) -> tuple[EdgeProtocol, ...]:
+    """The protocol by name for a data set, with the knobs that were given, at each tolerance."""
+    protocol = find_protocol(
         args.protocol,
         dataset,
-        max_dist=args.max_dist,
         thresholds=args.thresholds,
         scale=args.eval_scale,
         margin=args.margin,
@@ -207,6 +225,7 @@ def chosen_protocol(args: argparse.Namespace, dataset: str) -> EdgeProtocol:
         kill_internal=args.kill_internal,
         ap=args.ap,
     )
+    return with_tolerances(protocol, args.max_dist)
 
 
 def chosen_task(args: argparse.Namespace, checkpoint_task: str | None) -> str:

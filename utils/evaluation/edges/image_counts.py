@@ -3,10 +3,16 @@
 It knows no files and no data set: `counter` reads them, `partial` keeps the results, `workers`
 spreads them over processes. Neither this module nor those three import torch, so that a worker
 process takes 0.2 GB less memory and starts a second sooner.
+
+Several results are counted in one pass. A result is a variant of the scores (a network may give
+several, such as hard and soft edges) at a tolerance; all share the ground truth. What an image adds
+to them is its record: arrays by name, one for each name of ENTRIES. Each has the axes (V, P, M, K),
+variants, tolerances, modes and classes, and its own axes behind them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -14,6 +20,17 @@ from data.edges import class_edges
 from data.imresize import resize_bicubic
 from utils.edge_metrics import default_thresholds, evaluate_both, evaluate_image
 from utils.evaluation.edges.protocols import EdgeProtocol
+
+# What a record holds. counts: int64 (V, P, M, K, T, 4), columns as `edge_metrics.evaluate_image`.
+ENTRIES = ("counts",)
+
+Record = dict[str, np.ndarray]
+# The scores (h, w) of each class that is scored, in turn: uint8, uint16 or float, see
+# `as_probability`. Of any size with the ground truth's aspect ratio: they are resized bicubically.
+Stack = Iterable[np.ndarray]
+# One stack for all modes, or mode -> stack where thin and raw edges are scored on their own maps.
+ModeStacks = Stack | Mapping[str, Stack]
+ImageScores = Mapping[str, ModeStacks]  # by variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,59 +51,147 @@ class ImageGroundTruth:
 
 
 def count_edge_image(
-    scores: Iterable[np.ndarray], ground_truth: ImageGroundTruth, protocol: EdgeProtocol
+    scores: Stack, ground_truth: ImageGroundTruth, protocol: EdgeProtocol
 ) -> np.ndarray:
-    """Counts of every mode and class of one image, int64 (M, K, T, 4).
+    """Counts of every mode and class of one image for a single result, int64 (M, K, T, 4).
 
     The columns are those of `edge_metrics.evaluate_image`. A class that `protocol.skip_absent`
     leaves out has only zeros, which count nowhere.
 
     Args:
-        scores: (h, w) for each class in turn, uint8, uint16 or float, see `as_probability`. Of any
-            size with the ground truth's aspect ratio: another size is resized bicubically.
+        scores: Of each class in turn.
         ground_truth: Has edges for each of the protocol's modes.
         protocol: How the two are compared.
     """
-    return np.stack(
-        [_count_class(k, score, ground_truth, protocol) for k, score in enumerate(scores)], axis=1
-    )
+    return measure_image({"": scores}, ground_truth, (protocol,))["counts"][0, 0]
+
+
+def measure_image(
+    scores: ImageScores,
+    ground_truth: ImageGroundTruth,
+    protocols: Sequence[EdgeProtocol],
+    classes: Sequence[int] | None = None,
+) -> Record:
+    """The record of one image.
+
+    Args:
+        scores: Of each variant.
+        ground_truth: Has edges for each of the protocols' modes.
+        protocols: Equal but for their tolerance.
+        classes: Whose scores these are; None: of all classes, from 0 on.
+    """
+    variants = [
+        _measure_variant(stacks, ground_truth, protocols, classes) for stacks in scores.values()
+    ]
+    return {name: np.stack([each[name] for each in variants]) for name in ENTRIES}
+
+
+def _measure_variant(
+    stacks: ModeStacks,
+    ground_truth: ImageGroundTruth,
+    protocols: Sequence[EdgeProtocol],
+    classes: Sequence[int] | None,
+) -> Record:
+    """Entries (P, M, K, ...)."""
+    in_turn = _classes_in_turn(stacks, protocols[0].modes)
+    numbered = enumerate(in_turn) if classes is None else zip(classes, in_turn, strict=True)
+    measured = [_measure_class(k, score, ground_truth, protocols) for k, score in numbered]
+    return {
+        name: np.stack(
+            [np.stack([each[p][name] for each in measured], axis=1) for p in range(len(protocols))]
+        )
+        for name in ENTRIES
+    }
+
+
+def _classes_in_turn(stacks: ModeStacks, modes: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    """mode -> scores (h, w), of each class in turn."""
+    if isinstance(stacks, Mapping):
+        own = cast("Mapping[str, Stack]", stacks)
+        for scores in zip(*(own[mode] for mode in modes), strict=True):
+            yield dict(zip(modes, scores, strict=True))
+        return
+    for score in stacks:
+        yield dict.fromkeys(modes, score)
+
+
+def _measure_class(
+    k: int,
+    scores: Mapping[str, np.ndarray],
+    ground_truth: ImageGroundTruth,
+    protocols: Sequence[EdgeProtocol],
+) -> list[Record]:
+    """Entries (M, ...) of each protocol. scores: by mode.
+
+    What does not depend on the tolerance is computed once and is the same in each.
+    """
+    edges = {mode: class_edges(ground_truth.edges[mode], k) for mode in scores}
+    inside = None if ground_truth.label is None else ground_truth.label == k
+    any_truth = next(iter(edges.values())) if inside is None else inside
+    if protocols[0].skip_absent and not any_truth.any():
+        shape = (len(edges), protocols[0].thresholds, 4)
+        return [{"counts": np.zeros(shape, np.int64)} for _ in protocols]
+    fitted = _fit_all(scores, edges)
+    return [{"counts": _count_class(fitted, edges, inside, each)} for each in protocols]
 
 
 def _count_class(
-    k: int, score: np.ndarray, ground_truth: ImageGroundTruth, protocol: EdgeProtocol
+    scores: Mapping[str, np.ndarray],
+    edges: Mapping[str, np.ndarray],
+    inside: np.ndarray | None,
+    protocol: EdgeProtocol,
 ) -> np.ndarray:
-    """int64 (M, T, 4)."""
-    edges = [class_edges(ground_truth.edges[mode], k) for mode in protocol.modes]
-    inside = None if ground_truth.label is None else ground_truth.label == k
-    if protocol.skip_absent and not (edges[0] if inside is None else inside).any():
-        return np.zeros((len(edges), protocol.thresholds, 4), np.int64)
+    """int64 (M, T, 4). scores: by mode, of the size of the mode's edges. inside: bool (h, w)."""
+    counts: dict[str, np.ndarray] = {}
     thresholds = default_thresholds(protocol.thresholds)
-    max_dist, margin = protocol.max_dist, protocol.margin
-    if len(edges) == 2 and edges[0].ndim == 2 and edges[0].shape == edges[1].shape:
-        # Thin and raw in one pass: the scores are resized and sorted by threshold only once.
-        both = evaluate_both(
-            _fit(score, edges[0]), *edges, thresholds=thresholds, max_dist=max_dist, margin=margin
-        )
-        return np.stack(both)
-    counts = [
-        evaluate_image(
-            _fit(score, edge),
-            edge,
+    if _share_a_pass(scores, edges):
+        # The scores are sorted by threshold only once.
+        counts["thin"], counts["raw"] = evaluate_both(
+            scores["thin"],
+            edges["thin"],
+            edges["raw"],
             thresholds=thresholds,
-            max_dist=max_dist,
-            thin=mode == "thin",
-            margin=margin,
-            interior=inside if protocol.kill_internal else None,
+            max_dist=protocol.reach(edges["thin"].shape),
+            margin=protocol.margin,
         )
-        for mode, edge in zip(protocol.modes, edges, strict=True)
-    ]
-    return np.stack(counts)
+    for mode, edge in edges.items():
+        if mode not in counts:
+            counts[mode] = evaluate_image(
+                scores[mode],
+                edge,
+                thresholds=thresholds,
+                max_dist=protocol.reach(edge.shape[-2:]),
+                thin=mode == "thin",
+                margin=protocol.margin,
+                interior=inside if protocol.kill_internal else None,
+            )
+    return np.stack([counts[mode] for mode in edges])
 
 
-def _fit(score: np.ndarray, edge: np.ndarray) -> np.ndarray:
-    """The scores at the size of the edge map (h, w) or maps (A, h, w)."""
-    size = edge.shape[-2:]
-    return score if score.shape == size else resize_bicubic(score, size, as_probability)
+def _share_a_pass(scores: Mapping[str, np.ndarray], edges: Mapping[str, np.ndarray]) -> bool:
+    """Whether thin and raw edges are scored on the same map, at one size, by one annotator."""
+    if not edges.keys() >= {"thin", "raw"} or scores["thin"] is not scores["raw"]:
+        return False
+    return edges["thin"].ndim == 2 and edges["thin"].shape == edges["raw"].shape
+
+
+def _fit_all(
+    scores: Mapping[str, np.ndarray], edges: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The scores of each mode at the size of its edges (h, w) or (A, h, w).
+
+    Modes of the same scores and size get the same array.
+    """
+    resized: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
+    fitted = {}
+    for mode, score in scores.items():
+        size = edges[mode].shape[-2:]
+        key = (id(score), size)
+        if key not in resized:
+            whole = score.shape == size
+            resized[key] = score if whole else resize_bicubic(score, size, as_probability)
+        fitted[mode] = resized[key]
+    return fitted
 
 
 def as_probability(score: np.ndarray) -> np.ndarray:

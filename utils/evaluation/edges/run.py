@@ -1,12 +1,14 @@
-"""Scoring semantic edges over a data set: the counts of all images, and the files of results.
+"""Scoring semantic edges over a data set: the counts of all images, and the files of a result.
 
 `metrics.json`:
 
     task        "edge"
     protocol    every knob of `protocols.EdgeProtocol` by name, null for those without effect;
-                `modes` lists what was scored
+                `modes` lists what was scored. `max_dist_px`, in place of a `max_dist` of null,
+                and `classes`, the names of those that were chosen, stand there only where they
+                were asked for
     source      what was scored against what: checkpoint or predictions, dataset, split or labels,
-                the number of images
+                the number of images; `variant` where the source gives several scores
     scores      {"thin": {...}, "raw": {...}}, for each mode
         note            where predictions are binary: they have no average precision, null
         mean            {ods, ois, ap: over the classes that occur in the ground truth,
@@ -19,8 +21,9 @@
                         a class without ground truth has null for its figures
 
 All figures are fractions, not percent. Beside it lie `scores.csv`, `curves.csv` (recall and
-precision at each threshold) and `counts.npz` (the counts of every image, from which all of it is
-computed).
+precision at each threshold) and `counts.npz` (`counts`, int32 (images, modes, classes, thresholds,
+4), from which all of it is computed, `names` of the images, and the other entries of the images'
+records, see `image_counts`).
 """
 
 import json
@@ -33,6 +36,7 @@ import numpy as np
 from data.files import write_aside
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
+from utils.evaluation.edges.image_counts import ENTRIES, ImageScores, Record, Stack
 from utils.evaluation.edges.partial import ResumableCounter
 from utils.evaluation.edges.protocols import EdgeProtocol
 from utils.evaluation.edges.scores import ModeScores
@@ -48,31 +52,31 @@ def count_edge_images(
     workers: int,
     ranks: Ranks,
     *,
-    predict: Callable[[int], np.ndarray] | None = None,
-) -> np.ndarray:
-    """Counts of all images, int64 (images, M, K, T, 4), in the order of `indices`.
+    predict: Callable[[int], Stack | ImageScores] | None = None,
+) -> Record:
+    """The records of all images, entries (images, V, P, M, K, ...), in the order of `indices`.
 
-    The result is the same for any number of workers and ranks, on every rank.
+    They are the same for any number of workers and ranks, on every rank.
 
     Args:
         counter: Counts one image; its saved counts are used where there are any.
         indices: The images to count, numbered as in the ground truth.
         workers: Processes of each rank; 0 counts in this one.
         ranks: Each rank counts its share of the images.
-        predict: Scores uint16 (K, h, w) of an image, computed in this process while the workers
-            count; None: the workers read files.
+        predict: Scores of an image as arrays, computed in this process while the workers count;
+            None: the workers read files.
     """
     mine = list(indices)[ranks.rank :: ranks.world]
-    counts = {i: saved for i in mine if (saved := counter.saved(i)) is not None}
-    remaining = [i for i in mine if i not in counts]
-    if counts and ranks.is_main:
-        print(f"resuming: {len(counts)} images were counted by an interrupted run")
+    records = {i: saved for i in mine if (saved := counter.saved(i)) is not None}
+    remaining = [i for i in mine if i not in records]
+    if records and ranks.is_main:
+        print(f"resuming: {len(records)} images were counted by an interrupted run")
     # Closed here however it ends, so that no process outlives this function.
     with closing(count_each(counter, remaining, workers, predict)) as results:
-        shown = progress(results, total=len(mine), initial=len(counts), show=ranks.is_main)
-        counts |= dict(shown)
-    everyone = {i: c for part in gather_objects(counts, ranks) for i, c in part.items()}
-    return np.stack([everyone[i] for i in indices])
+        shown = progress(results, total=len(mine), initial=len(records), show=ranks.is_main)
+        records |= dict(shown)
+    everyone = {i: each for part in gather_objects(records, ranks) for i, each in part.items()}
+    return {name: np.stack([everyone[i][name] for i in indices]) for name in ENTRIES}
 
 
 def metrics_document(
@@ -90,7 +94,7 @@ def metrics_document(
 def write_edge_results(
     folder: Path,
     scores: Sequence[ModeScores],
-    counts: np.ndarray,
+    record: Record,
     protocol: EdgeProtocol,
     origin: Mapping[str, object],
     names: Sequence[str],
@@ -99,14 +103,16 @@ def write_edge_results(
 
     Args:
         folder: Where to.
-        scores: Of each mode, from `counts`.
-        counts: int64 (images, M, K, T, 4).
+        scores: Of each mode, from the counts.
+        record: Entries (images, M, K, ...) of this result.
         protocol: How it was scored.
         origin: What was scored against what, the `source` of `metrics.json`.
-        names: Of the images, in the order of `counts`.
+        names: Of the images, in the order of the record.
     """
+    stored = record | {"counts": record["counts"].astype(np.int32), "names": np.array(names)}
     with write_aside(folder / "counts.npz") as aside, aside.open("wb") as file:
-        np.savez_compressed(file, counts=counts.astype(np.int32), names=np.array(names))
+        # No entry has the name of an argument.
+        np.savez_compressed(file, **stored)  # pyright: ignore[reportArgumentType]
     write_edge_csv(folder, scores, protocol)
     document = metrics_document(scores, protocol, origin)
     with write_aside(folder / "metrics.json") as aside:

@@ -10,6 +10,7 @@ from data.base import Dataset
 from data.errors import InputError
 from data.files import file_sha256
 from data.names import match_names
+from utils.evaluation.edges.counter import ONE_VARIANT
 from utils.evaluation.edges.ground_truth import EdgeGroundTruth, sizes_in_words
 from utils.evaluation.edges.ground_truth_files import same_aspect
 from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
@@ -22,6 +23,8 @@ SHOWN = 10  # files of a kind that are listed by name
 class NetworkSource:
     """Scores by a network on a data set's images, quantized as `predict.py --save-prob` does.
 
+    variants: names of the scores that each image has; one without a name where there is nothing to
+    tell apart. binary: those of the variants that hold nothing but edge or no edge.
     indices: the images to score, numbered as in the ground truth. image_files: by these indices.
     origin: what is scored, for `metrics.json`. identity: what the scores depend on, beside files
     that are compared image by image.
@@ -35,7 +38,8 @@ class NetworkSource:
     """
 
     files = None
-    binary = False
+    variants = ONE_VARIANT
+    binary: frozenset[str] = frozenset()
 
     def __init__(
         self, checkpoint: Path, predictor: Predictor, dataset: Dataset, truth: EdgeGroundTruth
@@ -77,8 +81,10 @@ class FileSource:
     """Scores from files; the constructor checks all names and headers, before the long part starts.
 
     predictions, truth: matched by name, see `match_files`. is_main: print what is missing or extra.
-    binary: the files can hold nothing but edge or no edge.
+    The attributes are those of `NetworkSource`.
     """
+
+    variants = ONE_VARIANT
 
     def __init__(
         self,
@@ -96,7 +102,7 @@ class FileSource:
         )
         self.files = PredictionFiles(predictions, keys)
         self.image_files: dict[int, Path] = {}
-        self.binary = predictions.are_binary(keys.values())
+        self.binary = frozenset(ONE_VARIANT if predictions.are_binary(keys.values()) else ())
         self.indices = sorted(keys)
         self.origin: dict[str, object] = {
             "predictions": str(predictions.root),

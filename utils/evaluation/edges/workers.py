@@ -10,12 +10,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor, wait
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from data.errors import InputError
 from data.system.process import end_with_parent
+from utils.evaluation.edges.image_counts import ImageScores, Record, Stack
 from utils.evaluation.edges.partial import ResumableCounter
 
 HANDOVER_SECONDS = 5.0
@@ -29,9 +29,9 @@ def count_each(
     counter: ResumableCounter,
     indices: Sequence[int],
     workers: int,
-    predict: Callable[[int], np.ndarray] | None,
-) -> Generator[tuple[int, np.ndarray]]:
-    """Yield (index, counts) of each image, in the order in which they are finished.
+    predict: Callable[[int], Stack | ImageScores] | None,
+) -> Generator[tuple[int, Record]]:
+    """Yield (index, record) of each image, in the order in which they are finished.
 
     At most two images per worker wait, so memory stays bounded.
 
@@ -39,7 +39,7 @@ def count_each(
         counter: Sent to each worker once.
         indices: The images to count.
         workers: Number of processes; 0 counts in this one.
-        predict: Scores (K, h, w) of an image, computed in this process; None: they are read from
+        predict: Scores of an image as arrays, computed in this process; None: they are read from
             files.
 
     Raises:
@@ -49,7 +49,7 @@ def count_each(
         for index in indices:
             yield index, counter.count(index, None if predict is None else predict(index))
         return
-    waiting: set[Future[tuple[int, np.ndarray]]] = set()
+    waiting: set[Future[tuple[int, Record]]] = set()
     with _pool(counter, min(workers, max(1, len(indices))), waiting) as pool:
         for index in indices:
             if len(waiting) >= 2 * workers:
@@ -61,8 +61,8 @@ def count_each(
 
 
 def _finished(
-    waiting: set[Future[tuple[int, np.ndarray]]],
-) -> Iterator[tuple[int, np.ndarray]]:
+    waiting: set[Future[tuple[int, Record]]],
+) -> Iterator[tuple[int, Record]]:
     """Wait for the first results, take them out of `waiting` and yield them."""
     done, _ = wait(waiting, return_when="FIRST_COMPLETED")
     waiting -= done
@@ -72,7 +72,7 @@ def _finished(
 
 @contextmanager
 def _pool(
-    counter: ResumableCounter, workers: int, waiting: set[Future[tuple[int, np.ndarray]]]
+    counter: ResumableCounter, workers: int, waiting: set[Future[tuple[int, Record]]]
 ) -> Iterator[ProcessPoolExecutor]:
     """A pool that ends with the block, whatever is still `waiting`."""
     # loky starts fresh processes (a fork after torch has started its threads can hang), and it does
@@ -89,7 +89,7 @@ def _pool(
         pool.shutdown(kill_workers=True)
 
 
-def _wait_for_handover(waiting: set[Future[tuple[int, np.ndarray]]]) -> None:
+def _wait_for_handover(waiting: set[Future[tuple[int, Record]]]) -> None:
     """Wait until loky has handed all work over to its processes, which takes milliseconds.
 
     Shut down before that, its thread ends with a KeyError on stderr: it looks for work that the
@@ -108,6 +108,6 @@ def _start_worker(counter: ResumableCounter, parent: int) -> None:
     _worker_counter[:] = [counter]
 
 
-def _count_in_worker(index: int, scores: np.ndarray | None) -> tuple[int, np.ndarray]:
-    """(index, counts) of an image, in a worker process."""
+def _count_in_worker(index: int, scores: Stack | ImageScores | None) -> tuple[int, Record]:
+    """(index, record) of an image, in a worker process."""
     return index, _worker_counter[0].count(index, scores)
