@@ -51,6 +51,7 @@ from utils.evaluation.edges.results import (
     format_overview,
     report_result,
     require_result_folders,
+    require_temperature,
     score_result,
     write_result,
 )
@@ -128,6 +129,8 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
     source, truth = open_edges(args, predictor, dataset, name, protocols[0], ranks)
     protocols = same_tolerances(truth.protocol, protocols)
     results = edge_results(args.out, source, protocols)
+    if args.fit_temperature:
+        require_temperature(results)
     from_main(lambda: require_result_folders(results), ranks)
     places = image_places(source, truth, dataset)
     if ranks.is_main:
@@ -148,7 +151,7 @@ def score_edges(args: argparse.Namespace, predictor: Predictor | None, ranks: Ra
         names, palette = class_names(info, name, truth.num_classes, dataset)
         origin = {**source.origin, **truth.origin, "images": len(source.indices)}
         image_names = [truth.names[i] for i in source.indices]
-        scored = [score_result(result, records, names) for result in results]
+        scored = [score_result(result, records, names, args.fit_temperature) for result in results]
         for each in scored:
             print(each.format_tables())
             write_result(each, origin, image_names)

@@ -89,10 +89,9 @@ def test_stored_and_float_maps_agree() -> None:
     assert crisp_sums(stored) == crisp_sums((stored / 65536).astype(np.float32))
 
 
-@pytest.mark.parametrize("wrong", [-0.1, 1.1, math.nan])
-def test_other_numbers_are_refused(wrong: float) -> None:
-    with pytest.raises(InputError, match=r"expected 0\.\.1"):
-        crispness(np.full((4, 5), wrong))
+def test_other_arrays_are_refused() -> None:
+    with pytest.raises(InputError, match="20 of the scores are not a number"):
+        crispness(np.full((4, 5), math.nan))
     with pytest.raises(InputError, match="float, uint16 or uint8"):
         crispness(np.ones((4, 5), np.int32))
     with pytest.raises(InputError, match="height, width"):

@@ -37,8 +37,8 @@ MARGIN = 8  # pixels around a response on which its smoothed curvature depends
 def crispness(prob: np.ndarray) -> float:
     """The sum of a map after non-maximum suppression, over the sum before; nan for an empty map.
 
-    prob: (H, W), uint8 for score * 255, uint16 for score * 65536, or float 0..1, which is rounded
-    to uint16. Values below FLOOR count as 0.
+    prob: (H, W), uint8 for score * 255, uint16 for score * 65536, or float, which is cut off
+    at 0 and 1 and rounded to uint16. Values below FLOOR count as 0.
     """
     after, before = crisp_sums(prob)
     return after / before if before else math.nan
@@ -84,9 +84,9 @@ def _levels(prob: np.ndarray) -> np.ndarray:
     if prob.ndim != 2 or not prob.size:
         raise InputError(f"scores are of shape {prob.shape}; expected a map (height, width)")
     if prob.dtype.kind == "f":
-        if not (prob.min() >= 0 and prob.max() <= 1):  # NaN fails both
-            raise InputError(f"scores from {prob.min():g} to {prob.max():g}; expected 0..1")
-        prob = np.minimum(np.rint(prob * 65536.0), 65535).astype(np.uint16)
+        if np.isnan(prob).any():
+            raise InputError(f"{int(np.isnan(prob).sum())} of the scores are not a number")
+        prob = np.minimum(np.rint(prob.clip(0, 1) * 65536.0), 65535).astype(np.uint16)
     if prob.dtype not in UNITS:
         raise InputError(f"scores must be float, uint16 or uint8, got {prob.dtype}")
     levels = prob.astype(np.int64)
