@@ -95,6 +95,11 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.classes)
 
+    @property
+    def seg_classes(self) -> tuple[str, ...]:
+        """The classes of segmentation: those of the edges, and after them any background."""
+        return self.classes
+
     def __len__(self) -> int:
         return len(self.records)
 

@@ -15,22 +15,27 @@ from data.edges.bits import (
     to_groups,
     unpack,
 )
+from data.edges.derived import boundary_probability, hard_edges, scale_between, soft_edges
 from data.edges.evaluation import evaluation_edges, resize_nearest, thin_classes
 from data.edges.rule import class_groups, label_to_edges
 
 __all__ = [
     "MAX_CLASSES",
     "PNG_CLASSES",
+    "boundary_probability",
     "class_edges",
     "class_groups",
     "decode_png",
     "encode_png",
     "evaluation_edges",
+    "hard_edges",
     "label_to_edges",
     "pack",
     "present_bits",
     "present_classes",
     "resize_nearest",
+    "scale_between",
+    "soft_edges",
     "thin_classes",
     "to_groups",
     "unpack",

@@ -116,7 +116,7 @@ class _Rule:
         own_bit = bit_of[own_label]
         candidate = np.zeros(at.size, bool)
         bits = np.zeros(at.size, np.uint32)
-        for dy, dx in _disk(self.radius):
+        for dy, dx in disk_offsets(self.radius):
             there = at + (dy * stride + dx)
             other_label = labels[there]
             other_region = ids[there] != own_id
@@ -207,7 +207,7 @@ def _padded(ids: np.ndarray, pad: int) -> np.ndarray:
     return cv2.copyMakeBorder(ids, pad, pad, pad, pad, cv2.BORDER_REPLICATE).ravel()
 
 
-def _disk(radius: float) -> list[tuple[int, int]]:
+def disk_offsets(radius: float) -> list[tuple[int, int]]:
     """The offsets (dy, dx) != 0 with dx^2 + dy^2 <= radius^2."""
     reach = range(-int(radius), int(radius) + 1)
     return [

@@ -85,6 +85,11 @@ class Folder(Dataset):
         names = split_names(root, self.content, files.images, split)
         super().__init__(root, split, _records(root, files, names, split))
 
+    @property
+    def seg_classes(self) -> tuple[str, ...]:
+        """The classes of segmentation, with the background if dataset.json names one."""
+        return tuple(entry.name for entry in self.content.task_classes("seg"))
+
     def list_files(self) -> list[Path]:
         """dataset.json and the lists of splits."""
         lists = [rule for rule in self.content.splits.values() if isinstance(rule, str)]

@@ -1,4 +1,4 @@
-"""Two nets of a hundred parameters, so that the scripts run in milliseconds: `registered()`.
+"""Three nets of a few parameters, so that the scripts run in milliseconds: `registered()`.
 
 The scripts build, check, save, load and run them like any other net; their scores mean nothing.
 """
@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from data import dataset_class
-from models import MODELS, Entry
+from models import MODELS, OPTIONS, Entry
+from models.contract import Backbone
+from models.joint import JointNet
 from utils.checkpoint import ModelInfo, save_checkpoint
 
-EDGE, SEG = "tiny_edge", "tiny_seg"
+EDGE, SEG, JOINT = "tiny_edge", "tiny_seg", "tiny_joint"
 
 
-class TinyBackbone(nn.Module):
+class TinyBackbone(Backbone):
     """Five maps at full size."""
 
     channels = (3, 3, 3, 3, 4)
@@ -67,16 +69,35 @@ class TinySeg(nn.Module):
         return {"seg": self.seg(maps)}
 
 
+class TinyJoint(JointNet):
+    """A segmentation net that may have an edge head."""
+
+    outputs = ("seg",)
+    classifier = ("final.6.",)
+
+    def __init__(self, num_classes: int, backbone: str, *, edge_head: str = "none") -> None:
+        super().__init__()
+        self.backbone = TinyBackbone()
+        self.final = nn.ModuleDict({"6": nn.Conv2d(4, num_classes, 1)})
+        self.add_edge_head(edge_head, num_classes)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        stages = self.backbone(image)
+        return {"seg": self.final["6"](stages[4]), **self.edge_outputs(stages, image.shape[-2:])}
+
+
 ENTRIES = {
     EDGE: Entry(TinyEdge, "edge", ("resnet18",)),
     SEG: Entry(TinySeg, "seg", ("resnet18",)),
+    JOINT: Entry(TinyJoint, "seg", ("resnet18",)),
 }
 
 
 @contextlib.contextmanager
 def registered() -> Iterator[None]:
-    """Within the block, the scripts know the two nets."""
-    with mock.patch.dict(MODELS, ENTRIES):
+    """Within the block, the scripts know the nets."""
+    options = {JOINT: ("edge_head",)}
+    with mock.patch.dict(MODELS, ENTRIES), mock.patch.dict(OPTIONS, options):
         yield
 
 

@@ -28,7 +28,7 @@ from data.cityscapes import Cityscapes
 from data.errors import InputError
 from data.image_io import read_index, write_png
 from utils.checkpoint import load_model
-from utils.evaluation.segmentation.label_maps import FolderLabels
+from utils.evaluation.label_files import FolderLabels
 from utils.evaluation.segmentation.pairing import match_maps
 from utils.evaluation.segmentation.report import confusion_table, draw_boundary_errors, draw_errors
 from utils.evaluation.segmentation.scores import (
@@ -269,7 +269,6 @@ def test_mistakes_are_one_line_and_status_2(checkpoint, tiny_camvid, tmp_path, c
             "--label-ids is for Cityscapes' 19 classes",
         ),
         ((*pred, tmp_path / "pred", *labels, "--bounds", 3, 0), "argument --bounds: found '0'"),
-        (("--checkpoint", checkpoint, "--task", "edge", *root), "is for the task seg"),
         (
             ("--checkpoint", checkpoint, *root, "--window", 8),
             "--window: found '8', expected a whole number, 32 to",

@@ -25,11 +25,8 @@ from data.errors import InputError, Terminated
 from data.image_io import PNG_MAGIC, read_index, write_png
 from data.scenes.dataset import Plan, make_scenes
 from utils.distributed.environment import Ranks
-from utils.evaluation.segmentation.label_maps import (
-    DatasetLabels,
-    FolderLabels,
-    require_few_classes,
-)
+from utils.evaluation.label_files import FolderLabels
+from utils.evaluation.segmentation.label_maps import DatasetLabels, require_few_classes
 from utils.evaluation.segmentation.pairing import match_maps, require_same_sizes
 from utils.evaluation.segmentation.run import count_label_maps
 from utils.evaluation.segmentation.scores import SegProtocol
@@ -88,7 +85,7 @@ def counted(monkeypatch) -> list[Path]:
         read.append(Path(path))
         return read_index(path, **options)
 
-    monkeypatch.setattr("utils.evaluation.segmentation.label_maps.read_index", noted)
+    monkeypatch.setattr("utils.evaluation.label_files.read_index", noted)
     return read
 
 

@@ -10,6 +10,7 @@ from data.args import Parser, number, size, whole, workers
 from data.errors import InputError
 from data.files import resolved
 from data.image_io import IGNORE
+from utils.evaluation.edges.derived import HARD, HEAD, RULES
 from utils.evaluation.edges.protocols import (
     MAX_PIXELS_APART,
     PROTOCOLS,
@@ -20,9 +21,11 @@ from utils.evaluation.edges.protocols import (
 )
 from utils.evaluation.segmentation.scores import PIXEL_BOUNDS, PUBLISHED_BOUNDS
 from utils.inference.args import add_network_flags
+from utils.inference.predictor import Predictor
 
 TASKS = ("edge", "seg")
 FITS = ("all", "class")  # a temperature of all classes, or of each
+KINDS = ("edges", "labels")
 MAX_CLASSES = 10_000
 MAX_THRESHOLDS = 9_999
 MAX_BOUND = 10_000  # pixels
@@ -35,7 +38,10 @@ def score_parser(description: str | None) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    text = "default: what the checkpoint is for; edge for prediction files"
+    text = (
+        "default: what the checkpoint is for, both for a net with an edge head; edge for "
+        "prediction files"
+    )
     parser.add_argument("--task", choices=TASKS, help=text)
     _add_prediction_flags(parser)
     _add_ground_truth_flags(parser)
@@ -53,6 +59,16 @@ def _add_prediction_flags(parser: argparse.ArgumentParser) -> None:
         "anybody's prediction files; edge: DIR/class_001/NAME.png …, seg: label maps DIR/NAME.png"
     )
     group.add_argument("--predictions", type=Path, metavar="DIR", help=text)
+    text = (
+        "edge task, what the files hold: edges (default), or labels, label maps of any "
+        "segmentation in ids or in the colours of --dataset, whose edges are scored"
+    )
+    group.add_argument("--prediction-kind", choices=KINDS, default="edges", help=text)
+    text = (
+        "edge task, how edges are derived from a segmentation, in one pass: hard, from its label "
+        "map, soft, from its class probabilities (default: both; of a net with an edge head, none)"
+    )
+    group.add_argument("--derived", choices=tuple(RULES), nargs="+", help=text)
 
 
 def _add_ground_truth_flags(parser: argparse.ArgumentParser) -> None:
@@ -196,6 +212,7 @@ def parse_score_args(
             "--data-root needs --dataset NAME, which says how the folder is laid out; without it "
             "the files alone are scored"
         )
+    _require_derivable(parser, args)
     _require_no_idle_flags(parser, args)
     args.split = args.split or ("test" if args.submit else "val")
     if args.out is None:
@@ -204,6 +221,21 @@ def parse_score_args(
             source = resolved(source)
         args.out = source.parent / f"{source.name}-scores"
     return args
+
+
+def _require_derivable(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse flags of derived edges where there are none."""
+    labels = args.prediction_kind == "labels"
+    if labels and not args.predictions:
+        parser.error("--prediction-kind labels is for files: --predictions DIR")
+    if args.derived and args.task == "seg":
+        parser.error("--derived is for the edge task, but --task says seg")
+    if args.derived and args.predictions and not labels:
+        parser.error("--derived needs a segmentation: add --prediction-kind labels")
+    if args.derived and args.predictions and set(args.derived) != {HARD}:
+        parser.error(
+            "--derived soft needs the class probabilities of a network; label maps give hard edges"
+        )
 
 
 def _require_no_idle_flags(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -259,15 +291,44 @@ def chosen_protocols(args: argparse.Namespace, dataset: str) -> tuple[EdgeProtoc
     return with_tolerances(protocol, args.max_dist)
 
 
-def chosen_task(args: argparse.Namespace, checkpoint_task: str | None) -> str:
-    """The task of this run: --task, else the checkpoint's, else edge.
+def chosen_tasks(args: argparse.Namespace, predictor: Predictor | None) -> tuple[str, ...]:
+    """The tasks of this run, "seg" before "edge"; both only for a net with an edge head.
 
     Raises InputError if the checkpoint is for the other task.
     """
-    task = args.task or checkpoint_task or "edge"
-    if checkpoint_task not in (None, task):
+    if predictor is None:
+        return (args.task or "edge",)
+    if args.task == "seg" and predictor.task == "edge":
         raise InputError(
-            f"{args.checkpoint} is for the task {checkpoint_task}, but --task says {task}; "
-            "leave --task out"
+            f"{args.checkpoint} is for the task edge, but --task says seg; leave --task out"
         )
-    return task
+    if args.task:
+        return (args.task,)
+    if args.derived and predictor.task == "seg" and not predictor.has_edge_head:
+        return ("edge",)
+    if not predictor.has_edge_head:
+        return (predictor.task,)
+    if args.labels:
+        raise InputError(
+            f"{args.checkpoint} is for both tasks, but --labels {args.labels} are the ground truth "
+            "of one; add --task edge or --task seg"
+        )
+    return TASKS[::-1]
+
+
+def chosen_variants(args: argparse.Namespace, predictor: Predictor) -> tuple[str, ...]:
+    """Which edges of a net are scored: HEAD, then derived ones as `--derived` says.
+
+    InputError if edges are to be derived from a net that has no segmentation.
+    """
+    if predictor.task == "edge":
+        if args.derived:
+            raise InputError(
+                f"{args.checkpoint} holds {predictor.info.name}, a network for edges; --derived "
+                "wants one for segmentation"
+            )
+        return (HEAD,)
+    derived = tuple(rule for rule in RULES if rule in (args.derived or ()))
+    if predictor.has_edge_head:
+        return (HEAD, *derived)
+    return derived or tuple(RULES)

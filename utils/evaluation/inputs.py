@@ -1,12 +1,13 @@
 """What both tasks settle before they score: the data set and its classes beside the network's."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data import build_dataset, dataset_class, parse_options
 from data.base import Dataset
 from data.errors import InputError
+from data.label_colors import label_colors
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
 from utils.inference.predictor import Predictor
@@ -49,13 +50,32 @@ def declared_classes(
     return found
 
 
+def seg_classes(name: str, num_classes: int, dataset: Dataset | None) -> int:
+    """The number of classes that label maps may have; more than those of edges by a background.
+
+    Args:
+        name: Of the data set, or "".
+        num_classes: Of the edges.
+        dataset: The data set itself, if it is open.
+    """
+    described = dataset.seg_classes if dataset else (dataset_class(name).classes if name else ())
+    return max(num_classes, len(described))
+
+
+def known_colors(name: str, dataset: Dataset | None) -> dict[int, int] | None:
+    """What the colours of label maps mean, see `label_colors`; None if no data set says it."""
+    described = dataset or (dataset_class(name) if name else None)
+    return label_colors(described) if described and described.classes else None
+
+
 def require_same_classes(checkpoint: Path, predictor: Predictor, dataset: Dataset) -> None:
-    """InputError unless the network has the classes of the data set.
+    """InputError unless the network has the classes of the data set, for segmentation its own.
 
     Where one of the two is anybody's own data, by their names and order; else, and for a checkpoint
     that names none, by their number.
     """
-    info, ours = predictor.info, tuple(dataset.classes)
+    info = predictor.info
+    ours = tuple(dataset.seg_classes if info.task == "seg" else dataset.classes)
     own_names = "folder" in (info.dataset, dataset.name) and bool(info.dataset)
     if own_names and info.classes != ours:
         raise InputError(
@@ -108,3 +128,16 @@ def note_turned(dataset: Dataset, ranks: Ranks) -> None:
             "taken as stored, as labels are drawn on those",
             file=sys.stderr,
         )
+
+
+def report_to(is_main: bool) -> Callable[[str], None]:
+    """Where lists of files are printed: on the main rank's stderr, once."""
+    return _to_stderr if is_main else _nowhere
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _nowhere(text: str) -> None:
+    """For the other ranks: the main one reports it."""

@@ -1,6 +1,6 @@
 """The folder of results, looked at before the work: it can be written, and is no input."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from data.errors import InputError
@@ -23,3 +23,8 @@ def require_out_dir(out: Path, inputs: Iterable[Path | None]) -> None:
         if (out / name).is_dir():
             raise InputError(f"{out / name}: is a folder, where a file is to be written; remove it")
     require_writable(out)
+
+
+def out_of_task(out: Path, task: str, tasks: Sequence[str]) -> Path:
+    """The folder of a task's results: `out` itself, or of several tasks one in it for each."""
+    return out / task if len(tasks) > 1 else out

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.edges import PNG_CLASSES, class_groups, evaluation_edges, unpack
+from data.edges import class_edges, hard_edges
 from utils.inference.edge_lines import checked_min_length, without_short
 from utils.inference.line_style import DEFAULT, LineStyle
 from utils.model_info import ModelInfo
@@ -55,11 +55,10 @@ class OutlineChoice:
 
     def edges(self, labels: np.ndarray) -> np.ndarray:
         """bool (K, H, W) from a label map uint8 (H, W)."""
-        found = np.zeros((self.num_classes, *labels.shape), bool)
-        groups = class_groups(labels, None, num_classes=self.num_classes)
-        for g, (label, instance, rule) in enumerate(groups):
-            bits = evaluation_edges(label, instance, thin=self.thin, scale=1.0, **rule)
-            found[g * PNG_CLASSES :][: rule["num_classes"]] = unpack(bits, rule["num_classes"])
+        groups = hard_edges(labels, num_classes=self.num_classes, thin=self.thin)
+        found = np.empty((self.num_classes, *labels.shape), bool)
+        for k in range(self.num_classes):
+            found[k] = class_edges(groups, k)
         if self.min_length:
             for k in np.flatnonzero(found.any(axis=(1, 2))):
                 found[k] = without_short(found[k], self.min_length)

@@ -263,6 +263,12 @@ class Predictor:
         with self.in_keywords():
             return self._scores(self._array(image), (name,), native)[name].cpu().numpy()
 
+    def outputs(self, image: ImageLike, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """`scores` of several of the network's outputs, by name, of one run of the net."""
+        with self.in_keywords():
+            found = self._scores(self._array(image), tuple(names))
+            return {name: found.pop(name).cpu().numpy() for name in names}
+
     def read(self, path: str | Path, *, upright: bool | None = None) -> np.ndarray:
         """The image of a file, uint8 (H, W, 3), RGB, if it is not too large to be predicted.
 

@@ -11,7 +11,7 @@ from data.edges import PNG_CLASSES, class_edges, pack
 from utils.evaluation.edges.counter import ONE_VARIANT
 from utils.evaluation.edges.ground_truth import EdgeGroundTruth
 from utils.evaluation.edges.image_counts import ImageScores, Stack
-from utils.evaluation.edges.sources import FileSource, NetworkSource
+from utils.evaluation.edges.sources import EdgeSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class EdgeExample:
 
 
 def edge_example_loader(
-    source: NetworkSource | FileSource,
+    source: EdgeSource,
     ground_truth: EdgeGroundTruth,
     dataset: Dataset | None,
     places: Mapping[int, int],

@@ -59,7 +59,7 @@ class DatasetGroundTruth:
             mode: self.dataset.edge_groups(
                 index,
                 thin=mode == "thin",
-                scale=self._scale,
+                scale=self.scale,
                 instance_sensitive=bool(protocol.instance),
             )
             for mode in protocol.truths
@@ -78,12 +78,13 @@ class DatasetGroundTruth:
         return ImageGroundTruth(edges, self._label(record) if needs_label else None)
 
     @property
-    def _scale(self) -> float:
+    def scale(self) -> float:
+        """Its size relative to the label maps."""
         return 1.0 if self.protocol.scale is None else self.protocol.scale
 
     def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
         # Rounded up, as the data sets' `edge_ground_truth` does.
-        return ceil(size[0] * self._scale), ceil(size[1] * self._scale)
+        return ceil(size[0] * self.scale), ceil(size[1] * self.scale)
 
     def _label(self, record: Record) -> np.ndarray | None:
         label = self.dataset.ground_truth(record)[0]
@@ -92,7 +93,7 @@ class DatasetGroundTruth:
                 f"{self.dataset.name}: {record.name} has no label map; "
                 "--kill-internal needs the class of each pixel"
             )
-        return None if label is None else resize_nearest(label, self._scale)
+        return None if label is None else resize_nearest(label, self.scale)
 
 
 def sizes_in_words(sizes: Iterable[tuple[int, int]]) -> str:

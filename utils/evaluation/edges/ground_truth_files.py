@@ -25,6 +25,7 @@ from utils.evaluation.edges.image_counts import ImageGroundTruth
 from utils.evaluation.edges.label_folders import (
     find_mode_folders,
     require_classes,
+    stamped_scale,
     training_radius,
 )
 from utils.evaluation.edges.protocols import EdgeProtocol
@@ -64,6 +65,11 @@ class FolderGroundTruth:
         if len(self.folders) > len(set(self.folders.values())):
             origin["note"] = "thin and raw are scored against the same files"
         return origin
+
+    @property
+    def scale(self) -> float | None:
+        """Its size relative to the label maps that it was made of, if a label script says it."""
+        return next((s for each in self.folders.values() if (s := stamped_scale(each))), None)
 
     def paths(self, index: int) -> list[Path]:
         """The files with the ground truth of one image, each once."""

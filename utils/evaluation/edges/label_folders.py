@@ -102,6 +102,15 @@ def require_classes(folder: Path, num_classes: int) -> None:
             return
 
 
+def stamped_scale(folder: Path) -> float | None:
+    """The scale of ground truth by the stamp that is nearest above it; None if none says it."""
+    for above in _with_parents(folder):
+        if (settings := read_stamp(above)) is not None:
+            scale = settings.get("scale")
+            return float(scale) if isinstance(scale, int | float) else None
+    return None
+
+
 def _with_parents(folder: Path) -> list[Path]:
     """The folders that may hold the stamp of label files in `folder`, the nearest first."""
     return [resolved(folder), *resolved(folder).parents][:LEVELS]

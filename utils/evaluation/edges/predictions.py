@@ -135,7 +135,7 @@ class PredictionFolder:
             return ""
         return (
             "; expected a folder per class, class_001/NAME.png …; label maps are scored with "
-            "--task seg"
+            "--task seg, their edges with --prediction-kind labels"
         )
 
 

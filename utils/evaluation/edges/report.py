@@ -87,7 +87,8 @@ def _mode_section(mode: ModeScores, palette: np.ndarray) -> str:
     curves, levels = [], []
     for each, color in counted:
         curve, ods = each.summary.curve, each.summary.ods
-        name = f"{each.name}: F {100 * ods.f:.1f} at {ods.threshold:.2f}"
+        name = f"{each.name}: F {100 * ods.f:.1f}"
+        name += "" if mode.binary else f" at {each.threshold:.2f}"
         # Where nothing is predicted, there is no precision to show.
         predicted = curve[:, 1:3].any(axis=1)
         curves.append(
@@ -96,7 +97,8 @@ def _mode_section(mode: ModeScores, palette: np.ndarray) -> str:
         levels.append(Line(each.name, name, color, curve[:, [0, 3]], (ods.threshold, ods.f)))
     title = "Precision over recall; dotted: equal F; point: best F (ODS)"
     plots = plot(title, "recall", "precision", curves, below=iso_f_lines())
-    plots += plot("F over threshold", "threshold", "F", levels)
+    if not mode.binary:
+        plots += plot("F over threshold", "threshold", "F", levels)
     *rows, foot = edge_table_rows(mode)
     return section(
         f"{mode.mode.capitalize()} protocol",
@@ -129,7 +131,10 @@ def _example_row(example: EdgeExample, f: float, mode: ModeScores, palette: np.n
     drawn = [
         ("image", image),
         ("ground truth", _draw_true(ground_truth, palette)),
-        ("prediction at the best thresholds", _draw_scores(example.scores, mode, size, palette)),
+        (
+            "prediction" if mode.binary else "prediction at the best thresholds",
+            _draw_scores(example.scores, mode, size, palette),
+        ),
     ]
     return image_row(f"{example.name}: F {100 * f:.1f}", drawn)
 

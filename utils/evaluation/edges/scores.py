@@ -28,7 +28,7 @@ class ClassScore:
     """One class in one mode.
 
     status: "ok", NO_TRUTH or NO_PREDICTION. images: the number of images with true edges of the
-    class. true_pixels: the number of true edge pixels in all of them.
+    class. true_pixels: the number of true edge pixels in all of them. binary: see `ModeScores`.
     """
 
     name: str
@@ -36,6 +36,12 @@ class ClassScore:
     images: int
     true_pixels: int
     summary: Summary
+    binary: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of the best F; nan if there is none, as of binary predictions."""
+        return math.nan if self.binary else self.summary.ods.threshold
 
     @property
     def counted(self) -> bool:
@@ -55,7 +61,7 @@ class ClassScore:
         ods, ois = self.summary.ods, self.summary.ois
         return plain | {
             "ods": {
-                "threshold": ods.threshold,
+                "threshold": number_or_null(self.threshold),
                 "recall": ods.recall,
                 "precision": ods.precision,
                 "f": ods.f,
@@ -70,8 +76,8 @@ class ClassScore:
 class ModeScores:
     """All classes in one mode ("thin" or "raw").
 
-    binary: a prediction is the same at all thresholds, so that there is no curve, and no area
-    under one: `ap` and `ap_sbd` are nan.
+    binary: a prediction is the same at all thresholds, so that no threshold is the best, and there
+    is no curve, and no area under one: `ap` and `ap_sbd` are nan.
     """
 
     mode: str
@@ -130,7 +136,7 @@ def score_modes(
             for k, name in enumerate(classes)
         ]
         if binary:
-            scored = [_without_ap(each) for each in scored]
+            scored = [_as_binary(each) for each in scored]
         modes.append(ModeScores(mode, tuple(scored), binary))
     return modes
 
@@ -142,8 +148,9 @@ def _same_at_all_thresholds(counts: np.ndarray) -> bool:
     return several and bool(predicted.any() and (predicted == predicted[..., :1]).all())
 
 
-def _without_ap(each: ClassScore) -> ClassScore:
-    return replace(each, summary=replace(each.summary, ap=math.nan, ap_sbd=math.nan))
+def _as_binary(each: ClassScore) -> ClassScore:
+    summary = replace(each.summary, ap=math.nan, ap_sbd=math.nan)
+    return replace(each, summary=summary, binary=True)
 
 
 def _score_class(name: str, counts: np.ndarray, thresholds: np.ndarray, ap: str) -> ClassScore:

@@ -1,8 +1,8 @@
 """Where the scores of each image come from: a network that is run here, or files."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -10,24 +10,57 @@ from data.base import Dataset
 from data.errors import InputError
 from data.files import file_sha256
 from data.names import match_names
-from utils.evaluation.edges.counter import ONE_VARIANT
+from utils.evaluation.edges.counter import ONE_VARIANT, ScoreFiles
 from utils.evaluation.edges.ground_truth import EdgeGroundTruth, sizes_in_words
-from utils.evaluation.edges.ground_truth_files import same_aspect
+from utils.evaluation.edges.ground_truth_files import FolderGroundTruth, same_aspect
+from utils.evaluation.edges.image_counts import ImageScores, Stack
 from utils.evaluation.edges.predictions import PredictionFiles, PredictionFolder
+from utils.evaluation.inputs import report_to
 from utils.inference.predictor import Predictor
 from utils.inference.scores import quantize
 
 SHOWN = 10  # files of a kind that are listed by name
 
 
-class NetworkSource:
-    """Scores by a network on a data set's images, quantized as `predict.py --save-prob` does.
+class EdgeSource(Protocol):
+    """Scores of images.
 
     variants: names of the scores that each image has; one without a name where there is nothing to
     tell apart. binary: those of the variants that hold nothing but edge or no edge.
-    indices: the images to score, numbered as in the ground truth. image_files: by these indices.
+    indices: the images to score, numbered as in the ground truth. files: read by the processes that
+    count; None: `scores` makes them here. image_files: what they are made from, by these indices.
     origin: what is scored, for `metrics.json`. identity: what the scores depend on, beside files
     that are compared image by image.
+    """
+
+    @property
+    def variants(self) -> tuple[str, ...]: ...
+    @property
+    def binary(self) -> frozenset[str]: ...
+    @property
+    def indices(self) -> list[int]: ...
+    @property
+    def files(self) -> ScoreFiles | None: ...
+    @property
+    def image_files(self) -> dict[int, Path]: ...
+    @property
+    def origin(self) -> Mapping[str, object]: ...
+    @property
+    def identity(self) -> object: ...
+
+    def origin_of(self, variant: str) -> Mapping[str, object]:
+        """What the scores of a variant are, for `metrics.json`."""
+        ...
+
+    def scores(self, index: int) -> Stack | ImageScores:
+        """Of an image: of the one variant, or of each by name."""
+        ...
+
+
+class NetworkSource:
+    """Scores by a network on a data set's images, quantized as `predict.py --save-prob` does.
+
+    An `EdgeSource`.
 
     Args:
         checkpoint: the file of the predictor's network, which `origin` names.
@@ -71,7 +104,11 @@ class NetworkSource:
             "device": predictor.device.type,
         }
 
-    def scores(self, index: int) -> np.ndarray:
+    def origin_of(self, _variant: str) -> Mapping[str, object]:
+        """Nothing, as there is one variant."""
+        return {}
+
+    def scores(self, index: int) -> Stack | ImageScores:
         """uint16 (K, H, W), at the image's own size."""
         image = self.dataset.read_image(self.dataset.records[self.images[index]])
         return quantize(self.predictor.scores(image))
@@ -81,7 +118,7 @@ class FileSource:
     """Scores from files; the constructor checks all names and headers, before the long part starts.
 
     predictions, truth: matched by name, see `match_files`. is_main: print what is missing or extra.
-    The attributes are those of `NetworkSource`.
+    An `EdgeSource`.
     """
 
     variants = ONE_VARIANT
@@ -98,7 +135,7 @@ class FileSource:
             truth,
             predictions,
             allow_missing=allow_missing,
-            report=_to_stderr if is_main else _nowhere,
+            report=report_to(is_main),
         )
         self.files = PredictionFiles(predictions, keys)
         self.image_files: dict[int, Path] = {}
@@ -110,17 +147,27 @@ class FileSource:
         }
         self.identity = "files"
 
+    def origin_of(self, _variant: str) -> Mapping[str, object]:
+        """Nothing, as there is one variant."""
+        return {}
+
     def scores(self, index: int) -> Iterable[np.ndarray]:
         """(h, w) of each class in turn."""
         return self.files.read(index)
 
 
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _nowhere(text: str) -> None:
-    """For the other ranks: the main one reports it."""
+def image_places(
+    source: EdgeSource, truth: EdgeGroundTruth, dataset: Dataset | None
+) -> Mapping[int, int]:
+    """Index in the ground truth -> index in the data set; InputError if their sizes differ."""
+    if dataset is None:
+        return {}
+    if isinstance(source, NetworkSource):
+        return source.images
+    places = match_images(truth, dataset)
+    if isinstance(truth, FolderGroundTruth):
+        require_image_sizes(truth, dataset, places)
+    return places
 
 
 def match_images(truth: EdgeGroundTruth, dataset: Dataset) -> dict[int, int]:
@@ -178,15 +225,47 @@ def match_files(
     wrong = [
         message for i, key in indices.items() for message in _mis_sized(truth, i, predictions, key)
     ]
+    require_complete(
+        predictions.root,
+        len(truth.names),
+        lacking=lacking,
+        extra=extra,
+        wrong=wrong,
+        allow_missing=allow_missing and bool(indices),
+        report=report,
+    )
+    return indices
+
+
+def require_complete(
+    root: Path,
+    images: int,
+    *,
+    lacking: Sequence[str],
+    extra: Sequence[str],
+    wrong: Sequence[str],
+    allow_missing: bool,
+    report: Callable[[str], None],
+) -> None:
+    """List the files that are missing, extra or mis-sized; InputError unless all can be scored.
+
+    Args:
+        root: of the predictions.
+        images: the number of them.
+        lacking: missing files, or images without one.
+        extra: predictions that belong to no image.
+        wrong: mis-sized ones, a line each.
+        allow_missing: only the mis-sized ones are an error.
+        report: prints the lists.
+    """
     for files, what in ((lacking, "missing"), (extra, "extra (not scored)"), (wrong, "mis-sized")):
         _list_files(files, what, report)
-    if wrong or not indices or (lacking and not allow_missing):
+    if wrong or (lacking and not allow_missing):
         remedy = "mend them" if wrong else "complete them, or score the rest with --allow-missing"
         raise InputError(
-            f"{predictions.root}: for {len(truth.names)} images, {len(lacking)} files are missing "
-            f"and {len(wrong)} mis-sized, as listed above; {remedy}"
+            f"{root}: for {images} images, {len(lacking)} files are missing and {len(wrong)} "
+            f"mis-sized, as listed above; {remedy}"
         )
-    return indices
 
 
 def _mis_sized(

@@ -33,7 +33,7 @@ def _class_row(each: ClassScore) -> tuple[str, ...]:
     return (
         each.name,
         percent(ods.f),
-        f"{ods.threshold:.3f}",
+        "-" if each.binary else f"{each.threshold:.3f}",
         percent(ods.recall),
         percent(ods.precision),
         percent(each.summary.ois.f),
@@ -60,7 +60,7 @@ def write_edge_csv(folder: Path, scores: Sequence[ModeScores], protocol: EdgePro
         for each in mode.classes:
             ods, summary = each.summary.ods, each.summary
             figures = (
-                *(ods.f, ods.threshold, ods.recall, ods.precision),
+                *(ods.f, each.threshold, ods.recall, ods.precision),
                 *(summary.ois.f, summary.ap, summary.ap_sbd),
             )
             shown = [repr(float(v)) if math.isfinite(v) else "" for v in figures]

@@ -3,17 +3,15 @@
 All of it is looked at before the first image is counted, from names and headers alone.
 """
 
-import re
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from data.errors import InputError
 from data.files import first_few
-from data.names import ENDINGS, base_name, match_names, require_utf8
+from data.names import require_utf8
+from utils.evaluation.label_files import match_label_names
 from utils.evaluation.segmentation.label_maps import LabelMaps
 
 SHOWN = 5
-CITYSCAPES_NAME = re.compile(r"[\w-]+_\d{6}_\d{6}")  # <city>_<sequence>_<frame>
 
 
 def match_maps(
@@ -24,12 +22,7 @@ def match_maps(
     Missing predictions are an InputError, or left out if `allow_missing`; extra ones are reported.
     """
     require_utf8(truth.names, "images")  # the report could not hold them
-    matches = match_names(truth.names, predictions.names)
-    used = set(matches.values())
-    matches |= _match_beginnings(
-        [name for name in truth.names if name not in matches],
-        [name for name in predictions.names if name not in used],
-    )
+    matches = match_label_names(truth.names, predictions.names)
     lacking = [name for name in truth.names if name not in matches]
     extra = sorted(set(predictions.names) - set(matches.values()))
     for names, what in (
@@ -45,33 +38,6 @@ def match_maps(
             f"{lacking[0]}; complete them, or score the rest with --allow-missing"
         )
     return {name: matches[name] for name in truth.names if name in matches}
-
-
-def _match_beginnings(wanted: Sequence[str], available: Sequence[str]) -> dict[str, str]:
-    """Matches by the rule of Cityscapes' server: the one file whose name begins with the image's.
-
-    The image's name is <city>_<sequence>_<frame>; other names match nothing. InputError unless the
-    matches are one to one.
-    """
-    by_base = sorted((base_name(name), name) for name in available)
-    image_of: dict[str, str] = {}  # prediction -> image
-    for name in wanted:
-        own = ENDINGS.sub("", base_name(name))
-        if not CITYSCAPES_NAME.fullmatch(own):
-            continue
-        first = bisect_left(by_base, (f"{own}_", ""))
-        found = [each for base, each in by_base[first : first + 2] if base.startswith(f"{own}_")]
-        if len(found) > 1:
-            raise InputError(
-                f"both {found[0]} and {found[1]} could be the file of {name}; remove one"
-            )
-        if found and found[0] in image_of:
-            raise InputError(
-                f"{found[0]} could be the file of {image_of[found[0]]} and of {name}; put it into "
-                "the folder of the one that it belongs to"
-            )
-        image_of |= dict.fromkeys(found, name)
-    return {name: each for each, name in image_of.items()}
 
 
 def require_same_sizes(

@@ -58,6 +58,7 @@ def count_label_maps(
     *,
     workers: int,
     ranks: Ranks,
+    counted: Mapping[str, ImageCounts] | None = None,
 ) -> dict[str, ImageCounts]:
     """The counts of all images by name, in the order of `matches`, the same on every rank.
 
@@ -70,8 +71,10 @@ def count_label_maps(
         workers: Threads that read and count on each rank; 0 does without. Threads are enough here:
             decoding and counting release Python's global lock.
         ranks: Each rank counts its share of the images.
+        counted: Counts of images that this rank has already.
     """
-    mine = list(matches)[ranks.rank :: ranks.world]
+    counted = dict(counted or {})
+    mine = [name for name in list(matches)[ranks.rank :: ranks.world] if name not in counted]
 
     def count(name: str, predict: Callable[[], np.ndarray]) -> ImageCounts:
         files = predictions.where(matches[name]), ground_truth.where(name)
@@ -87,8 +90,8 @@ def count_label_maps(
 
     # Closed at once whatever ends this, so that threads do not go on through the jobs that wait.
     with closing(_run(jobs(), workers)) as counts:
-        results = progress(counts, total=len(mine), show=ranks.is_main)
-        counted = dict(zip(mine, results, strict=True))
+        results = progress(counts, total=len(mine), show=ranks.is_main and bool(mine))
+        counted |= dict(zip(mine, results, strict=True))
     everyone = {
         name: counts for part in gather_objects(counted, ranks) for name, counts in part.items()
     }

@@ -20,8 +20,8 @@ from data.files import first_few, require_space, require_writable, write_aside
 from data.image_io import image_size, read_index, write_png
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main, gather_objects
+from utils.evaluation.label_files import CITYSCAPES_NAME
 from utils.evaluation.segmentation.label_maps import LabelMaps
-from utils.evaluation.segmentation.pairing import CITYSCAPES_NAME
 
 TEST_IMAGES = 1525  # in Cityscapes' test split
 LISTED = 5  # problems named in an error, and ids named in a problem

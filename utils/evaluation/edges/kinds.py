@@ -1,0 +1,38 @@
+"""What a folder of predictions holds: a line for whoever gives label maps in place of edges."""
+
+from pathlib import Path
+
+from data.edges import PNG_CLASSES, decode_png, present_bits
+from data.errors import InputError
+from data.image_io import read_header, read_image
+from data.names import keyed_files
+
+HINT = "score the edges of label maps with --prediction-kind labels, the maps with --task seg"
+
+
+def refuse_label_maps(root: Path, num_classes: int | None) -> None:
+    """InputError that names the flag if a folder holds label maps, as far as that can be seen.
+
+    Of images in colours the first is read: a label map has bits that an edge image does not have.
+
+    Args:
+        root: of the predictions.
+        num_classes: of the ground truth; None if that is unknown.
+    """
+    if not root.is_dir() or (root / "prob").is_dir() or any(root.glob("class_*")):
+        return
+    if (root / "labels").is_dir() and keyed_files(root / "labels", ".png"):
+        raise InputError(f"{root}: holds label maps (labels/), and no edges; {HINT}")
+    first = next(iter(keyed_files(root, ".png").values()), None)
+    if first is None or num_classes is None:
+        return
+    header = read_header(first)
+    if header.palette:
+        raise InputError(f"{first}: has a palette, so it is no map of edges; {HINT}")
+    if header.channels == 3 and header.bits == 8 and num_classes < PNG_CLASSES:
+        found = present_bits(decode_png(read_image(first)))
+        if found and found[-1] >= num_classes:
+            raise InputError(
+                f"{first}: is no edge image of {num_classes} classes, as it holds class "
+                f"{found[-1]}, counted from 0; {HINT}"
+            )
