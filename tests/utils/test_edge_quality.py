@@ -15,6 +15,7 @@ from data.image_io import write_png
 from utils.edge_metrics import default_thresholds, evaluate_image
 from utils.edge_metrics.calibration import at_temperature, fit_temperature, reliability
 from utils.edge_metrics.crispness import crisp_sums, crispness
+from utils.evaluation.edges.derived import EdgeMaking
 from utils.evaluation.edges.image_counts import ImageGroundTruth, measure_image
 from utils.evaluation.edges.protocols import find_protocol
 from utils.evaluation.edges.quality.calibration import score_calibration
@@ -115,6 +116,14 @@ def test_who_draws_thin_edges_draws_them_crisp(rng):
     record = measure_image({"hard": own}, edges_of(thin, raw), (CRISP,))
     assert (record["counts"][0, 0, 2, :, :, 0] == record["counts"][0, 0, 2, :, :, 1]).all()
     assert record["crispness"][0].tolist() == [list(crisp_sums(t.astype(float))) for t in thin]
+
+
+def test_derived_edges_are_crisp_as_thin_ones(rng):
+    labels = np.kron(rng.integers(0, 3, (5, 6)), np.ones((8, 8))).astype(np.uint8)
+    made = EdgeMaking(3, CRISP.modes).hard(labels, 1.0)
+    maps = {mode: np.stack(list(made[mode])) for mode in CRISP.modes}
+    np.testing.assert_array_equal(maps["crisp"], maps["thin"])
+    assert maps["raw"].sum() > maps["thin"].sum()
 
 
 @pytest.mark.parametrize(

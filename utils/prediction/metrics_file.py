@@ -11,7 +11,7 @@ from utils.edge_metrics.calibration import is_temperature
 from utils.inference.temperature import Temperature, thresholds_at
 from utils.model_info import filled, shown, thresholds_fault
 
-MODES = ("thin", "raw")  # of its scores, the first one that is there counts
+MODES = ("thin", "raw", "crisp")  # of its scores, the first one that is there counts
 
 
 def read_thresholds(
