@@ -59,6 +59,7 @@ from data.errors import run
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
 from utils.inference.args import predictor_from_flags
 from utils.inference.device import pick_device
+from utils.inference.temperature import describe
 from utils.prediction.args import edge_choice, output_choice, parse_predict_args
 from utils.prediction.done import Done, report
 from utils.prediction.image_files import find_images, require_other_folder
@@ -87,7 +88,8 @@ def main(args: argparse.Namespace) -> int:
         if predictor.note and ranks.is_main:
             print(predictor.note)
         upright = predictor.info.upright if args.upright is None else args.upright
-        choice = from_main(lambda: edge_choice(args, predictor.info), ranks)
+        temperature = predictor.options.temperature
+        choice = from_main(lambda: edge_choice(args, predictor.info, temperature), ranks)
         plan = from_main(
             lambda: make_plan(
                 found,
@@ -121,6 +123,8 @@ def main(args: argparse.Namespace) -> int:
                 print(
                     f"size: {side} pixels on the long side, for the net (--base-size 0: as it is)"
                 )
+            if temperature != 1:
+                print(f"temperature: {describe(temperature)}")
             if choice is not None:
                 print(f"edges: {choice.describe()}")
             report(args.out, found, plan, total, upright=upright)

@@ -208,7 +208,8 @@ def open_edges(
         source, truth = open_edge_files(args, dataset, name, protocols[0], ranks)
     described = class_names(info, name, truth.num_classes, dataset)
     out = out_of_task(args.out, "edge", tasks)
-    scoring = EdgeScoring.prepared(source, truth, protocols, described, out, dataset, ranks)
+    fit = args.fit_temperature
+    scoring = EdgeScoring.prepared(source, truth, protocols, described, out, dataset, ranks, fit)
     if ranks.is_main:
         print(scoring.describe())
         if note := scoring.note():

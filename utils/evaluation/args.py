@@ -25,6 +25,7 @@ from utils.inference.args import add_network_flags
 from utils.inference.predictor import Predictor
 
 TASKS = ("edge", "seg")
+FITS = ("all", "class")  # a temperature of all classes, or of each
 KINDS = ("edges", "labels")
 MAX_CLASSES = 10_000
 MAX_THRESHOLDS = 9_999
@@ -124,6 +125,11 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--thin", action=boolean, help=text)
     text = "score predictions as they are against thick ground truth"
     group.add_argument("--raw", action=boolean, help=text)
+    text = (
+        "score predictions as they are against thin ground truth, too, and measure their crispness "
+        "(default: no)"
+    )
+    group.add_argument("--crisp", action=boolean, help=text)
     text = "edges between instances of one class count"
     group.add_argument("--instance", action=boolean, help=text)
     text = "skip a class in the images that have none of it"
@@ -132,6 +138,25 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--kill-internal", action=boolean, help=text)
     text = "which of several points of equal recall the AP keeps"
     group.add_argument("--ap", choices=("first", "last"), help=text)
+    text = (
+        "measure how far probabilities are the share of true edges, against thick ground truth "
+        "(default: no)"
+    )
+    group.add_argument("--calibration", action=boolean, help=text)
+    text = (
+        "fit a temperature for these probabilities and write temperature.json for predict.py "
+        "--temperature: one for all classes (without a value), or one for each class; includes "
+        "--calibration"
+    )
+    group.add_argument("--fit-temperature", nargs="?", const="all", choices=FITS, help=text)
+    text = "fit none (default)"
+    group.add_argument(
+        "--no-fit-temperature",
+        action="store_const",
+        const=None,
+        dest="fit_temperature",
+        help=text,
+    )
 
 
 def _add_seg_flags(parser: argparse.ArgumentParser) -> None:
@@ -227,6 +252,10 @@ def _require_no_idle_flags(parser: argparse.ArgumentParser, args: argparse.Names
             "--eval-scale is for the ground truth that a data set makes; --labels are scored at "
             "the size of their files"
         )
+    if args.fit_temperature and args.temperature is not None:
+        parser.error(
+            "--fit-temperature is fitted on the net's own probabilities: leave out --temperature"
+        )
     if args.num_classes and args.task == "seg" and args.num_classes > IGNORE:
         parser.error(f"--num-classes {args.num_classes}: label maps hold at most {IGNORE} classes")
 
@@ -259,6 +288,8 @@ def chosen_protocols(args: argparse.Namespace, dataset: str) -> tuple[EdgeProtoc
         margin=args.margin,
         thin=args.thin,
         raw=args.raw,
+        crisp=args.crisp,
+        calibration=True if args.fit_temperature else args.calibration,
         instance=args.instance,
         skip_absent=args.skip_absent,
         kill_internal=args.kill_internal,

@@ -1,15 +1,17 @@
 """The flags that say which network to use, and how."""
 
 import argparse
+from pathlib import Path
 
 import torch
 
-from data.args import number, positive, size, whole
+from data.args import file_path, number, positive, size, whole
 from data.image_io import MAX_PIXELS
 from models import MODELS
 from models.gffnet import FUSIONS
 from models.joint import EDGE_HEAD_CHOICES
 from utils.args import backbone
+from utils.edge_metrics.calibration import COLDEST, HOTTEST
 from utils.inference.engines.choose import ENGINES
 from utils.inference.options import MAX_SCALE, MIN_SIDE
 from utils.inference.predictor import NET_OPTIONS, RUN_OPTIONS, Predictor, load_predictor
@@ -64,10 +66,22 @@ def add_network_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--max-pixels", type=whole(1, MAX_PIXELS), metavar="N", help=text)
     group.add_argument("--half", action=boolean, default=False, help="16-bit floats in the network")
     text = (
+        "of an edge net: what its logits are divided by, a number or a temperature.json of test.py "
+        "--fit-temperature (default: 1)"
+    )
+    group.add_argument("--temperature", type=temperature, metavar="T|FILE.json", help=text)
+    text = (
         "weigh windows as the published code does, by mistake; matters with several scales "
         "(default: no)"
     )
     group.add_argument("--quirks", action=boolean, default=False, help=text)
+
+
+def temperature(given: str) -> float | Path:
+    """A type for a number in the range of temperatures, or the path of a file of them."""
+    if given.lower().endswith(".json"):
+        return file_path(given)
+    return number(COLDEST, HOTTEST)(given)
 
 
 def predictor_from_flags(

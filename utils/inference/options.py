@@ -7,6 +7,7 @@ from typing import Any
 
 from data.args import MAX_COUNT
 from data.errors import InputError
+from utils.edge_metrics.calibration import COLDEST, HOTTEST, is_temperature
 
 MIN_SIDE = 32  # the smallest side that every net takes (models.build_model's contract)
 MAX_SCALE = 16  # a larger factor is a slip of the finger: it would not fit into any memory
@@ -26,6 +27,8 @@ class InferenceOptions:
         mirror: average over the image and its mirror image.
         batch_size: the number of windows (or of an image and its mirror image) in a forward pass.
         half: run the network in 16-bit floats: float16 on GPUs, bfloat16 on CPUs.
+        temperature: of an edge net, by which the logits of its mean probabilities are divided: a
+            number, or one for each class; see `utils.inference.temperature`.
         max_pixels: images with more are refused before they are decoded; None: those that would not
             fit into memory are, see `utils.inference.memory`.
         quirks: weigh overlapping windows as the published code does, see
@@ -40,6 +43,7 @@ class InferenceOptions:
     batch_size: int = 1
     half: bool = False
     quirks: bool = False
+    temperature: float | tuple[float, ...] = 1.0
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
@@ -70,13 +74,20 @@ class InferenceOptions:
             raise InputError(f"batch size {_short(self.batch_size)}: expected 1 or more")
         if self.max_pixels is not None and not (_is_whole(self.max_pixels) and self.max_pixels > 0):
             raise InputError(f"max pixels {self.max_pixels!r}: expected 1 or more")
+        each = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        if not each or not all(map(is_temperature, each)):
+            raise InputError(
+                f"temperature {_short(self.temperature)}: expected a number, {COLDEST:g} to "
+                f"{HOTTEST:g}, or one for each class"
+            )
         for name in ("mirror", "half", "quirks"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} {getattr(self, name)!r}: expected True or False")
 
     def of_the_scores(self) -> dict[str, Any]:
-        """The options that the scores depend on: all but `max_pixels`."""
-        return {name: value for name, value in asdict(self).items() if name != "max_pixels"}
+        """The options that the scores depend on: all but `max_pixels`, a temperature if not 1."""
+        without = ("max_pixels", "temperature") if self.temperature == 1 else ("max_pixels",)
+        return {name: value for name, value in asdict(self).items() if name not in without}
 
 
 def _is_whole(value: object) -> bool:

@@ -40,6 +40,7 @@ from utils.inference.memory import require_fitting
 from utils.inference.options import MIN_SIDE, InferenceOptions
 from utils.inference.outlines import OutlineChoice
 from utils.inference.scores import resize_by_class
+from utils.inference.temperature import apply_temperature, chosen_temperature, info_at
 from utils.inference.words import keywords_for_flags
 
 ImageLike = str | Path | np.ndarray  # a file, or uint8 (H, W, 3), RGB
@@ -75,6 +76,8 @@ def load(
         engine: "torch", "compile", "onnx" or "openvino"; "auto": `utils.inference.engines.choose`.
         options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given),
             and `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
+            `temperature` is also the path of a `temperature.json`; the checkpoint's thresholds
+            move with it.
     """
     with keywords_for_flags():
         return load_predictor(
@@ -115,6 +118,7 @@ def load_predictor(
     given = {name: value for name, value in options.items() if value is not None}
     net_options = {name: given[name] for name in NET_OPTIONS if name in given}
     run_options = {name: given[name] for name in RUN_OPTIONS if name in given}
+    temperature = run_options.pop("temperature", None)
     place = pick_device(str(device))
     net, info, note = open_net(
         checkpoint,
@@ -125,6 +129,9 @@ def load_predictor(
         fast=fast,
         half=InferenceOptions(**run_options).half,
     )
+    if temperature is not None:
+        run_options["temperature"] = chosen_temperature(temperature, info)
+        info = info_at(info, run_options["temperature"])
     run = replace(InferenceOptions(base_size=info.base_size), **run_options)
     predictor = Predictor(net, info, device=place, options=run, fast=fast, names_flags=names_flags)
     predictor.note = note
@@ -430,6 +437,8 @@ class Predictor:
             if not native:
                 for output in outputs:
                     scores[output] = resize_by_class(scores[output], image.shape[:2])
+            if "fuse" in outputs:
+                apply_temperature(scores["fuse"], self.options.temperature)
             return scores
 
     def _of_edges(self, output: str) -> bool:

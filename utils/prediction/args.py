@@ -12,6 +12,7 @@ from utils.inference.drawing import Choice
 from utils.inference.edge_lines import EdgeChoice
 from utils.inference.line_style import MAX_TOLERANCE, MAX_WIDTH, TOLERANCE, LineStyle
 from utils.inference.outlines import OutlineChoice
+from utils.inference.temperature import Temperature
 from utils.model_info import ModelInfo
 from utils.prediction.metrics_file import read_thresholds
 from utils.prediction.outputs import OutputChoice
@@ -168,10 +169,13 @@ def bare_save_prob(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def edge_choice(args: argparse.Namespace, info: ModelInfo) -> Choice | None:
+def edge_choice(
+    args: argparse.Namespace, info: ModelInfo, temperature: Temperature = 1.0
+) -> Choice | None:
     """Which edges are drawn; None for segmentation without outlines.
 
-    InputError for a flag of edges where there are none.
+    InputError for a flag of edges where there are none. temperature: of the probabilities; the
+    thresholds of `info` are for it.
     """
     style = line_style(args)
     if info.task == "seg":
@@ -184,7 +188,7 @@ def edge_choice(args: argparse.Namespace, info: ModelInfo) -> Choice | None:
         return OutlineChoice.of(info, thin=args.thin, min_length=args.min_length, style=style)
     threshold, thin = args.threshold, args.thin
     if args.thresholds is not None:
-        threshold, of_thinned = read_thresholds(args.thresholds, info.classes)
+        threshold, of_thinned = read_thresholds(args.thresholds, info.classes, temperature)
         thin = of_thinned if thin is None else thin
     return EdgeChoice.of(
         info,

@@ -7,16 +7,25 @@ from typing import Any
 
 from data.errors import InputError
 from data.files import first_few, read_json
-from utils.model_info import filled, thresholds_fault
+from utils.edge_metrics.calibration import is_temperature
+from utils.inference.temperature import Temperature, thresholds_at
+from utils.model_info import filled, shown, thresholds_fault
 
-MODES = ("thin", "raw")  # of its scores, the first one that is there counts
+MODES = ("thin", "raw", "crisp")  # of its scores, the first one that is there counts
 
 
-def read_thresholds(path: str | Path, classes: Sequence[str]) -> tuple[tuple[float, ...], bool]:
+def read_thresholds(
+    path: str | Path, classes: Sequence[str], temperature: Temperature = 1.0
+) -> tuple[tuple[float, ...], bool]:
     """The best threshold of each class, found by its name, and whether it is of thinned edges.
 
     A class without ground truth, or without a match at any threshold, gets the mean of the others.
     InputError for a file that is no such, or is of other classes.
+
+    Args:
+        path: of the file.
+        classes: names, in the order of the result.
+        temperature: of the probabilities that they are for; the file says at which they were found.
     """
     contents = read_json(path, "metrics.json")
     scores = contents.get("scores") if isinstance(contents, dict) else None
@@ -31,10 +40,22 @@ def read_thresholds(path: str | Path, classes: Sequence[str]) -> tuple[tuple[flo
         raise InputError(f"{path}: no best thresholds of classes in it; score again") from error
     if fault := thresholds_fault(found, len(names)):
         raise InputError(f"{path}: {fault}")
+    found = _without_temperature(path, contents.get("source"), found)
     thresholds = filled(_in_order(path, names, found, classes))
     if thresholds is None:
         raise InputError(f"{path}: no class has a best threshold in it; give --threshold")
-    return thresholds, mode == "thin"
+    return thresholds_at(thresholds, temperature), mode == "thin"
+
+
+def _without_temperature(
+    path: str | Path, source: Any, found: list[float | None]
+) -> list[float | None]:
+    """The thresholds as they would be at T = 1; `source` names the T that the test applied."""
+    used = source.get("temperature", 1.0) if isinstance(source, dict) else 1.0
+    each = used if isinstance(used, list) else [used] * len(found)
+    if len(each) != len(found) or not all(map(is_temperature, each)):
+        raise InputError(f"{path}: its source has a temperature that is none: {shown(used)}")
+    return list(thresholds_at(found, tuple(1 / value for value in each)))
 
 
 def _best(ods: Any) -> Any:

@@ -77,7 +77,7 @@ class EdgeMaking:
 
     Args:
         num_classes: of the ground truth; label maps may have more, as a background.
-        modes: those of the protocol.
+        modes: those of the protocol; the crisp one has thin edges, the crispest there are.
         classes: those that are scored; None: all.
     """
 
@@ -93,14 +93,14 @@ class EdgeMaking:
     def hard(self, labels: np.ndarray, scale: float) -> Mapping[str, HardEdges]:
         """By mode, of a label map uint8 (H, W)."""
         return {
-            mode: HardEdges(labels, self.num_classes, self.chosen, mode == "thin", scale)
+            mode: HardEdges(labels, self.num_classes, self.chosen, mode != "raw", scale)
             for mode in self.modes
         }
 
     def soft(self, logits: np.ndarray, scale: float) -> Mapping[str, SoftEdges]:
         """By mode, of logits float32 (C, H, W); C may be larger than K, by a background."""
         prob = stored_probability(logits, self.chosen)
-        return {mode: SoftEdges(prob, mode == "thin", scale) for mode in self.modes}
+        return {mode: SoftEdges(prob, mode != "raw", scale) for mode in self.modes}
 
 
 def stored_probability(logits: np.ndarray, classes: Sequence[int]) -> np.ndarray:

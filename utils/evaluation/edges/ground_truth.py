@@ -62,7 +62,7 @@ class DatasetGroundTruth:
                 scale=self.scale,
                 instance_sensitive=bool(protocol.instance),
             )
-            for mode in protocol.modes
+            for mode in protocol.truths
         }
         record = self.dataset.records[index]
         # A data set that comes with edges has read no label map, whose size would be compared.

@@ -44,7 +44,7 @@ class FolderGroundTruth:
         self.num_classes = num_classes
         if not self.root.is_dir():
             raise FileNotFoundError(f"no such folder of labels: {self.root}")
-        found = find_mode_folders(self.root, protocol.modes, instance=bool(protocol.instance))
+        found = find_mode_folders(self.root, protocol.truths, instance=bool(protocol.instance))
         self.folders = {mode: folder.path for mode, folder in found.items()}
         for folder in dict.fromkeys(self.folders.values()):
             require_classes(folder, num_classes)
@@ -112,7 +112,7 @@ class FolderGroundTruth:
 
     def _common_names(self) -> list[str]:
         """The names of the images, sorted. All modes must have the same; the first names them."""
-        first_mode = self.protocol.modes[0]
+        first_mode = self.protocol.truths[0]
         first, first_folder = self.files[first_mode], self.folders[first_mode]
         if not first:
             raise InputError(f"{first_folder}: found no NAME.png or NAME.mat with true edges")

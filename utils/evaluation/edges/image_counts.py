@@ -6,8 +6,9 @@ process takes 0.2 GB less memory and starts a second sooner.
 
 Several results are counted in one pass. A result is a variant of the scores (a network may give
 several, such as hard and soft edges) at a tolerance; all share the ground truth. What an image adds
-to them is its record: arrays by name, one for each name of ENTRIES. Each has the axes (V, P, M, K),
-variants, tolerances, modes and classes, and its own axes behind them.
+to them is its record: arrays by name, see `entries`. Its counts have the axes (V, P, M, K),
+variants, tolerances, modes and classes, and their own axes behind them. What depends on no
+tolerance and is of no mode has the axes (V, K).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,10 +20,11 @@ import numpy as np
 from data.edges import class_edges
 from data.imresize import resize_bicubic
 from utils.edge_metrics import default_thresholds, evaluate_both, evaluate_image
-from utils.evaluation.edges.protocols import EdgeProtocol
+from utils.edge_metrics.calibration import bin_starts, count_calibration
+from utils.edge_metrics.crispness import crisp_sums
+from utils.evaluation.edges.protocols import TRUTHS, EdgeProtocol
 
-# What a record holds. counts: int64 (V, P, M, K, T, 4), columns as `edge_metrics.evaluate_image`.
-ENTRIES = ("counts",)
+COUNTS, CRISPNESS, CALIBRATION = "counts", "crispness", "calibration"
 
 Record = dict[str, np.ndarray]
 # The scores (h, w) of each class that is scored, in turn: uint8, uint16 or float, see
@@ -33,13 +35,30 @@ ModeStacks = Stack | Mapping[str, Stack]
 ImageScores = Mapping[str, ModeStacks]  # by variant
 
 
+def entries(protocol: EdgeProtocol, classes: int) -> dict[str, tuple[int, ...]]:
+    """What a record holds of one variant, by name, with the shapes. All are int64.
+
+    counts: (P, M, K, T, 4), without P, the tolerances; columns as `edge_metrics.evaluate_image`.
+    crispness: (K, 2), as `edge_metrics.crispness.crisp_sums`, of the scores at their own size.
+    calibration: (K, B, 3), as `edge_metrics.calibration.count_calibration`, at the ground truth's.
+    """
+    shapes: dict[str, tuple[int, ...]] = {
+        COUNTS: (len(protocol.modes), classes, protocol.thresholds, 4)
+    }
+    if protocol.crisp:
+        shapes[CRISPNESS] = (classes, 2)
+    if protocol.calibration:
+        shapes[CALIBRATION] = (classes, len(bin_starts()), 3)
+    return shapes
+
+
 @dataclass(frozen=True, slots=True)
 class ImageGroundTruth:
     """The ground truth of one image.
 
-    edges: mode -> groups of classes (`data.edges.bits`), each uint32 (h, w), or (A, h, w) for A
-    annotators. label: (h, w), the class of each pixel, other values for none; or None where the
-    files do not contain it.
+    edges: "thin" or "raw" -> groups of classes (`data.edges.bits`), each uint32 (h, w), or
+    (A, h, w) for A annotators. label: (h, w), the class of each pixel, other values for none; or
+    None where the files do not contain it.
     """
 
     edges: dict[str, list[np.ndarray]]
@@ -60,7 +79,7 @@ def count_edge_image(
 
     Args:
         scores: Of each class in turn.
-        ground_truth: Has edges for each of the protocol's modes.
+        ground_truth: Has edges for each of the protocol's `truths`.
         protocol: How the two are compared.
     """
     return measure_image({"": scores}, ground_truth, (protocol,))["counts"][0, 0]
@@ -76,14 +95,14 @@ def measure_image(
 
     Args:
         scores: Of each variant.
-        ground_truth: Has edges for each of the protocols' modes.
+        ground_truth: Has edges for each of the protocols' `truths`.
         protocols: Equal but for their tolerance.
         classes: Whose scores these are; None: of all classes, from 0 on.
     """
     variants = [
         _measure_variant(stacks, ground_truth, protocols, classes) for stacks in scores.values()
     ]
-    return {name: np.stack([each[name] for each in variants]) for name in ENTRIES}
+    return {name: np.stack([each[name] for each in variants]) for name in variants[0]}
 
 
 def _measure_variant(
@@ -92,24 +111,28 @@ def _measure_variant(
     protocols: Sequence[EdgeProtocol],
     classes: Sequence[int] | None,
 ) -> Record:
-    """Entries (P, M, K, ...)."""
+    """Counts (P, M, K, ...), the other entries (K, ...)."""
     in_turn = _classes_in_turn(stacks, protocols[0].modes)
     numbered = enumerate(in_turn) if classes is None else zip(classes, in_turn, strict=True)
     measured = [_measure_class(k, score, ground_truth, protocols) for k, score in numbered]
     return {
-        name: np.stack(
-            [np.stack([each[p][name] for each in measured], axis=1) for p in range(len(protocols))]
-        )
-        for name in ENTRIES
+        name: np.stack([each[name] for each in measured], axis=2 if name == COUNTS else 0)
+        for name in entries(protocols[0], len(measured))
     }
 
 
 def _classes_in_turn(stacks: ModeStacks, modes: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-    """mode -> scores (h, w), of each class in turn."""
+    """mode -> scores (h, w), of each class in turn.
+
+    Who has thin and raw edges has drawn the thin ones to be crisp.
+    """
     if isinstance(stacks, Mapping):
         own = cast("Mapping[str, Stack]", stacks)
-        for scores in zip(*(own[mode] for mode in modes), strict=True):
-            yield dict(zip(modes, scores, strict=True))
+        source = {mode: mode if mode in own else TRUTHS[mode] for mode in modes}
+        used = tuple(dict.fromkeys(source.values()))  # each is iterated over once
+        for scores in zip(*(own[name] for name in used), strict=True):
+            found = dict(zip(used, scores, strict=True))
+            yield {mode: found[source[mode]] for mode in modes}
         return
     for score in stacks:
         yield dict.fromkeys(modes, score)
@@ -120,19 +143,26 @@ def _measure_class(
     scores: Mapping[str, np.ndarray],
     ground_truth: ImageGroundTruth,
     protocols: Sequence[EdgeProtocol],
-) -> list[Record]:
-    """Entries (M, ...) of each protocol. scores: by mode.
-
-    What does not depend on the tolerance is computed once and is the same in each.
-    """
-    edges = {mode: class_edges(ground_truth.edges[mode], k) for mode in scores}
+) -> Record:
+    """Counts (P, M, ...) and the other entries, of one class. scores: by mode."""
+    protocol = protocols[0]
+    edges = {mode: class_edges(ground_truth.edges[TRUTHS[mode]], k) for mode in scores}
     inside = None if ground_truth.label is None else ground_truth.label == k
     any_truth = next(iter(edges.values())) if inside is None else inside
-    if protocols[0].skip_absent and not any_truth.any():
-        shape = (len(edges), protocols[0].thresholds, 4)
-        return [{"counts": np.zeros(shape, np.int64)} for _ in protocols]
+    if protocol.skip_absent and not any_truth.any():
+        zeros = {name: np.zeros(s, np.int64) for name, s in entries(protocol, 1).items()}
+        return {
+            name: np.stack([zero[:, 0]] * len(protocols)) if name == COUNTS else zero[0]
+            for name, zero in zeros.items()
+        }
     fitted = _fit_all(scores, edges)
-    return [{"counts": _count_class(fitted, edges, inside, each)} for each in protocols]
+    record = {COUNTS: np.stack([_count_class(fitted, edges, inside, each) for each in protocols])}
+    if protocol.crisp:
+        record[CRISPNESS] = np.array(crisp_sums(scores["crisp"]))
+    if protocol.calibration:
+        pair = (_inner(each["raw"], protocol.margin) for each in (fitted, edges))
+        record[CALIBRATION] = count_calibration(*pair)
+    return record
 
 
 def _count_class(
@@ -166,6 +196,12 @@ def _count_class(
                 interior=inside if protocol.kill_internal else None,
             )
     return np.stack([counts[mode] for mode in edges])
+
+
+def _inner(maps: np.ndarray, margin: int) -> np.ndarray:
+    """(..., h, w) without `margin` pixels on all four sides; `evaluate_image` has checked it."""
+    height, width = maps.shape[-2:]
+    return maps[..., margin : height - margin, margin : width - margin]
 
 
 def _share_a_pass(scores: Mapping[str, np.ndarray], edges: Mapping[str, np.ndarray]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from data.files import require_file, write_aside
 from utils.edge_metrics import MATCHED_PREDICTED, MATCHED_TRUE, PREDICTED, TRUE
 from utils.evaluation.edges.counter import ImageCounter
-from utils.evaluation.edges.image_counts import ENTRIES, ImageScores, Record, Stack
+from utils.evaluation.edges.image_counts import COUNTS, ImageScores, Record, Stack, entries
 
 # Goes up when the counting changes, so that partial results of older code are not used.
 COUNTS_VERSION = 2
@@ -48,7 +48,7 @@ class ResumableCounter:
         path = self._path(index)
         try:
             with np.load(require_file(path), allow_pickle=False) as saved:
-                record = {name: saved[name] for name in ENTRIES}
+                record = {name: saved[name] for name in self._shapes()}
         except Exception:  # a damaged file raises anything, and is as good as none
             return None
         return record if self._is_record(record) else None
@@ -63,15 +63,23 @@ class ResumableCounter:
         with contextlib.suppress(OSError):  # there is none, or somebody keeps other files in it
             self.folder.rmdir()
 
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the entries of a record."""
+        counter = self.counter
+        shapes = entries(counter.protocols[0], counter.num_classes)
+        variants, tolerances = len(counter.variants), len(counter.protocols)
+        return {
+            name: (variants, tolerances, *shape) if name == COUNTS else (variants, *shape)
+            for name, shape in shapes.items()
+        }
+
     def _is_record(self, record: Record) -> bool:
-        protocols = self.counter.protocols
-        modes, thresholds = len(protocols[0].modes), protocols[0].thresholds
-        axes = (len(self.counter.variants), len(protocols), modes, self.counter.num_classes)
-        if any(entry.shape[:4] != axes for entry in record.values()):
+        shapes = self._shapes()
+        if any(entry.shape != shapes[name] for name, entry in record.items()):
             return False
-        counts = record["counts"]
-        if counts.shape[4:] != (thresholds, 4) or counts.dtype != np.int64 or counts.min() < 0:
+        if any(entry.dtype != np.int64 or entry.min() < 0 for entry in record.values()):
             return False
+        counts = record[COUNTS]
         matched = counts[..., [MATCHED_TRUE, MATCHED_PREDICTED]]
         return bool((matched <= counts[..., [TRUE, PREDICTED]]).all())
 

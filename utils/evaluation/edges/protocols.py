@@ -12,10 +12,17 @@ from typing import NamedTuple
 from data.errors import InputError
 from data.files import first_few
 
-MODES = ("thin", "raw")
+# Mode -> the ground truth of it, one pixel wide or thick.
+TRUTHS = {"thin": "thin", "raw": "raw", "crisp": "thin"}
+MODES = tuple(TRUTHS)
 MAX_PIXELS_APART = 10_000
 SHOWN_CLASSES = 8  # that one line names
-LATER_KNOBS = ("max_dist_px", "classes")  # stand in `metrics.json` only where they are set
+LATER_KNOBS = (
+    "max_dist_px",
+    "classes",
+    "crisp",
+    "calibration",
+)  # stand in `metrics.json` only where they are set
 
 
 class Tolerance(NamedTuple):
@@ -50,6 +57,10 @@ class EdgeProtocol:
         max_dist_px: How far a match may lie, in pixels of the ground truth as it is scored; in
             place of `max_dist`.
         classes: Names of the classes that are scored; None: all.
+        crisp: Score predictions as they are against ground truth one pixel wide, and measure their
+            crispness.
+        calibration: Measure how far the probabilities are what they say, against thick ground
+            truth.
     """
 
     name: str
@@ -65,11 +76,18 @@ class EdgeProtocol:
     ap: str = "first"
     max_dist_px: float | None = None
     classes: tuple[str, ...] | None = None
+    crisp: bool = False
+    calibration: bool = False
 
     @property
     def modes(self) -> tuple[str, ...]:
         """The chosen ones of MODES, in their order."""
         return tuple(mode for mode in MODES if getattr(self, mode))
+
+    @property
+    def truths(self) -> tuple[str, ...]:
+        """The kinds of ground truth that the modes need."""
+        return tuple(dict.fromkeys(TRUTHS[mode] for mode in self.modes))
 
     @property
     def tolerance(self) -> str:
@@ -104,7 +122,7 @@ class EdgeProtocol:
         return {
             name: value
             for name, value in values.items()
-            if value is not None or name not in LATER_KNOBS
+            if name not in LATER_KNOBS or value not in (None, False)
         }
 
     def describe(self, size: str = "") -> str:
@@ -217,7 +235,7 @@ def same_tolerances(
 def _check(protocol: EdgeProtocol) -> None:
     """Raise InputError, which names the flag, for a knob out of range."""
     if not protocol.modes:
-        raise InputError("nothing to score: both --no-thin and --no-raw are given")
+        raise InputError("nothing to score: both --no-thin and --no-raw are given, and no --crisp")
     if (protocol.max_dist is None) == (protocol.max_dist_px is None):
         raise InputError("--max-dist is wanted either as a fraction or in pixels")
     if protocol.max_dist is not None and not 0 < protocol.max_dist < 1:
@@ -237,8 +255,11 @@ def _check(protocol: EdgeProtocol) -> None:
         raise InputError(f"--thresholds is {protocol.thresholds}; expected at least 1")
     if protocol.margin < 0:
         raise InputError(f"--margin is {protocol.margin}; expected 0 or more pixels")
-    if protocol.kill_internal and protocol.raw:
-        raise InputError("--kill-internal is defined for thinned predictions only: add --no-raw")
+    if protocol.kill_internal and (protocol.raw or protocol.crisp):
+        remedy = "add --no-raw" if protocol.raw else "leave out --crisp"
+        raise InputError(f"--kill-internal is defined for thinned predictions only: {remedy}")
+    if protocol.calibration and not protocol.raw:
+        raise InputError("--calibration compares with thick ground truth, as --raw does: add --raw")
     if protocol.ap not in ("first", "last"):
         raise InputError(f"--ap is {protocol.ap!r}; expected first or last")
 

@@ -12,6 +12,7 @@ from data.visualize import draw_edges
 from utils.evaluation.edges.examples import EdgeExample
 from utils.evaluation.edges.image_counts import as_probability
 from utils.evaluation.edges.protocols import EdgeProtocol
+from utils.evaluation.edges.quality.tables import Quality, quality_section
 from utils.evaluation.edges.scores import ModeScores, image_scores
 from utils.evaluation.edges.tables import HEADER, edge_table_rows
 from utils.evaluation.html import (
@@ -45,6 +46,7 @@ def write_edge_report(
     *,
     load_example: Callable[[int], EdgeExample],
     images: int,
+    quality: Quality | None = None,
 ) -> None:
     """Write `report.html`; the images are ranked by the first mode.
 
@@ -57,6 +59,7 @@ def write_edge_report(
         palette: uint8 (K, 3), a colour for each class.
         load_example: Row of the counts -> what to show of that image.
         images: Number of the best images to show, and of the worst.
+        quality: What was measured beside matched pixels.
     """
     ranked = scores[0]
 
@@ -69,6 +72,7 @@ def write_edge_report(
     sections = [
         source_section(origin, {"protocol": knobs.pop("name"), **knobs}),
         *(_mode_section(mode, palette) for mode in scores),
+        *([quality_section(quality, palette)] if quality and not quality.empty else []),
         *example_sections(image_scores(counts, ranked, 0), images, draw, note=f" ({ranked.mode})"),
     ]
     write_page(folder / "report.html", "Semantic edges", protocol.describe(), sections)

@@ -12,9 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
+from data.errors import InputError
 from utils.evaluation.edges.examples import EdgeExample
-from utils.evaluation.edges.image_counts import Record
+from utils.evaluation.edges.image_counts import CALIBRATION, COUNTS, CRISPNESS, Record
 from utils.evaluation.edges.protocols import EdgeProtocol
+from utils.evaluation.edges.quality.calibration import score_calibration
+from utils.evaluation.edges.quality.crispness import score_crispness
+from utils.evaluation.edges.quality.tables import Quality, format_quality
+from utils.evaluation.edges.quality.temperature import fit_temperatures
 from utils.evaluation.edges.report import write_edge_report
 from utils.evaluation.edges.run import write_edge_results
 from utils.evaluation.edges.scores import FIGURES, ModeScores, score_modes
@@ -60,16 +65,18 @@ class EdgeResult:
 
 @dataclass(frozen=True, slots=True)
 class ScoredResult:
-    """A result with its record, entries (images, M, K, ...), and the scores of its modes."""
+    """A result with its record, entries (images, ...), the scores of its modes, and the rest."""
 
     result: EdgeResult
     record: Record
     modes: list[ModeScores]
+    quality: Quality
 
     def format_tables(self) -> str:
-        """The table of each mode for the terminal."""
+        """The table of each mode for the terminal, and of what else was measured."""
         behind = self.result.heading and f", {self.result.heading}"
-        return "\n".join(f"\n{mode.mode}{behind}\n{format_table(mode)}" for mode in self.modes)
+        tables = [f"\n{mode.mode}{behind}\n{format_table(mode)}" for mode in self.modes]
+        return "\n".join(filter(None, [*tables, format_quality(self.quality)]))
 
 
 def edge_results(
@@ -99,24 +106,53 @@ def edge_results(
     return results
 
 
+def require_temperature(results: Sequence[EdgeResult]) -> None:
+    """InputError if none of the results can have a temperature."""
+    if all(result.binary for result in results):
+        raise InputError(
+            "--fit-temperature: the predictions are edge or none, and a temperature needs "
+            "probabilities"
+        )
+
+
 def require_result_folders(results: Sequence[EdgeResult]) -> None:
     """InputError unless every result can be written, see `require_out_dir`."""
     for result in results:
         require_out_dir(result.folder, ())
 
 
-def score_result(result: EdgeResult, records: Record, classes: Sequence[str]) -> ScoredResult:
+def score_result(
+    result: EdgeResult, records: Record, classes: Sequence[str], fit: str | None = None
+) -> ScoredResult:
     """Score one of the results.
 
     Args:
         result: Which one.
-        records: Of all images, entries (images, V, P, M, K, ...).
+        records: Of all images, entries (images, V, ...).
         classes: Names of the K classes.
+        fit: Fit a temperature for "all" classes, or one for each "class", too; None: none.
     """
     v, p = result.place
-    record = {name: entry[:, v, p] for name, entry in records.items()}
-    modes = score_modes(record["counts"], classes, result.protocol, binary=result.binary)
-    return ScoredResult(result, record, modes)
+    record = {name: entry[:, v] for name, entry in records.items()}
+    record[COUNTS] = record[COUNTS][:, p]
+    modes = score_modes(record[COUNTS], classes, result.protocol, binary=result.binary)
+    # Binary edges beside others have no temperature, as their table says.
+    fit = None if result.binary else fit
+    return ScoredResult(result, record, modes, _quality(record, classes, modes, fit))
+
+
+def _quality(
+    record: Record, classes: Sequence[str], modes: Sequence[ModeScores], fit: str | None
+) -> Quality:
+    crispness = calibration = temperature = None
+    if CRISPNESS in record:
+        crispness = score_crispness(record[CRISPNESS], classes)
+    if CALIBRATION in record:
+        binary = any(mode.binary for mode in modes)
+        calibration = score_calibration(record[CALIBRATION], classes, binary=binary)
+        if fit:
+            temperature = fit_temperatures(calibration, each=fit == "class")
+    return Quality(tuple(classes), crispness, calibration, temperature)
 
 
 def write_result(
@@ -137,6 +173,7 @@ def write_result(
         result.protocol,
         _own_origin(result, origin),
         image_names,
+        scored.quality,
     )
 
 
@@ -153,12 +190,13 @@ def report_result(
     write_edge_report(
         result.folder,
         scored.modes,
-        scored.record["counts"],
+        scored.record[COUNTS],
         result.protocol,
         _own_origin(result, origin),
         palette,
         load_example=load_example,
         images=images,
+        quality=scored.quality,
     )
 
 

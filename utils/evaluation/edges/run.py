@@ -20,9 +20,16 @@
                           true_pixels: in all of them, ods {threshold, recall, precision, f},
                           ois {recall, precision, f}, ap, ap_sbd}, ...]
                         a class without ground truth has null for its figures
+    crispness   with --crisp: {mean, classes: [{name, crispness,
+                images: how many the class responds in}, ...]}, see `edge_metrics.crispness`
+    calibration with --calibration: {bins, mean: {ece, nll, classes: how many they are over},
+                classes: [{name, ece, mean_probability, true_share: of all pixels,
+                           curve: [{pixels, mean_probability, true_share} of each bin]}, ...]}, see
+                `edge_metrics.calibration`
 
 All figures are fractions, not percent. Beside it lie `scores.csv`, `curves.csv` (recall and
-precision at each threshold) and `counts.npz` (`counts`, int32 (images, modes, classes, thresholds,
+precision at each threshold), with the last two `crispness.csv` and `calibration.csv`, and
+`counts.npz` (`counts`, int32 (images, modes, classes, thresholds,
 4), from which all of it is computed, `names` of the images, and the other entries of the images'
 records, see `image_counts`).
 """
@@ -37,9 +44,10 @@ import numpy as np
 from data.files import write_aside
 from utils.distributed.environment import Ranks
 from utils.distributed.group import gather_objects
-from utils.evaluation.edges.image_counts import ENTRIES, ImageScores, Record, Stack
+from utils.evaluation.edges.image_counts import COUNTS, ImageScores, Record, Stack
 from utils.evaluation.edges.partial import ResumableCounter
 from utils.evaluation.edges.protocols import EdgeProtocol
+from utils.evaluation.edges.quality.tables import Quality, write_quality
 from utils.evaluation.edges.scores import ModeScores
 from utils.evaluation.edges.tables import write_edge_csv
 from utils.evaluation.edges.workers import count_each
@@ -55,7 +63,7 @@ def count_edge_images(
     *,
     predict: Callable[[int], Stack | ImageScores] | None = None,
 ) -> Record:
-    """The records of all images, entries (images, V, P, M, K, ...), in the order of `indices`.
+    """The records of all images, in the order of `indices`: entries (images, V, ...).
 
     They are the same for any number of workers and ranks, on every rank.
 
@@ -77,11 +85,15 @@ def count_edge_images(
         shown = progress(results, total=len(mine), initial=len(records), show=ranks.is_main)
         records |= dict(shown)
     everyone = {i: each for part in gather_objects(records, ranks) for i, each in part.items()}
-    return {name: np.stack([everyone[i][name] for i in indices]) for name in ENTRIES}
+    names = everyone[indices[0]]
+    return {name: np.stack([everyone[i][name] for i in indices]) for name in names}
 
 
 def metrics_document(
-    scores: Sequence[ModeScores], protocol: EdgeProtocol, source: Mapping[str, object]
+    scores: Sequence[ModeScores],
+    protocol: EdgeProtocol,
+    source: Mapping[str, object],
+    quality: Quality | None = None,
 ) -> dict[str, object]:
     """The contents of `metrics.json`."""
     return {
@@ -89,6 +101,7 @@ def metrics_document(
         "protocol": {**protocol.knobs(), "modes": list(protocol.modes)},
         "source": {name: readable(value) for name, value in source.items()},
         "scores": {each.mode: each.to_plain() for each in scores},
+        **(quality.to_plain() if quality else {}),
     }
 
 
@@ -99,22 +112,26 @@ def write_edge_results(
     protocol: EdgeProtocol,
     origin: Mapping[str, object],
     names: Sequence[str],
+    quality: Quality | None = None,
 ) -> None:
     """Write `metrics.json`, the CSV files and `counts.npz`, each whole or not at all.
 
     Args:
         folder: Where to.
         scores: Of each mode, from the counts.
-        record: Entries (images, M, K, ...) of this result.
+        record: Entries (images, ...) of this result.
         protocol: How it was scored.
         origin: What was scored against what, the `source` of `metrics.json`.
         names: Of the images, in the order of the record.
+        quality: What was measured beside matched pixels.
     """
-    stored = record | {"counts": record["counts"].astype(np.int32), "names": np.array(names)}
+    stored = record | {COUNTS: record[COUNTS].astype(np.int32), "names": np.array(names)}
     with write_aside(folder / "counts.npz") as aside, aside.open("wb") as file:
         # No entry has the name of an argument.
         np.savez_compressed(file, **stored)  # pyright: ignore[reportArgumentType]
     write_edge_csv(folder, scores, protocol)
-    document = metrics_document(scores, protocol, origin)
+    document = metrics_document(scores, protocol, origin, quality)
+    if quality:
+        write_quality(folder, quality, {part: document[part] for part in ("source", "protocol")})
     with write_aside(folder / "metrics.json") as aside:
         aside.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -25,6 +25,7 @@ from utils.evaluation.edges.results import (
     format_overview,
     report_result,
     require_result_folders,
+    require_temperature,
     score_result,
     write_result,
 )
@@ -45,6 +46,7 @@ class EdgeScoring:
         out: the folder of all results.
         dataset: has the images for the report; None: it is without.
         places: index in the ground truth -> index in the data set.
+        fit: a temperature is fitted, see `score_result`.
     """
 
     source: EdgeSource
@@ -55,6 +57,7 @@ class EdgeScoring:
     out: Path
     dataset: Dataset | None
     places: Mapping[int, int]
+    fit: str | None = None
 
     @classmethod
     def prepared(
@@ -66,6 +69,7 @@ class EdgeScoring:
         out: Path,
         dataset: Dataset | None,
         ranks: Ranks,
+        fit: str | None = None,
     ) -> "EdgeScoring":
         """Look at the folders of results and at the images, before the long part starts.
 
@@ -78,9 +82,11 @@ class EdgeScoring:
             names = chosen = tuple(names[k] for k in source.classes)
             palette = np.asarray(palette)[list(source.classes)]
         results = edge_results(out, source, same_tolerances(truth.protocol, protocols, chosen))
+        if fit:
+            require_temperature(results)
         from_main(lambda: require_result_folders(results), ranks)
         places = image_places(source, truth, dataset)
-        return cls(source, truth, results, names, palette, out, dataset, places)
+        return cls(source, truth, results, names, palette, out, dataset, places, fit)
 
     @property
     def protocols(self) -> tuple[EdgeProtocol, ...]:
@@ -111,7 +117,7 @@ class EdgeScoring:
         """
         source, truth = self.source, self.truth
         image_names = [truth.names[i] for i in source.indices]
-        scored = [score_result(result, records, self.names) for result in self.results]
+        scored = [score_result(result, records, self.names, self.fit) for result in self.results]
         for each in scored:
             variant = each.result.variant
             of_edges = source.origin_of(variant)
