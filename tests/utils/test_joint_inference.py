@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from utils.export.graph import outputs_for, to_onnx
 from utils.inference.engines import compile_engine
 from utils.inference.engines.compile_engine import CompileEngine
 from utils.inference.engines.opening import _open_exported
+from utils.inference.memory import pass_bytes
 from utils.inference.options import InferenceOptions
 from utils.inference.predictor import Predictor
 from utils.model_info import ModelInfo
@@ -192,7 +194,7 @@ def test_a_graph_of_seg_alone_says_what_is_missing(image) -> None:
     with pytest.raises(ValueError, match="both: the network fcn has no output 'fuse' here, but"):
         predictor.both(image)
     args = argparse.Namespace(edges=True, checkpoint="seg.onnx")
-    with pytest.raises(InputError, match="seg.onnx has the outputs seg; export it again with --ou"):
+    with pytest.raises(InputError, match=r"seg.onnx has the outputs seg; export it again"):
         require_edge_output(args, predictor.engine.outputs)
 
 
@@ -215,3 +217,10 @@ def test_a_compiled_net_has_a_graph_without_the_head(net, image, runs_of_head, m
         logits = net(normalize(image))
     for name, each in found.items():
         np.testing.assert_allclose(each.detach().numpy(), logits[name].numpy(), atol=1e-4)
+
+
+def test_memory_is_what_both_tasks_take() -> None:
+    """Measured with 19 classes at 512x512; 10 % margin, and no more than a half too much."""
+    both = replace(info_of("deeplabv3plus"), num_classes=19)
+    for fast, measured in ((True, 724), (False, 1772)):
+        assert measured <= pass_bytes(both, fast=fast) <= 1.5 * measured
