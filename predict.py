@@ -22,6 +22,8 @@ and from one for segmentation:
     NAME_colors.png, NAME_overlay.png   the classes in colour with a legend, and over the image
     NAME_edges.png                      --outlines: the outlines of the label map as edges, to which
                                         --save-bits and --vector apply as well
+    NAME_edges.png, NAME_edges_overlay.png   --edges: those of the net's edge head, of the same run;
+                                        all flags of edges apply
 and from both, with --side-by-side, NAME_side_by_side.png: the image and the drawing.
 
 A video or camera leaves NAME_overlay.mp4, without sound, in place of these; --no-overlay the edges
@@ -60,7 +62,12 @@ from utils.distributed.group import from_main, gather_objects, own_device, proce
 from utils.inference.args import predictor_from_flags
 from utils.inference.device import pick_device
 from utils.inference.temperature import describe
-from utils.prediction.args import edge_choice, output_choice, parse_predict_args
+from utils.prediction.args import (
+    edge_choice,
+    output_choice,
+    parse_predict_args,
+    require_edge_output,
+)
 from utils.prediction.done import Done, report
 from utils.prediction.image_files import find_images, require_other_folder
 from utils.prediction.page.index import PageHead, write_page
@@ -90,6 +97,7 @@ def main(args: argparse.Namespace) -> int:
         upright = predictor.info.upright if args.upright is None else args.upright
         temperature = predictor.options.temperature
         choice = from_main(lambda: edge_choice(args, predictor.info, temperature), ranks)
+        require_edge_output(args, predictor.engine.outputs)
         plan = from_main(
             lambda: make_plan(
                 found,

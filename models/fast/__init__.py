@@ -10,11 +10,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.casenet import CASENet, FusedClassification
+from models.casenet import CASENet, CASENetHead, FusedClassification
 from models.decouple import DecoupledNet
-from models.dff import DFF, DynamicFusion, WeightLearner
+from models.dff import DFF, DFFHead, DynamicFusion, WeightLearner
 from models.fast.convolution import FastConv2d
-from models.fast.edge_heads import StripCASENet, StripDFF
+from models.fast.edge_heads import (
+    StripCASENet,
+    StripCASENetHead,
+    StripDFF,
+    StripDFFHead,
+    takes_strips,
+)
 from models.fast.folding import fold_batch_norms, left_over
 from models.fast.fused import FusedBasicBlock, FusedBottleneck, FusedPreActivationBlock
 from models.fast.fusion import FastDynamicFusion, FastFusedClassification
@@ -65,12 +71,17 @@ INFERENCE_FORMS: dict[type[nn.Module], type[nn.Module]] = {
 # Those that arrange weights of their own in `prepare`. They leave out normalisations, which another
 # kind of these would not be: so only where all are folded.
 HEAD_FORMS: dict[type[nn.Module], type[nn.Module]] = {
-    DFF: StripDFF,
-    CASENet: StripCASENet,
     SegNet: FoldedSegNet,
     DecoupledNet: FoldedDecoupledNet,
     ASPP: FoldedASPP,
     PyramidPooling: FoldedPyramidPooling,
+}
+# Likewise, where the head itself has no normalisation left.
+EDGE_FORMS: dict[type[nn.Module], type[nn.Module]] = {
+    DFF: StripDFF,
+    DFFHead: StripDFFHead,
+    CASENet: StripCASENet,
+    CASENetHead: StripCASENetHead,
 }
 # Those whose forward pass takes `wanted`, the outputs that are.
 PARTIAL_FORMS = (StripDFF, StripCASENet, FoldedSegNet, FoldedDecoupledNet)
@@ -108,13 +119,16 @@ def optimize_for_inference(model: nn.Module) -> nn.Module:
     fold_batch_norms(folded)
     for module in folded.modules():
         module.__class__ = INFERENCE_FORMS.get(type(module), type(module))
-    if not left_over(folded):
-        for module in [*folded.modules()]:
-            if type(module) in HEAD_FORMS and _fits(module):
-                module.__class__ = HEAD_FORMS[type(module)]
-                prepare = module.prepare
-                assert callable(prepare)
-                prepare()
+    forms = {} if left_over(folded) else HEAD_FORMS
+    for module in [*folded.modules()]:
+        form = forms.get(type(module))
+        if type(module) in EDGE_FORMS and not left_over(module) and takes_strips(module):
+            form = EDGE_FORMS[type(module)]
+        if form is not None:
+            module.__class__ = form
+            prepare = module.prepare
+            assert callable(prepare)
+            prepare()
     return folded.to(memory_format=torch.channels_last)
 
 

@@ -7,21 +7,25 @@ pixels, of each of those the channels. So the 1x1 convolutions behind it are pro
 and only the sum over classes is put into its place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.casenet import CASENet
-from models.dff import DFF
+from models.casenet import CASENet, CASENetHead
+from models.dff import DFF, DFFHead
 from models.fast.stages import iterate_stages
+from models.joint import EDGE_OUTPUTS
 from models.layers import crop_to, pad_to_multiple
 from models.resnet import ResNet
 
 STRIDE = 8  # of the published nets
 STRIP = 8  # rows of the map at that stride
 HALF = STRIDE // 2  # the side of a quadrant
+
+# (first row, number of rows) of the map at stride 8 -> outputs in the order of `to_blocks`.
+Blocks = Callable[[int, int], dict[str, Tensor]]
 
 
 class StripUpsample(nn.Module):
@@ -79,34 +83,58 @@ def from_blocks(blocks: Tensor, out: Tensor, first: int) -> None:
     target.copy_(parts.permute(2, 7, 3, 0, 5, 4, 1, 6))
 
 
-def stages_and_sides(net: DFF | CASENet, image: Tensor) -> tuple[Tensor, Tensor]:
-    """(x5, sides 1 to 3 at full size (N, 3, H, W)); no stage is kept longer than it is needed."""
-    stages = iterate_stages(net.backbone, image)
-    shared = image.new_empty(len(image), 3, *image.shape[2:])
-    for number, side in enumerate((net.side1, net.side2, net.side3)):
-        shared[:, number : number + 1] = side(next(stages))
-    next(stages)
-    return next(stages), shared
+class StripHead(nn.Module):
+    """What the two heads have in common: a base class of `StripDFFHead` and `StripCASENetHead`.
 
+    The sides are made while the backbone runs, see `take_sides`, so no stage is kept for them. A
+    subclass has `blocks`, which gives the outputs strip by strip.
+    """
 
-def _applies(net: nn.Module, image: Tensor) -> bool:
-    return (
-        image.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and type(net.backbone) is ResNet
-    )
-
-
-def _framed(x: Tensor) -> Tensor:
-    """(N, C, h, w) -> (N, h + 2, w + 2, C) with a frame of zeros."""
-    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-
-
-class StripDFF(DFF):
-    """DFF whose head runs strip by strip. `prepare` is called once, on a folded net."""
-
+    side1: nn.Module
+    side2: nn.Module
+    side3: nn.Module
     up_side5: StripUpsample
+
+    def blocks(self, x5: Tensor, shared: Tensor, wanted: Sequence[str]) -> Blocks:
+        """A function from (first row, number of rows) of x5 to the outputs in `to_blocks`' order.
+
+        Args:
+            x5: (N, C, h, w), the last stage; it is not kept.
+            shared: (N, 3, 8 h, 8 w), sides 1 to 3.
+            wanted: names of outputs.
+        """
+        raise NotImplementedError
+
+    def edges(
+        self, stages: Sequence[Tensor], size: Sequence[int], wanted: Sequence[str] = EDGE_OUTPUTS
+    ) -> dict[str, Tensor]:
+        """x1..x5 of images of `size` (H, W) -> edge logits {"side5", "fuse": (N, K, H, W)}."""
+        x5, height, width = stages[4], *size
+        if not strips_apply(x5) or x5.shape[2:] != (-(-height // STRIDE), -(-width // STRIDE)):
+            return super().edges(stages, size)  # pyright: ignore[reportAttributeAccessIssue]
+        shared = new_shared(x5, size)
+        for _ in take_sides(self, iter(stages), shared):
+            pass
+        return self.by_strips(self.blocks(x5, shared, wanted), shared, size, wanted)
+
+    def by_strips(
+        self, blocks: Blocks, shared: Tensor, size: Sequence[int], wanted: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """The outputs that are wanted, of all rows: (N, K, H, W) each, of `size` (H, W)."""
+        images, _, *padded = shared.shape
+        classes = self.up_side5.outputs
+        whole = {name: shared.new_empty(images, classes, *padded) for name in wanted}
+        height = padded[0] // STRIDE
+        for first in range(0, height, STRIP):
+            strip = blocks(first, min(STRIP, height - first))
+            for name, out in whole.items():
+                from_blocks(strip[name], out, first)
+        return crop_to(whole, *size)
+
+
+class StripDFFHead(StripHead, DFFHead):
+    """DFF's head. `prepare` is called once, on a folded net."""
+
     up_weights: StripUpsample
     refine: nn.Sequential
 
@@ -122,19 +150,10 @@ class StripDFF(DFF):
         for parameter in last.parameters():
             parameter.data = parameter.data[order].contiguous()
 
-    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
-
-        wanted: the names of the outputs that are; None: both.
-        """
-        if not _applies(self, image):
-            return super().forward(image)
-        wanted = self.outputs if wanted is None else wanted
-        padded = pad_to_multiple(image, STRIDE)
-        x5, shared = stages_and_sides(self, padded)
+    def blocks(self, x5: Tensor, shared: Tensor, wanted: Sequence[str]) -> Blocks:
+        """See `StripHead`."""
         small5 = _framed(self.side5[0](x5))
         small_weights = _framed(self.weight_learner.project[0](x5))
-        del x5
         bias = self.weight_learner.refine[0].bias
 
         def blocks(first: int, rows: int) -> dict[str, Tensor]:
@@ -147,32 +166,21 @@ class StripDFF(DFF):
             total = (a0 * side5).addcmul_(a1, side1).addcmul_(a2, side2).addcmul_(a3, side3)
             return {"side5": side5, "fuse": total}
 
-        return crop_to(by_strips(blocks, padded, self.up_side5.outputs, wanted), *image.shape[-2:])
+        return blocks
 
 
-class StripCASENet(CASENet):
-    """CASENet whose head runs strip by strip. `prepare` is called once, on a folded net."""
-
-    up_side5: StripUpsample
+class StripCASENetHead(StripHead, CASENetHead):
+    """CASENet's head. `prepare` is called once, on a folded net."""
 
     def prepare(self) -> None:
         """Arrange the weights of the head."""
         assert isinstance(self.side5, nn.Sequential)
         self.up_side5 = StripUpsample(self.side5[1])
 
-    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
-
-        wanted: the names of the outputs that are; None: both.
-        """
-        if not _applies(self, image):
-            return super().forward(image)
+    def blocks(self, x5: Tensor, shared: Tensor, wanted: Sequence[str]) -> Blocks:
+        """See `StripHead`."""
         assert isinstance(self.side5, nn.Sequential)
-        wanted = self.outputs if wanted is None else wanted
-        padded = pad_to_multiple(image, STRIDE)
-        x5, shared = stages_and_sides(self, padded)
         small5 = _framed(self.side5[0](x5))
-        del x5
         of_side5, *of_sides = self.fuse.weight[:, :, 0, 0].unbind(1)  # (K,) each
         bias = self.fuse.bias
         assert bias is not None
@@ -187,30 +195,90 @@ class StripCASENet(CASENet):
                 total.addcmul_(side, weight)
             return {"side5": side5, "fuse": total}
 
-        return crop_to(by_strips(blocks, padded, self.up_side5.outputs, wanted), *image.shape[-2:])
+        return blocks
 
 
-def by_strips(
-    blocks: Callable[[int, int], dict[str, Tensor]],
-    image: Tensor,
-    classes: int,
-    wanted: tuple[str, ...],
+class StripDFF(StripDFFHead, DFF):
+    """DFF over a backbone whose stages are known: none is kept longer than it is needed."""
+
+    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
+
+        wanted: the names of the outputs that are; None: both.
+        """
+        if not _runs_in_stages(self, image):
+            return super().forward(image)
+        return _edges_of(self, image, self.outputs if wanted is None else wanted)
+
+
+class StripCASENet(StripCASENetHead, CASENet):
+    """CASENet over a backbone whose stages are known: none is kept longer than it is needed."""
+
+    def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+        """(N, 3, H, W) -> edge logits {"side5": (N, K, H, W), "fuse": (N, K, H, W)}.
+
+        wanted: the names of the outputs that are; None: both.
+        """
+        if not _runs_in_stages(self, image):
+            return super().forward(image)
+        return _edges_of(self, image, self.outputs if wanted is None else wanted)
+
+
+def _runs_in_stages(net: DFF | CASENet, image: Tensor) -> bool:
+    return strips_apply(image) and type(net.backbone) is ResNet
+
+
+def _edges_of(
+    net: StripDFF | StripCASENet, image: Tensor, wanted: tuple[str, ...]
 ) -> dict[str, Tensor]:
-    """The outputs that are wanted, of all rows: (N, K, H, W) each.
+    padded = pad_to_multiple(image, STRIDE)
+    shared = new_shared(padded, padded.shape[2:])
+    stages = take_sides(net, iterate_stages(net.backbone, padded), shared)
+    for _ in range(4):
+        next(stages)
+    blocks = net.blocks(next(stages), shared, wanted)
+    return net.by_strips(blocks, shared, image.shape[-2:], wanted)
 
-    Args:
-        blocks: (first row, number of rows) of the map at stride 8 -> outputs in blocks.
-        image: (N, 3, H, W), H and W multiples of 8.
-        classes: K.
-        wanted: names of outputs.
+
+def takes_strips(head: nn.Module) -> bool:
+    """Whether a head of `StripHead`'s kinds up-samples its last stage by `STRIDE`."""
+    side5 = head.side5
+    up = side5[-1] if isinstance(side5, nn.Sequential) else None
+    return isinstance(up, nn.ConvTranspose2d) and up.stride == (STRIDE, STRIDE)
+
+
+def strips_apply(x: Tensor) -> bool:
+    """Whether strips are made of a map: on a CPU, without gradients or a compiler."""
+    return (
+        x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    )
+
+
+def new_shared(like: Tensor, size: Sequence[int]) -> Tensor:
+    """Zeros (N, 3, H, W) for sides 1 to 3, H and W those of `size`, up to multiples of 8."""
+    height, width = (-(-side // STRIDE) * STRIDE for side in size)
+    return like.new_zeros(len(like), 3, height, width)
+
+
+def take_sides(head: StripHead, stages: Iterator[Tensor], shared: Tensor) -> Iterator[Tensor]:
+    """Pass the stages x1..x5 on; the sides of the first three are written into `shared`.
+
+    A side may be larger than `shared`, by what its up-sampling adds at the border, or smaller,
+    where images are padded for the last stage alone.
     """
-    whole = {name: image.new_empty(len(image), classes, *image.shape[2:]) for name in wanted}
-    height = image.shape[2] // STRIDE
-    for first in range(0, height, STRIP):
-        strip = blocks(first, min(STRIP, height - first))
-        for name, out in whole.items():
-            from_blocks(strip[name], out, first)
-    return whole
+    for number, side in enumerate((head.side1, head.side2, head.side3)):
+        x = next(stages)
+        found = side(x)
+        height, width = map(min, found.shape[2:], shared.shape[2:])
+        shared[:, number, :height, :width] = found[:, 0, :height, :width]
+        yield x
+        del x, found  # before the next stage is made
+    yield from stages
+
+
+def _framed(x: Tensor) -> Tensor:
+    """(N, C, h, w) -> (N, h + 2, w + 2, C) with a frame of zeros."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
 
 
 def as_linear(conv: nn.Module) -> nn.Linear:

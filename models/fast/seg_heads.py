@@ -5,15 +5,19 @@ pixels, so either may come first: here the convolution does, on the smaller map.
 of maps side by side is the sum of one convolution for each.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from models.decouple import DecoupledNet
+from models.fast.edge_heads import Blocks, StripHead, new_shared, strips_apply, take_sides
 from models.fast.fused import FusedConv2d, add_relu
 from models.fast.fused import applies as fused_applies
 from models.fast.stages import has_stages, iterate_stages
+from models.joint import EDGE_OUTPUTS
 from models.layers import (
     ASPP,
     CONTEXT_CHANNELS,
@@ -25,7 +29,7 @@ from models.segnets import SegNet
 
 
 class FoldedSegNet(SegNet):
-    """SegNet that keeps two of the backbone's stages."""
+    """SegNet that keeps two of the backbone's stages, and of an edge head what strips need."""
 
     def prepare(self) -> None:
         """It has no weights of its own."""
@@ -35,11 +39,18 @@ class FoldedSegNet(SegNet):
 
         wanted: the names of the outputs that are; None: all.
         """
+        wanted = self.outputs if wanted is None else wanted
         if not _applies(self, image, wanted):
             return super().forward(image)
-        context, fine = _context_and_fine(self, image)
-        seg = self.final(torch.cat([fine, resize(context, fine.shape[-2:])], dim=1))
-        return {"seg": resize(seg, image.shape[-2:])}
+        maps = _run_backbone(self, image, wanted)
+        outputs = {}
+        if maps.context is not None and maps.fine is not None:
+            context = resize(maps.context, maps.fine.shape[-2:])
+            maps.context = None
+            seg = self.final(torch.cat([maps.fine, context], dim=1))
+            maps.fine = None
+            outputs["seg"] = resize(seg, image.shape[-2:])
+        return outputs | maps.edges(image.shape[-2:])
 
 
 class FoldedDecoupledNet(DecoupledNet):
@@ -57,15 +68,20 @@ class FoldedDecoupledNet(DecoupledNet):
     def forward(self, image: Tensor, wanted: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         """(N, 3, H, W) -> logits {"seg", "body": (N, K, H, W), "edge": (N, 1, H, W)}.
 
-        wanted: the names of the outputs that are; None: all.
+        And those of an edge head. wanted: the names of the outputs that are; None: all.
         """
+        wanted = self.outputs if wanted is None else wanted
         if not _applies(self, image, wanted):
             return super().forward(image)
         padded = self.pad(image)
-        context, fine = _context_and_fine(self, padded)
-        outputs = self._heads(context, fine, self.outputs if wanted is None else wanted)
-        outputs = {name: resize(logits, padded.shape[-2:]) for name, logits in outputs.items()}
-        return crop_to(outputs, *image.shape[-2:])
+        size = padded.shape[-2:]
+        maps = _run_backbone(self, padded, wanted)
+        outputs = {}
+        if maps.context is not None and maps.fine is not None:
+            outputs = self._heads(maps.context, maps.fine, wanted)
+            outputs = {name: resize(logits, size) for name, logits in outputs.items()}
+            maps.context = maps.fine = None
+        return crop_to(outputs | maps.edges(size), *image.shape[-2:])
 
     def _heads(self, context: Tensor, fine: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
         """`BodyEdgeHead.forward`, of the outputs that are wanted."""
@@ -155,19 +171,54 @@ def input_part(conv: nn.Conv2d, first: int, last: int) -> FusedConv2d:
     return part.eval()
 
 
-def _context_and_fine(net: SegNet | DecoupledNet, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Context (N, 256, h, w) and detail (N, 48, H', W'); no stage is kept when both are there."""
+@dataclass
+class _Maps:
+    """What the heads need of a backbone's stages.
+
+    context, fine: (N, 256, h, w) and (N, 48, H', W'); None where edges alone are wanted.
+    strips: of the edge head: itself, its strips, the sides, the names of its outputs; None where
+    they are not wanted.
+    """
+
+    context: Tensor | None
+    fine: Tensor | None
+    strips: tuple[StripHead, Blocks, Tensor, tuple[str, ...]] | None
+
+    def edges(self, size: Sequence[int]) -> dict[str, Tensor]:
+        """The edge head's logits (N, K, H, W) of `size` (H, W)."""
+        if self.strips is None:
+            return {}
+        head, blocks, shared, wanted = self.strips
+        return head.by_strips(blocks, shared, size, wanted)
+
+
+def _run_backbone(net: SegNet | DecoupledNet, image: Tensor, wanted: tuple[str, ...]) -> _Maps:
+    """The maps of images whose size the backbone takes; no stage is kept when they are there."""
+    of_edges = tuple(name for name in wanted if name in EDGE_OUTPUTS)
+    of_seg = len(of_edges) < len(wanted)
+    head, shared = net.edge_head, image
     stages = iterate_stages(net.backbone, image)
+    if of_edges:
+        assert isinstance(head, StripHead)
+        shared = new_shared(image, image.shape[-2:])
+        stages = take_sides(head, stages, shared)
     next(stages)
-    fine = net.fine(next(stages))
+    x2 = next(stages)
+    fine = net.fine(x2) if of_seg else None
+    del x2  # before the next stage is made
     next(stages)
     next(stages)
-    return net.context(next(stages)), fine
+    x5 = next(stages)
+    strips = None
+    if of_edges:
+        assert isinstance(head, StripHead)
+        strips = (head, head.blocks(x5, shared, of_edges), shared, of_edges)
+    return _Maps(net.context(x5), fine, strips) if of_seg else _Maps(None, None, strips)
 
 
-def _applies(net: SegNet | DecoupledNet, image: Tensor, wanted: tuple[str, ...] | None) -> bool:
-    """wanted: see `FoldedSegNet`; an edge head needs all of the stages."""
-    wanted = net.outputs if wanted is None else wanted
-    if "fuse" in wanted or "side5" in wanted:
-        return False
+def _applies(net: SegNet | DecoupledNet, image: Tensor, wanted: tuple[str, ...]) -> bool:
+    if set(wanted) & set(EDGE_OUTPUTS):
+        in_strips = isinstance(net.edge_head, StripHead) and net.edge_stem is None
+        if not in_strips or not strips_apply(image):
+            return False
     return has_stages(net.backbone) and fused_applies(image, net.fine)

@@ -58,7 +58,7 @@ def test_engines_are_opened_as_a_users_are(tmp_path: Path) -> None:
         variant = replace(VARIANT, checkpoint=path, engine=engine)
         net, output = open_variant(variant)
         crops = random_crops(variant)
-        assert output == "fuse" and crops.shape == (2, 64, 96, 3)
+        assert output == ("fuse",) and crops.shape == (2, 64, 96, 3)
         assert timed(net, crops, output) > 0
         with torch.inference_mode():
             logits.append(net(crops, output))

@@ -1,6 +1,8 @@
 """Nets with an edge head at inference: both tasks of one run are those of each alone."""
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,14 +10,22 @@ import pytest
 import torch
 from torch import nn
 
+from data.errors import InputError
 from data.samples.transforms import normalize
 from models import build_model
 from models.joint import JointNet
+from utils.export.graph import outputs_for, to_onnx
+from utils.inference.engines import compile_engine
+from utils.inference.engines.compile_engine import CompileEngine
+from utils.inference.engines.opening import _open_exported
+from utils.inference.memory import pass_bytes
 from utils.inference.options import InferenceOptions
 from utils.inference.predictor import Predictor
 from utils.model_info import ModelInfo
+from utils.prediction.args import require_edge_output
 
 K = 3
+CPU = torch.device("cpu")
 
 
 def joint_net(name: str = "deeplabv3plus", edge_head: str = "dff") -> JointNet:
@@ -148,3 +158,69 @@ def test_the_head_runs_only_for_its_edges(net, image, runs_of_head: list[int]) -
     predictor.both(image)
     predictor.edges(image)
     assert len(runs_of_head) == 2
+
+
+@pytest.mark.slow
+def test_exported_nets_give_both_tasks_and_seg_alone(image) -> None:
+    pytest.importorskip("onnxscript", reason="needs pip install onnx onnxscript")
+    net, info = joint_net("fcn", "casenet"), info_of("fcn", "casenet")
+    labels, prob = Predictor(net, info, device="cpu", fast=False).both(image)
+    assert outputs_for(info) == ["seg", "fuse"]
+    graph = to_onnx(net, info, outputs_for(info))
+    for package, name in (("onnxruntime", "onnx"), ("openvino", "openvino")):
+        pytest.importorskip(package, reason=f"needs pip install {package}")
+        predictor = Predictor(_open_exported(name, graph, CPU, half=False), info)
+        for found in (
+            predictor.both(image),
+            (predictor(image), predictor.scores(image, output="fuse")),
+        ):
+            assert (labels == found[0]).mean() > 0.999
+            np.testing.assert_allclose(prob, found[1], atol=1e-4)
+
+
+class SegGraph:
+    """What is left of an exported net without its edges."""
+
+    name, device, outputs = "onnx", torch.device("cpu"), ("seg",)
+
+    def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, torch.Tensor]:
+        return {"seg": torch.zeros(len(crops), K, *crops.shape[1:3])}
+
+
+def test_a_graph_of_seg_alone_says_what_is_missing(image) -> None:
+    predictor = Predictor(SegGraph(), info_of("fcn", "casenet"))
+    assert predictor.info.has_edge_head and not predictor.has_edge_head
+    assert not predictor(image).any()
+    with pytest.raises(ValueError, match="both: the network fcn has no output 'fuse' here, but"):
+        predictor.both(image)
+    args = argparse.Namespace(edges=True, checkpoint="seg.onnx")
+    with pytest.raises(InputError, match=r"seg.onnx has the outputs seg; export it again"):
+        require_edge_output(args, predictor.engine.outputs)
+
+
+def test_a_compiled_net_has_a_graph_without_the_head(net, image, runs_of_head, monkeypatch) -> None:
+    compiled: list[tuple[str, ...]] = []
+
+    def compile_nothing(model: JointNet, **_: object) -> JointNet:
+        compiled.append(model.outputs)
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    monkeypatch.setattr(compile_engine, "_require_compiler", lambda: None)
+    engine = CompileEngine(net, torch.device("cpu"), fast=False, half=False)
+    assert compiled == [("seg", "side5", "fuse"), ("seg",)]
+    engine(image[None], ("seg",))
+    assert not runs_of_head
+    found = engine(image[None], ("seg", "fuse"))
+    assert len(runs_of_head) == 1
+    with torch.inference_mode():
+        logits = net(normalize(image))
+    for name, each in found.items():
+        np.testing.assert_allclose(each.detach().numpy(), logits[name].numpy(), atol=1e-4)
+
+
+def test_memory_is_what_both_tasks_take() -> None:
+    """Measured with 19 classes at 512x512; 10 % margin, and no more than a half too much."""
+    both = replace(info_of("deeplabv3plus"), num_classes=19)
+    for fast, measured in ((True, 724), (False, 1772)):
+        assert measured <= pass_bytes(both, fast=fast) <= 1.5 * measured

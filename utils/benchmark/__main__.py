@@ -70,7 +70,7 @@ def net_of(args: argparse.Namespace) -> Iterator[tuple[Path, ModelInfo]]:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.pth"
-        yield path, write_net(path, args.model, args.backbone, args.classes)
+        yield path, write_net(path, args.model, args.backbone, args.classes, args.edge_head)
 
 
 def variants_of(args: argparse.Namespace, checkpoint: Path) -> list[Variant]:

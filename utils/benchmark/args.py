@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from data.args import Parser, file_path, positive, size, text, whole
 from data.errors import InputError
 from models import MODELS
+from models.joint import EDGE_HEAD_CHOICES
 from utils.args import backbone
 from utils.benchmark.variant import DEFINITION, PRECISIONS
 from utils.inference.engines.choose import ENGINES
@@ -36,6 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     text_ = "its backbone (default: resnet50)"
     net.add_argument("--backbone", type=backbone, metavar="NAME", help=text_)
     net.add_argument("--classes", type=positive, metavar="K", help="of a net by name (default: 19)")
+    head = "of a segmentation net by name (default: none); both tasks are measured in one run"
+    net.add_argument("--edge-head", choices=EDGE_HEAD_CHOICES, help=head)
     net.add_argument("--dataset", type=text, help="of a file that does not say its classes")
     what = parser.add_argument_group("what is measured: every combination is a row")
     what.add_argument(
@@ -92,7 +95,12 @@ def _require_sense(args: argparse.Namespace) -> None:
         args.model = args.model or "dff"
         args.backbone = args.backbone or "resnet50"
         args.classes = args.classes or 19
+        args.edge_head = args.edge_head or "none"
+        if args.edge_head != "none" and MODELS[args.model].task != "seg":
+            raise InputError(f"--edge-head: is of a segmentation net, and {args.model} is none")
     elif args.classes is not None:
         raise InputError("--classes: is for a net by name; a checkpoint has its own classes")
+    elif args.edge_head is not None:
+        raise InputError("--edge-head: is for a net by name; a checkpoint has its own")
     for flag in ("engine", "precision", "size"):
         setattr(args, flag, list(dict.fromkeys(getattr(args, flag))))

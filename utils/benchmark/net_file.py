@@ -12,7 +12,9 @@ from utils.export.onnx_file import is_onnx, read_onnx_info
 from utils.model_info import MAX_CLASSES, ModelInfo
 
 
-def write_net(path: Path, name: str, backbone: str, classes: int) -> ModelInfo:
+def write_net(
+    path: Path, name: str, backbone: str, classes: int, edge_head: str = "none"
+) -> ModelInfo:
     """A checkpoint of a net with random weights; InputError for a net that there is not.
 
     Args:
@@ -20,6 +22,7 @@ def write_net(path: Path, name: str, backbone: str, classes: int) -> ModelInfo:
         name: of `models.MODELS`.
         backbone: of the net.
         classes: number of its classes.
+        edge_head: of a segmentation net, see `models.joint`.
     """
     entry = MODELS[name]
     if not entry.takes(backbone):
@@ -31,7 +34,8 @@ def write_net(path: Path, name: str, backbone: str, classes: int) -> ModelInfo:
     if classes > most:
         raise InputError(f"--classes {classes}: {name} has at most {most}")
     torch.manual_seed(0)
-    net = create_model(name, num_classes=classes, backbone=backbone)
+    options: dict[str, bool | str] = {} if edge_head == "none" else {"edge_head": edge_head}
+    net = create_model(name, num_classes=classes, backbone=backbone, **options)
     info = ModelInfo(
         name=name,
         backbone=backbone,
@@ -41,6 +45,7 @@ def write_net(path: Path, name: str, backbone: str, classes: int) -> ModelInfo:
         palette=np.zeros((classes, 3), np.uint8),
         base_size=0,
         dataset="",
+        options=options,
     )
     save_checkpoint(path, {"weights": net.state_dict(), **info_entries(info)})
     return info

@@ -20,7 +20,7 @@ from data.errors import InputError, one_line, out_of_memory, users_to_mend
 from utils.benchmark.matrix_rate import MatrixProduct, synchronize
 from utils.benchmark.memory import PeakMemory
 from utils.benchmark.variant import DEFINITION, Variant
-from utils.export.graph import MAIN
+from utils.export.graph import outputs_for
 from utils.inference.device import pick_device
 from utils.inference.engines import Engine
 from utils.inference.engines.opening import NetChoice, open_net
@@ -86,27 +86,29 @@ def serve_variant(pipe: Connection, variant: Variant) -> None:
 
 
 def serve(
-    pipe: Connection, variant: Variant, open_engine: Callable[[Variant], tuple[Engine, str]]
+    pipe: Connection,
+    variant: Variant,
+    open_engine: Callable[[Variant], tuple[Engine, tuple[str, ...]]],
 ) -> None:
     """Answer "run" with seconds, "memory" with bytes, "logits" with an array.
 
     Args:
         pipe: to the near end.
         variant: what is measured.
-        open_engine: variant -> (engine, output).
+        open_engine: variant -> (engine, the outputs that a run gives, the main one first).
     """
     with _answering(pipe):
         torch.set_num_threads(variant.threads)
-        engine, output = open_engine(variant)
+        engine, outputs = open_engine(variant)
         crops = random_crops(variant)
         peak = PeakMemory(engine.device)
         pipe.send(("ready", None))
         while (request := _request(pipe)) is not None:
             if request == "logits":
                 with torch.inference_mode():
-                    value = engine(crops, (output,))[output].cpu().numpy()
+                    value = engine(crops, outputs)[outputs[0]].cpu().numpy()
             else:
-                value = peak.bytes_above() if request == "memory" else timed(engine, crops, output)
+                value = peak.bytes_above() if request == "memory" else timed(engine, crops, outputs)
             pipe.send((request, value))
 
 
@@ -120,8 +122,8 @@ def serve_products(pipe: Connection, precision: str, threads: int, device: str) 
             pipe.send((request, product()))
 
 
-def open_variant(variant: Variant) -> tuple[Engine, str]:
-    """(engine, the output that predictions are made of); InputError if there is none."""
+def open_variant(variant: Variant) -> tuple[Engine, tuple[str, ...]]:
+    """(engine, the outputs that predictions are made of); InputError if there is none."""
     device = pick_device(variant.device)
     if variant.precision != "fp32":
         expected = "fp16" if device.type == "cuda" else "bf16"
@@ -140,7 +142,8 @@ def open_variant(variant: Variant) -> tuple[Engine, str]:
     if isinstance(net, torch.nn.Module):
         # The faster forms on any device: that is what is measured here.
         net = TorchEngine(net, device, fast=not definition, half=half)
-    return net, MAIN[info.task]
+    has = [name for name in outputs_for(info) if not net.outputs or name in net.outputs]
+    return net, tuple(has)
 
 
 def random_crops(variant: Variant) -> np.ndarray:
@@ -149,12 +152,12 @@ def random_crops(variant: Variant) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def timed(engine: Engine, crops: np.ndarray, output: str) -> float:
-    """Seconds from uint8 crops to the logits of one output."""
+def timed(engine: Engine, crops: np.ndarray, outputs: tuple[str, ...]) -> float:
+    """Seconds from uint8 crops to the logits of the outputs."""
     synchronize(engine.device)
     started = time.perf_counter()
     with torch.inference_mode():
-        engine(crops, (output,))
+        engine(crops, outputs)
     synchronize(engine.device)
     return time.perf_counter() - started
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from data.errors import InputError, run
 from utils.checkpoint import load_model
-from utils.export.args import parse_export_args
+from utils.export.args import NET_OPTIONS, parse_export_args
 from utils.export.graph import chosen_outputs
 from utils.export.onnx_file import require_no_onnx
 from utils.export.write import format_of, require_free, write_onnx, write_safetensors
@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> None:
         raise InputError("--outputs: safetensors hold weights, not a graph; leave it out")
     require_no_onnx(args.checkpoint, "python -m utils.export")
     require_free(args.out, args.checkpoint, overwrite=args.overwrite)
-    options = {"align_corners": args.align_corners, "fusion": args.fusion}
+    options = {name: getattr(args, name) for name in NET_OPTIONS}
     model, info = load_model(
         args.checkpoint,
         name=args.model,

@@ -8,9 +8,11 @@ from data.args import Parser, file_path
 from models import MODELS
 from models.contract import OUTPUTS
 from models.gffnet import FUSIONS
+from models.joint import EDGE_HEAD_CHOICES
 from utils.args import backbone
 from utils.export.write import FORMATS
 
+NET_OPTIONS = ("align_corners", "fusion", "edge_head")
 NAMES = tuple(dict.fromkeys(name for sets in OUTPUTS.values() for names in sets for name in names))
 
 
@@ -39,4 +41,6 @@ def parse_export_args(doc: str, argv: Sequence[str] | None = None) -> argparse.N
     group.add_argument("--align-corners", action=boolean, help=text)
     text = "of gffnet (default: sequential; see models/gffnet.py)"
     group.add_argument("--fusion", choices=FUSIONS, help=text)
+    text = "of a segmentation net; none leaves out the one that the checkpoint has"
+    group.add_argument("--edge-head", choices=EDGE_HEAD_CHOICES, help=text)
     return parser.parse_args(argv)

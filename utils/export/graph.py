@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from data.errors import InputError, users_to_mend
 from data.samples.transforms import normalize
 from models.backbones import is_timm
+from models.joint import EDGE_OUTPUTS, JointNet
 from utils.export.forms import with_open_sizes
 from utils.metadata import IMAGE, to_metadata
 from utils.model_info import ModelInfo
@@ -53,6 +54,11 @@ def chosen_outputs(model: nn.Module, info: ModelInfo, names: Sequence[str] | Non
     return list(dict.fromkeys(names))
 
 
+def outputs_for(info: ModelInfo) -> list[str]:
+    """The outputs that predictions are made of: of a net with an edge head, those of both tasks."""
+    return ["seg", "fuse"] if info.has_edge_head else [MAIN[info.task]]
+
+
 def to_onnx(model: nn.Module, info: ModelInfo, outputs: Sequence[str]) -> bytes:
     """The ONNX file of a net in evaluation mode on the CPU; the net stays as it is.
 
@@ -70,6 +76,8 @@ def to_onnx(model: nn.Module, info: ModelInfo, outputs: Sequence[str]) -> bytes:
             f"{info.name} over {info.backbone} has {size / 1e9:.2f} GB of weights, and an ONNX "
             "file holds 2; use --format safetensors"
         )
+    if isinstance(model, JointNet) and not set(outputs) & set(EDGE_OUTPUTS):
+        model = model.without_edge_head()
     net = ImageToLogits(with_open_sizes(model), outputs)
     open_sizes = {IMAGE: dict.fromkeys((0, 1, 2), torch.export.Dim.AUTO)}
     with _quiet(), torch.no_grad(), _refusals(info):

@@ -151,6 +151,10 @@ def add_edge_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--line-width", type=whole(1, MAX_WIDTH), metavar="N", help=text)
     text = "segmentation: write the label map's outlines as edges, thinned unless --no-thin"
     group.add_argument("--outlines", action=switch, default=False, help=text)
+    text = (
+        "segmentation with an edge head: write the head's edges, too, from the same run of the net"
+    )
+    group.add_argument("--edges", action=switch, default=False, help=text)
 
 
 def bare_save_prob(argv: Sequence[str]) -> list[str]:
@@ -172,17 +176,20 @@ def bare_save_prob(argv: Sequence[str]) -> list[str]:
 def edge_choice(
     args: argparse.Namespace, info: ModelInfo, temperature: Temperature = 1.0
 ) -> Choice | None:
-    """Which edges are drawn; None for segmentation without outlines.
+    """Which edges are drawn; None for segmentation without outlines and --edges.
 
     InputError for a flag of edges where there are none. temperature: of the probabilities; the
     thresholds of `info` are for it.
     """
     style = line_style(args)
-    if info.task == "seg":
+    if args.edges:
+        _require_edge_head(args, info)
+    elif info.task == "seg":
         none = PROBABILITY_FLAGS if args.outlines else (*PROBABILITY_FLAGS, *LINE_FLAGS)
         if given := [name for name in none if getattr(args, name) not in (None, 0, False)]:
             flag = f"--{given[0].replace('_', '-')}"
-            raise InputError(f"{flag} is for edges; the checkpoint holds {info.name}")
+            add = ": add --edges for those of its edge head" if info.has_edge_head else ""
+            raise InputError(f"{flag} is for edges; the checkpoint holds {info.name}{add}")
         if not args.outlines:
             return None
         return OutlineChoice.of(info, thin=args.thin, min_length=args.min_length, style=style)
@@ -198,6 +205,31 @@ def edge_choice(
         nms=args.nms,
         style=style,
     )
+
+
+def _require_edge_head(args: argparse.Namespace, info: ModelInfo) -> None:
+    """InputError unless --edges can be: an edge net writes edges with and without it."""
+    if info.task == "edge":
+        return
+    if not info.has_edge_head:
+        raise InputError(
+            f"--edges: the checkpoint holds {info.name} without an edge head; add --outlines for "
+            "the outlines of its label maps"
+        )
+    if args.outlines:
+        raise InputError("--edges and --outlines both write NAME_edges.png; give one of them")
+
+
+def require_edge_output(args: argparse.Namespace, outputs: Sequence[str]) -> None:
+    """InputError if --edges is given for an exported net of which the edges were not exported.
+
+    outputs: those that the net has; empty if that is not known.
+    """
+    if args.edges and outputs and "fuse" not in outputs:
+        raise InputError(
+            f"--edges: {args.checkpoint} has the outputs {', '.join(outputs)}; export it again "
+            "with --outputs seg fuse"
+        )
 
 
 def line_style(args: argparse.Namespace) -> LineStyle:
@@ -219,5 +251,6 @@ def output_choice(args: argparse.Namespace) -> OutputChoice:
         bits=args.save_bits,
         vector=tuple(form for form in FORMATS if form in (args.vector or ())),
         outlines=args.outlines,
+        edges=args.edges,
         page=args.page,
     )

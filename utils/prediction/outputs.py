@@ -20,9 +20,12 @@ from utils.inference.drawing import Choice, DrawnEdges, beside, present_classes
 from utils.inference.scores import dequantize, quantize
 from utils.model_info import ModelInfo
 from utils.prediction.page.image_data import edge_data, label_data, page_file, write_image_data
+from utils.prediction.results import Result
 from utils.prediction.vector import FORMATS, write_vectors
 
 Files = dict[str, list[Path]]  # kind of output -> its files for one image
+# Of a segmentation with edges of its own, beside those of the segmentation.
+EDGES_OVERLAY, EDGES_BESIDE = "edges overlay", "edges side by side"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class OutputChoice:
         bits: edges: one PNG of `data.edges.encode_png`.
         vector: edges: names of `utils.prediction.vector.FORMATS`, a file of polylines for each.
         outlines: segmentation: the outlines of the label map, as edges.
+        edges: segmentation: the edges of its edge head, with all that is written of edges.
         page: what the page of `utils.prediction.page` shows of it.
     """
 
@@ -47,6 +51,7 @@ class OutputChoice:
     bits: bool = False
     vector: tuple[str, ...] = ()
     outlines: bool = False
+    edges: bool = False
     page: bool = False
 
 
@@ -65,8 +70,12 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
         files["page"] = [page_file(out, name)]
     if info.task == "seg":
         files["labels"] = [out / "labels" / f"{name}.png"]
-        if choice.outlines:
+        if choice.outlines or choice.edges:
             files["edges"] = [out / f"{name}_edges.png"]
+        if choice.edges and choice.overlay:
+            files[EDGES_OVERLAY] = [out / f"{name}_edges_overlay.png"]
+        if choice.edges and choice.side_by_side:
+            files[EDGES_BESIDE] = [out / f"{name}_edges_side_by_side.png"]
     _require_edges(info, choice)
     if choice.prob:
         folders = [out / "prob" / f"class_{k + 1:03d}" for k in range(info.num_classes)]
@@ -82,19 +91,23 @@ def output_files(out: Path, name: str, info: ModelInfo, choice: OutputChoice) ->
 
 def _require_edges(info: ModelInfo, choice: OutputChoice) -> None:
     """InputError for files of edges where there are none, or too many classes for them."""
-    if info.task == "seg" and (choice.prob or choice.npz):
-        raise InputError(f"--save-prob is for edges; the checkpoint holds {info.name}")
-    if info.task == "seg" and not choice.outlines and (choice.bits or choice.vector):
+    without = info.task == "seg" and not choice.edges
+    own = "--edges for those of its edge head" if info.has_edge_head else ""
+    if without and (choice.prob or choice.npz):
+        add = f": add {own}" if own else ""
+        raise InputError(f"--save-prob is for edges; the checkpoint holds {info.name}{add}")
+    if without and not choice.outlines and (choice.bits or choice.vector):
+        add = f"{own}, or " if own else ""
         raise InputError(
             f"{'--save-bits' if choice.bits else '--vector'} is for edges; the checkpoint holds "
-            f"{info.name}: add --outlines for the outlines of its label maps"
+            f"{info.name}: add {add}--outlines for the outlines of its label maps"
         )
     if info.task == "edge" and choice.outlines:
         raise InputError(
             f"--outlines is for label maps; the checkpoint holds {info.name}, a net for edges"
         )
     if choice.bits and info.num_classes > PNG_CLASSES:
-        instead = "--vector" if info.task == "seg" else "--save-prob"
+        instead = "--vector" if without else "--save-prob"
         raise InputError(
             f"--save-bits holds {PNG_CLASSES} classes, this network has {info.num_classes}; "
             f"use {instead}"
@@ -153,7 +166,7 @@ def _require_possible(path: Path) -> bool:
 def write_outputs(
     files: Files,
     image: np.ndarray,
-    result: np.ndarray,
+    result: Result,
     info: ModelInfo,
     choice: Choice | None,
     source: Path | None = None,
@@ -163,20 +176,26 @@ def write_outputs(
     Args:
         files: those of `output_files`.
         image: uint8 (H, W, 3), RGB.
-        result: what a `Predictor` returned for it.
+        result: what the net said of it.
         info: classes and colours.
-        choice: which edges are drawn, and set in the bits; None for segmentation without outlines.
+        choice: which edges are drawn, and set in the bits; None for segmentation without edges.
         source: the file of the image, which files of polylines name.
     """
-    if info.task == "seg":
-        write_labels(files, image, result, info)
-    if choice is None:
+    drawn = None if choice is None else DrawnEdges(result.chosen_in(choice), info, choice)
+    if result.labels is not None:
+        write_labels(files, image, result.labels, info)
+    _write_page(files, image, result, info, drawn)
+    if choice is None or drawn is None:
         return
-    drawn = DrawnEdges(result, info, choice)
-    if info.task == "edge":
-        write_edges(files, image, result, info, drawn)
-    else:
+    if result.prob is None:
         _write_drawing(files["edges"], drawn.drawing, drawn.classes, info)
+    elif result.labels is None:
+        write_edges(files, image, result.prob, info, drawn)
+    else:
+        of_edges = {"overlay": EDGES_OVERLAY, "side by side": EDGES_BESIDE}
+        own = {kind: files[name] for kind, name in of_edges.items() if name in files}
+        others = {kind: paths for kind, paths in files.items() if kind not in of_edges}
+        write_edges(others | own, image, result.prob, info, drawn)
     for path in files.get("bits", ()):
         write_png(path, encode_png(pack(drawn.edges)))
     vectors = {form: path for form in FORMATS for path in files.get(form, ())}
@@ -200,8 +219,6 @@ def write_edges(
         # In the PNGs' steps: the two give equal scores, and this compresses.
         with write_aside(path, sync=False) as aside, aside.open("wb") as file:
             np.savez_compressed(file, prob=dequantize(quantize(prob)))
-    for path in files.get("page", ()):
-        write_image_data(path, edge_data(image, prob, drawn.edges), info)
 
 
 def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: ModelInfo) -> None:
@@ -215,8 +232,19 @@ def write_labels(files: Files, image: np.ndarray, labels: np.ndarray, info: Mode
     _write_drawings(files, "colors", image, colors, present_classes(labels, info), info)
     for path in files.get("overlay", ()):
         write_png(path, cv2.addWeighted(image, 0.5, colors, 0.5, 0))
+
+
+def _write_page(
+    files: Files, image: np.ndarray, result: Result, info: ModelInfo, drawn: DrawnEdges | None
+) -> None:
+    """Write what the page shows of an image, if `files` has it: areas, edges of a net, or both."""
     for path in files.get("page", ()):
-        write_image_data(path, label_data(image, labels), info)
+        areas = {} if result.labels is None else label_data(image, result.labels)
+        data = areas
+        if result.prob is not None and drawn is not None:
+            data = areas | edge_data(image, result.prob, drawn.edges)
+            data |= {"areas": areas["classes"]} if areas else {}
+        write_image_data(path, data, info)
 
 
 def _write_drawing(

@@ -13,6 +13,7 @@ from utils.inference.predictor import Predictor
 from utils.prediction.done import Done
 from utils.prediction.outputs import Files, write_outputs
 from utils.prediction.overlap import Frame, Pending, read_ahead, writer_count
+from utils.prediction.results import Result
 from utils.progress import progress_bar
 
 
@@ -50,7 +51,7 @@ def predict_images(
                 assert frame is not None
                 done.turned += frame.turned
                 with clock.of("net"):
-                    result = predictor(frame.image)
+                    result = Result.of(predictor, frame.image, choice)
             except Exception as error:
                 if not users_to_mend(error):
                     raise

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import InputError
+from models.fast import needed_part
+from models.joint import EDGE_OUTPUTS
 from utils.inference.engines import engine_errors, require_outputs
 from utils.inference.engines.torch_engine import TorchEngine
 
@@ -38,7 +40,12 @@ class CompileEngine(TorchEngine):
             )
         _require_compiler()
         super().__init__(model, device, fast=fast, half=half)
-        self.model = torch.compile(self.model, dynamic=True)
+        whole = self.model
+        assert isinstance(whole, nn.Module)
+        part = needed_part(whole, ())
+        self.model = torch.compile(whole, dynamic=True)
+        # Another graph, for outputs that need no edge head.
+        self.part = self.model if part is whole else torch.compile(part, dynamic=True)
 
     def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, Tensor]:
         """See `Engine`."""
@@ -47,6 +54,9 @@ class CompileEngine(TorchEngine):
             require_outputs(outputs, self.outputs)
         with engine_errors(self.name, what), _quiet_compiler():
             return super().__call__(crops, outputs)
+
+    def _forward(self, image: Tensor, outputs: tuple[str, ...]) -> dict[str, Tensor]:
+        return (self.model if set(outputs) & set(EDGE_OUTPUTS) else self.part)(image)
 
 
 @contextlib.contextmanager

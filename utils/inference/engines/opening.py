@@ -9,7 +9,7 @@ from torch import nn
 from data.errors import InputError
 from models.fast import tried_on
 from utils.checkpoint import load_model, require_agreement
-from utils.export.graph import MAIN, to_onnx
+from utils.export.graph import MAIN, outputs_for, to_onnx
 from utils.export.onnx_file import is_onnx, read_onnx_info
 from utils.inference.engines import Engine
 from utils.inference.engines.choose import EXPORTED, choose_engine
@@ -85,7 +85,7 @@ def open_net(
         folded = tried_on(device.type) if fast is None else fast
         net = CompileEngine(model, device, fast=folded, half=half)
     else:
-        content = to_onnx(model, info, [MAIN[info.task]])
+        content = to_onnx(model, info, outputs_for(info))
         net = _open_exported(name, content, device, half=half)
     return net, info, f"engine: {name} ({reason})"
 

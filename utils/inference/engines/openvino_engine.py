@@ -1,6 +1,7 @@
 """OpenVINO as an engine: it runs what `python -m utils.export` writes, on CPUs."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +44,31 @@ class OpenVinoEngine:
                 "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
                 "PERFORMANCE_HINT": "LATENCY",
             }
-            model = core.read_model(content)
-            self.outputs: tuple[str, ...] = tuple(out.get_any_name() for out in model.outputs)
-            self.compiled = core.compile_model(model, "CPU", settings)
+            self.net = core.read_model(content)
+            self.outputs: tuple[str, ...] = tuple(out.get_any_name() for out in self.net.outputs)
+            self._compile = partial(core.compile_model, device_name="CPU", config=settings)
+            self._part = library.Model
+        self._compiled: dict[tuple[str, ...], Any] = {}
+        self.compiled_for(self.outputs[:1])  # errors come now
 
     def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, Tensor]:
         """See `Engine`."""
         require_outputs(outputs, self.outputs)
+        compiled = self.compiled_for(outputs)
         with engine_errors(self.name, f"fails on {len(crops)} x {crops.shape[1]}x{crops.shape[2]}"):
             # Shared results would be written over by the next call.
-            results = self.compiled({IMAGE: crops}, share_outputs=False)
-        return {
-            name: torch.from_numpy(results[self.outputs.index(name)]).float() for name in outputs
-        }
+            results = compiled({IMAGE: crops}, share_outputs=False)
+        return {name: torch.from_numpy(results[i]).float() for i, name in enumerate(outputs)}
+
+    def compiled_for(self, outputs: Sequence[str]) -> Any:
+        """The part of the graph that leads to the outputs, compiled once: all of it always runs."""
+        key = tuple(outputs)
+        if key not in self._compiled:
+            with engine_errors(self.name, "cannot compile the net"):
+                results = [self.net.outputs[self.outputs.index(name)].node for name in key]
+                part = self._part(results, self.net.get_parameters())
+                self._compiled[key] = self._compile(part)
+        return self._compiled[key]
 
 
 def _openvino() -> Any:

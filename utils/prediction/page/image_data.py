@@ -6,6 +6,7 @@ scripts from disk, and reads no other files there. In it, besides the copy of th
                   (rounded down, so that a threshold of whole per cent selects the same pixels; 0
                   below LEAST), and 1 bit, what predict.py draws
     segmentation  the label map, an 8-bit PNG
+    both          both, and as "areas" the classes that occur in the label map
 """
 
 import base64

@@ -52,7 +52,7 @@ class PageHead:
 
     @property
     def edges(self) -> EdgeChoice | None:
-        """`choice` of a net for edges: a segmentation has its areas on the page."""
+        """`choice` of edges that a net gives: of outlines, the areas are on the page."""
         return self.choice if isinstance(self.choice, EdgeChoice) else None
 
 
@@ -172,6 +172,7 @@ def _index(names: list[str], head: PageHead, embedded: bool) -> dict[str, Any]:
     choice = head.edges
     return {
         "task": head.info.task,
+        "both": head.info.task == "seg" and choice is not None,
         "classes": head.info.classes,
         "colors": np.asarray(head.info.palette).tolist(),
         "drawn": "" if choice is None else choice.describe(),
@@ -193,7 +194,8 @@ def _lead(names: list[str], head: PageHead, missing: int) -> str:
     words = [f"{datetime.now():%Y-%m-%d %H:%M}", net, _images(len(names))]
     if missing:
         words.append(f"{missing} of an earlier run without --page are not here")
-    words.append("segmentation" if choice is None else f"edges: {choice.describe()}")
+    words += ["segmentation"] if info.task == "seg" else []
+    words += [] if choice is None else [f"edges: {choice.describe()}"]
     return " · ".join(words)
 
 

@@ -1,12 +1,12 @@
 // What is shown, and what changes it: keys, buttons, sliders, the address.
 
-const isEdge = index.task === 'edge';
-const shownNow = {place: -1, image: null};  // the image that is drawn
+const hasEdges = index.task === 'edge' || index.both;
+let isEdge = index.task === 'edge';  // of both, one is shown at a time: areas first
+const shownNow = {place: -1, decoded: null, image: null};  // the image that is drawn
 // threshold: per cent, or null for what predict.py draws.
-const usualOpacity = isEdge ? 100 : 60;
-const settings = {
-  threshold: null, opacity: usualOpacity, background: isEdge ? 'faded' : 'image',
-};
+const usualOpacity = () => isEdge ? 100 : 60;
+const usualBackground = () => isEdge ? 'faded' : 'image';
+const settings = {threshold: null, opacity: usualOpacity(), background: usualBackground()};
 const BACKGROUNDS = ['image', 'faded', 'white'];
 let wantedPlace = 0;  // the image that is to be shown, when it is there
 let decoding = false;
@@ -41,11 +41,12 @@ async function show(place) {
 async function load(place) {
   const [name, key] = index.images[place];
   keep([key, ...neighbours(place).map(other => index.images[other][1])]);
-  const image = await decodeImage(await cache.get(key));
+  const decoded = await decodeImage(await cache.get(key));
+  const image = face(decoded, !isEdge);
   const photo = new Image();
   photo.src = image.image;
   await photo.decode();
-  Object.assign(shownNow, {place, image});
+  Object.assign(shownNow, {place, decoded, image});
   byId('message').textContent = '';
   byId('photo').alt = name;
   for (const id of ['photo', 'behind']) byId(id).src = image.image;
@@ -70,7 +71,7 @@ function present(image) {
 }
 
 function showMessage(text) {
-  shownNow.image = null;
+  Object.assign(shownNow, {decoded: null, image: null});
   layers.hidden = true;
   byId('message').textContent = text;
 }
@@ -121,6 +122,8 @@ function showSettings() {
   byId('drawing').style.opacity = opacity / 100;
   byId('background').value = background;
   over.dataset.behind = background;
+  document.body.classList.toggle('seg', !isEdge);
+  byId('what').value = isEdge ? 'edges' : 'areas';
   redraw();
   writeAddress();
 }
@@ -160,7 +163,22 @@ function leaf(step) {
 const ends = last => { if (order.length) show(last ? order[order.length - 1] : order[0]); };
 
 function setThreshold(threshold) {
+  if (!isEdge) return;
   settings.threshold = threshold === null ? null : Math.min(99, Math.max(index.least, threshold));
+  showSettings();
+}
+
+// Opacity and background stay what they are, unless they are the usual ones.
+function showEdges(edges) {
+  const usual = [settings.opacity === usualOpacity(), settings.background === usualBackground()];
+  isEdge = edges;
+  if (usual[0]) settings.opacity = usualOpacity();
+  if (usual[1]) settings.background = usualBackground();
+  if (shownNow.decoded) {
+    shownNow.image = face(shownNow.decoded, !isEdge);
+    markPresent(shownNow.image.classes);
+  }
+  explain();
   showSettings();
 }
 
@@ -188,6 +206,7 @@ byId('background').addEventListener('change', event => {
   settings.background = event.target.value;
   showSettings();
 });
+byId('what').addEventListener('change', event => showEdges(event.target.value === 'edges'));
 list.addEventListener('change', () => show(Number(list.value)));
 filter.addEventListener('input', () => { fillList(); if (index.images.length) showPlace(); });
 
@@ -197,17 +216,18 @@ const onKey = {
   '-': onClick.smaller, 0: fit, 1: onClick.actual, s: () => setSplit(view.split ? 0 : 50),
   a: onClick.all, n: onClick.none, b: nextBackground, '/': () => filter.focus(),
   '?': onClick['show-help'],
-  ...isEdge && {
+  ...hasEdges && {
     '[': () => setThreshold((settings.threshold ?? 50) - 5),
     ']': () => setThreshold((settings.threshold ?? 50) + 5), d: onClick['as-drawn'],
   },
+  ...index.both && {e: () => showEdges(!isEdge)},
 };
 document.addEventListener('keydown', event => {
   if (event.ctrlKey || event.altKey || event.metaKey || byId('help').open) return;
   const target = event.target, arrows = /^(Arrow|Home|End)/.test(event.key);
   if (target === filter) return;
   // A slider moves and the list of what is behind changes by arrows, the list of images by letters.
-  if (arrows && (target.type === 'range' || target.id === 'background')) return;
+  if (arrows && (target.type === 'range' || ['background', 'what'].includes(target.id))) return;
   if (target.tagName === 'SELECT' && (!arrows || target !== list)) return;
   const act = onKey[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!act || !index.images.length) return;
@@ -215,7 +235,7 @@ document.addEventListener('keydown', event => {
   act();
 });
 
-// --- the address: #image=NAME&t=PER CENT&o=PER CENT&off=CLASSES ---
+// --- the address: #image=NAME&show=edges&t=PER CENT&o=PER CENT&off=CLASSES ---
 
 // Not at once: browsers refuse more than some hundred changes in half a minute.
 function writeAddress() {
@@ -225,8 +245,9 @@ function writeAddress() {
 
 function replaceAddress() {
   const parts = [`image=${encodeURIComponent(index.images[wantedPlace][0])}`];
+  if (index.both && isEdge) parts.push('show=edges');
   if (settings.threshold !== null) parts.push(`t=${settings.threshold}`);
-  if (settings.opacity !== usualOpacity) parts.push(`o=${settings.opacity}`);
+  if (settings.opacity !== usualOpacity()) parts.push(`o=${settings.opacity}`);
   if (off.size) parts.push(`off=${[...off].sort((a, b) => a - b).join(',')}`);
   const address = `#${parts.join('&')}`;
   if (location.hash !== address) history.replaceState(null, '', address);
@@ -239,8 +260,9 @@ function readAddress() {
     return value !== null && /^\d+$/.test(value) && value >= low && value <= high ?
       Number(value) : otherwise;
   };
-  settings.threshold = isEdge ? number('t', index.least, 99, null) : null;
-  settings.opacity = number('o', 0, 100, usualOpacity);
+  if (index.both) showEdges(given.get('show') === 'edges');
+  settings.threshold = hasEdges ? number('t', index.least, 99, null) : null;
+  settings.opacity = number('o', 0, 100, usualOpacity());
   off.clear();
   for (const k of (given.get('off') ?? '').split(',')) {
     if (/^\d+$/.test(k) && k < index.classes.length) off.add(Number(k));
@@ -258,7 +280,8 @@ function readAddress() {
 
 // --- start ---
 
-document.body.classList.toggle('seg', !isEdge);
+byId('what-box').hidden = !index.both;
+for (const part of document.querySelectorAll('.both')) part.hidden = !index.both;
 byId('threshold').min = index.least;
 explain();
 fillList();

@@ -60,10 +60,12 @@ async function decodePlane(base64, [width, height]) {
 }
 
 // What is drawn of an image: {size, full, image, classes, labels}, or for edges {..., prob, lines},
-// with the per cents of each class, and the pixels (their numbers) that predict.py draws.
+// with the per cents of each class, and the pixels (their numbers) that predict.py draws. Of both:
+// {..., classes, prob, lines, labels, areas}, with the classes of the labels; see `face`.
 async function decodeImage(data) {
   const decode = text => decodePlane(text, data.size);
-  if (data.labels) return {...data, labels: await decode(data.labels)};
+  const labels = data.labels && await decode(data.labels);
+  if (!data.prob) return {...data, labels};
   const prob = await Promise.all(data.prob.map(decode));
   const drawn = await Promise.all(data.drawn.map(decode));
   const lines = drawn.map(plane => {
@@ -71,5 +73,11 @@ async function decodeImage(data) {
     for (let i = 0; i < plane.length; i++) if (plane[i]) found.push(i);
     return Uint32Array.from(found);
   });
-  return {...data, prob, lines};
+  return {...data, labels, prob, lines};
+}
+
+// Of an image with both, the areas or the edges alone.
+function face(image, areas) {
+  if (!image.labels || !image.prob) return image;
+  return areas ? {...image, classes: image.areas} : {...image, labels: undefined};
 }

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,10 +12,19 @@ from data.files import resolved
 from data.visualize import add_legend, color_labels
 from utils.inference.drawing import Choice, DrawnEdges, beside
 from utils.model_info import ModelInfo
-from utils.prediction.outputs import Files, OutputChoice, output_files
+from utils.prediction.outputs import (
+    EDGES_BESIDE,
+    EDGES_OVERLAY,
+    Files,
+    OutputChoice,
+    output_files,
+)
+from utils.prediction.results import Result
 
 # What an image gets without a flag, or what a video has in another form.
-USUAL_KINDS = frozenset({"edges", "colors", "overlay", "side by side", "labels"})
+USUAL_KINDS = frozenset(
+    {"edges", "colors", "overlay", "side by side", "labels", EDGES_OVERLAY, EDGES_BESIDE}
+)
 NEVER_KINDS = frozenset({"page"})  # what is for images alone
 
 
@@ -54,10 +62,14 @@ def video_files(
 ) -> VideoFiles:
     """The files of the video `name` in the folder `out`; see `VideoFiles`.
 
-    The overlay, or without it the drawing; side by side and outlines, if they are chosen.
+    The overlay, or without it the drawing; side by side and outlines, if they are chosen. Of a
+    segmentation with edges of its own, likewise the edges'.
     """
     kinds = ["overlay" if choice.overlay else "edges" if info.task == "edge" else "colors"]
     kinds += ["side by side"] if choice.side_by_side else []
+    if info.task == "seg" and choice.edges:
+        kinds += [EDGES_OVERLAY if choice.overlay else "edges"]
+        kinds += [EDGES_BESIDE] if choice.side_by_side else []
     kinds += ["edges"] if choice.outlines else []
     videos = {kind: [out / f"{name}_{kind.replace(' ', '_')}.mp4"] for kind in kinds}
     return VideoFiles(videos, out, name, choice, all_kinds)
@@ -102,7 +114,7 @@ def check_frame_folders(
 
 
 def draw_frame(
-    kinds: Files, image: np.ndarray, result: np.ndarray, info: ModelInfo, choice: Choice | None
+    kinds: Files, image: np.ndarray, result: Result, info: ModelInfo, choice: Choice | None
 ) -> dict[str, np.ndarray]:
     """The drawings of one frame, by kind: uint8 (H', W', 3), RGB, of the same size for all frames.
 
@@ -111,22 +123,32 @@ def draw_frame(
     Args:
         kinds: those of `VideoFiles.videos`.
         image: uint8 (H, W, 3), RGB.
-        result: what a `Predictor` returned for it.
+        result: what the net said of it.
         info: classes and colours.
         choice: which edges are drawn; None for segmentation without outlines.
     """
-    edges = None if choice is None else DrawnEdges(result, info, choice)
-    if info.task == "edge" and edges is not None:
-        drawing, over = edges.drawing, edges.over
-    else:
-        drawing = color_labels(result, info.palette)
-        over = partial(cv2.addWeighted, alpha=0.5, src2=drawing, beta=0.5, gamma=0)
+    edges = None if choice is None else DrawnEdges(result.chosen_in(choice), info, choice)
+    colors = None if result.labels is None else color_labels(result.labels, info.palette)
     found: dict[str, np.ndarray] = {}
     for kind in kinds:
-        if kind == "overlay":
-            found[kind] = over(image)
+        of_edges = (
+            edges if colors is None or kind in ("edges", EDGES_OVERLAY, EDGES_BESIDE) else None
+        )
+        if kind in ("overlay", EDGES_OVERLAY):
+            found[kind] = over_image(image, of_edges, colors)
             continue
-        bare = edges.drawing if edges is not None and kind == "edges" else drawing
-        bare = beside(image, bare) if kind == "side by side" else bare
+        bare = colors if of_edges is None else of_edges.drawing
+        assert bare is not None
+        bare = beside(image, bare) if kind in ("side by side", EDGES_BESIDE) else bare
         found[kind] = add_legend(bare, range(info.num_classes), info.classes, info.palette)
     return found
+
+
+def over_image(
+    image: np.ndarray, edges: DrawnEdges | None, colors: np.ndarray | None
+) -> np.ndarray:
+    """uint8 (H, W, 3): edges over their image, or without them the colours of a segmentation."""
+    if edges is not None:
+        return edges.over(image)
+    assert colors is not None
+    return cv2.addWeighted(image, 0.5, colors, 0.5, 0)

@@ -27,6 +27,7 @@ from utils.prediction.overlap import (
     read_ahead,
     writer_count,
 )
+from utils.prediction.results import Result
 from utils.prediction.video.encoders import Encoder, even_sides, open_encoder
 from utils.prediction.video.files import VideoFiles, draw_frame
 from utils.prediction.video.reader import Reader
@@ -132,7 +133,7 @@ def _predict_frames(
             if frame is None:
                 return
             with clock.of("net"):
-                result = predictor(frame.image)
+                result = Result.of(predictor, frame.image, writer.choice)
             with clock.of("files"):
                 writer.add(frame, result)
             bar.update()
@@ -167,7 +168,7 @@ class VideoWriter:
     def paths(self) -> list[Path]:
         return [path for paths in self.files.videos.values() for path in paths]
 
-    def add(self, frame: Frame, result: np.ndarray) -> None:
+    def add(self, frame: Frame, result: Result) -> None:
         """The next frame and what the net returned for it; waits while too many are held."""
         self.frames += 1
         self.size = self.size or frame.image.shape
@@ -191,7 +192,7 @@ class VideoWriter:
             self.notes |= {encoder.note} - {""}
             encoder.close()
 
-    def _draw(self, number: int, frame: Frame, result: np.ndarray) -> dict[str, np.ndarray]:
+    def _draw(self, number: int, frame: Frame, result: Result) -> dict[str, np.ndarray]:
         own = self.files.of_frame(number, self.info)
         if any(own.values()):
             write_outputs(own, frame.image, result, self.info, self.choice)
