@@ -104,6 +104,29 @@ def test_memory_files_and_labels_give_the_same_digits(checkpoint, tiny_camvid, p
     assert "class 11" in (tmp_path / "c/scores.csv").read_text()
 
 
+def test_chosen_classes_of_a_network_and_of_folders_by_name(
+    checkpoint, tiny_camvid, predicted, tmp_path
+):
+    """As the same classes among all, in one pass with two tolerances, and from files."""
+    truth = ("--dataset", "camvid", "--data-root", tiny_camvid, *FEW, "--no-report")
+    network = ("--checkpoint", checkpoint, "--device", "cpu")
+    score(*network, *truth, "--max-dist", "3px", "--out", tmp_path / "all")
+    some = ("--classes", "Car", "SIGN", 3, "--max-dist", 0.02, "3px")
+    score(*network, *truth, *some, "--out", tmp_path / "network")
+    prob = predicted / "prob"
+    for k, name in ((3, "road"), (6, "Sign"), (8, "CAR")):
+        shutil.copytree(prob / f"class_{k + 1:03d}", tmp_path / "named" / name)
+    files = ("--predictions", tmp_path / "named")
+    score("--task", "edge", *files, *truth, *some, "--out", tmp_path / "files")
+    whole = np.load(tmp_path / "all/counts.npz")["counts"]
+    for source in ("network", "files"):
+        found = tmp_path / source / "max-dist-3px"
+        assert np.array_equal(np.load(found / "counts.npz")["counts"], whole[:, :, [3, 6, 8]])
+        classes = [CamVid.classes[k] for k in (3, 6, 8)]
+        assert metrics_of(found)["protocol"]["classes"] == classes
+        assert metrics_of(tmp_path / source / "max-dist-0.02")["protocol"]["max_dist"] == 0.02
+
+
 def test_flags_override_the_protocol(predicted, tiny_camvid, tmp_path):
     truth = ("--dataset", "camvid", "--data-root", tiny_camvid, "--no-report", "--workers", 0)
     knobs = (

@@ -165,7 +165,11 @@ CASES = {
         FILES,
         "1 files are missing",
     ),
-    "colour score": (write("pred/class_002/p1.png", COLOR), FILES, "has 3 channels; expected a"),
+    "damaged by colours": (
+        write("pred/class_002/p1.png", COLOR + np.array([0, 0, 1], np.uint8)),
+        FILES,
+        "p1.png: has 3 channels; expected a grey PNG of scores, or three equal channels",
+    ),
     "JPEG score": (
         lambda root: Image.fromarray(GREY).save(root / "pred/class_002/p1.png", "JPEG"),
         FILES,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data import DATASETS
 from data.args import Parser, number, size, whole, workers
+from data.args import text as text_type
 from data.errors import InputError
 from data.files import resolved
 from data.image_io import IGNORE
@@ -55,7 +56,8 @@ def _add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is scored (one of these)")
     group.add_argument("--checkpoint", type=Path, metavar="FILE", help="a network, run here")
     text = (
-        "anybody's prediction files; edge: DIR/class_001/NAME.png …, seg: label maps DIR/NAME.png"
+        "anybody's prediction files; edge: DIR/class_001/NAME.png … or DIR/road/NAME.png …, seg: "
+        "label maps DIR/NAME.png"
     )
     group.add_argument("--predictions", type=Path, metavar="DIR", help=text)
     text = (
@@ -84,6 +86,11 @@ def _add_ground_truth_flags(parser: argparse.ArgumentParser) -> None:
         help="of the data set, e.g. cv=1",
     )
     group.add_argument("--split", help="default: val; test with --submit")
+    text = (
+        "score these alone (edge task): names, or numbers from 0 on; the means are over them "
+        "(default: all)"
+    )
+    group.add_argument("--classes", type=text_type, nargs="+", metavar="CLASS", help=text)
     text = "true edges or label maps as files, in place of a data set's labels"
     group.add_argument("--labels", type=Path, metavar="DIR", help=text)
     text = "number of classes of the files, where neither they nor --dataset say it"
@@ -263,8 +270,21 @@ def chosen_protocols(args: argparse.Namespace, dataset: str) -> tuple[EdgeProtoc
 def chosen_tasks(args: argparse.Namespace, predictor: Predictor | None) -> tuple[str, ...]:
     """The tasks of this run, "seg" before "edge"; both only for a net with an edge head.
 
-    Raises InputError if the checkpoint is for the other task.
+    Raises InputError if the checkpoint is for the other task, or another flag is.
     """
+    tasks = _tasks_of(args, predictor)
+    if "seg" in tasks and args.classes:
+        remedy = "; add --task edge" if len(tasks) > 1 else ""
+        raise InputError(f"--classes is for edges; scores of label maps are of all classes{remedy}")
+    if len(tasks) > 1 and args.labels:
+        raise InputError(
+            f"{args.checkpoint} is for both tasks, but --labels {args.labels} are the ground truth "
+            "of one; add --task edge or --task seg"
+        )
+    return tasks
+
+
+def _tasks_of(args: argparse.Namespace, predictor: Predictor | None) -> tuple[str, ...]:
     if predictor is None:
         return (args.task or "edge",)
     if args.task == "seg" and predictor.task == "edge":
@@ -273,16 +293,9 @@ def chosen_tasks(args: argparse.Namespace, predictor: Predictor | None) -> tuple
         )
     if args.task:
         return (args.task,)
-    if args.derived and predictor.task == "seg" and not predictor.has_edge_head:
-        return ("edge",)
-    if not predictor.has_edge_head:
-        return (predictor.task,)
-    if args.labels:
-        raise InputError(
-            f"{args.checkpoint} is for both tasks, but --labels {args.labels} are the ground truth "
-            "of one; add --task edge or --task seg"
-        )
-    return TASKS[::-1]
+    if predictor.has_edge_head:
+        return TASKS[::-1]
+    return ("edge",) if args.derived else (predictor.task,)
 
 
 def chosen_variants(args: argparse.Namespace, predictor: Predictor) -> tuple[str, ...]:

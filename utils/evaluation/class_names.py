@@ -26,3 +26,9 @@ def class_names(
     if described and described.classes:
         return tuple(described.classes), np.asarray(described.palette, np.uint8)
     return default_class_names(num_classes), distinct_colors(num_classes)
+
+
+def known_names(name: str, dataset: Dataset | None = None) -> tuple[str, ...]:
+    """The names of a data set's classes; none where nothing says them. Arguments as above."""
+    described = dataset or (dataset_class(name) if name else None)
+    return tuple(described.classes) if described else ()

@@ -35,7 +35,6 @@ def edge_example_loader(
     dataset: Dataset | None,
     places: Mapping[int, int],
     variant: str = ONE_VARIANT[0],
-    classes: Sequence[int] | None = None,
 ) -> Callable[[int], EdgeExample]:
     """A function from a row of the counts to the example of that image.
 
@@ -45,7 +44,6 @@ def edge_example_loader(
         dataset: Has the images; None: examples are without.
         places: Index in the ground truth -> index in the data set, see `match_images`.
         variant: Whose scores are shown.
-        classes: Those that are scored; None: all.
     """
 
     def load(row: int) -> EdgeExample:
@@ -56,8 +54,8 @@ def edge_example_loader(
             image = None if record.image is None else dataset.read_image(record)
         scores = list(shown_stack(source.scores(index), variant))
         edges = ground_truth.load(index).edges
-        if classes is not None:
-            edges = {mode: only_classes(groups, classes) for mode, groups in edges.items()}
+        if source.classes is not None:
+            edges = {mode: only_classes(groups, source.classes) for mode, groups in edges.items()}
         return EdgeExample(ground_truth.names[index], image, edges, scores)
 
     return load

@@ -125,7 +125,7 @@ class EdgeProtocol:
         shown += ["false positives inside objects not counted"] if self.kill_internal else []
         if self.classes is not None:
             which = "class" if len(self.classes) == 1 else f"{len(self.classes)} classes"
-            shown.append(f"{which} {first_few(self.classes, SHOWN_CLASSES)} alone")
+            shown.append(f"only the {which} {first_few(self.classes, SHOWN_CLASSES)}")
         return f"protocol {self.name}: " + ", ".join([*shown, f"AP of the {self.ap} equal recall"])
 
 
@@ -200,11 +200,17 @@ def with_tolerances(
 
 
 def same_tolerances(
-    protocol: EdgeProtocol, others: Sequence[EdgeProtocol]
+    protocol: EdgeProtocol,
+    others: Sequence[EdgeProtocol],
+    classes: tuple[str, ...] | None = None,
 ) -> tuple[EdgeProtocol, ...]:
-    """The protocol with the tolerance of each of `others`."""
+    """The protocol with the tolerance of each of `others`.
+
+    classes: names of those that are scored; None: all.
+    """
     return tuple(
-        replace(protocol, max_dist=each.max_dist, max_dist_px=each.max_dist_px) for each in others
+        replace(protocol, max_dist=each.max_dist, max_dist_px=each.max_dist_px, classes=classes)
+        for each in others
     )
 
 

@@ -65,6 +65,8 @@ def write_edge_report(
         return _example_row(load_example(row), f, ranked, palette)
 
     knobs = {name: value for name, value in protocol.knobs().items() if value is not None}
+    if protocol.classes is not None:  # names may have blanks
+        knobs["classes"] = ", ".join(protocol.classes)
     sections = [
         source_section(origin, {"protocol": knobs.pop("name"), **knobs}),
         *(_mode_section(mode, palette) for mode in scores),

@@ -1,5 +1,6 @@
 """A test of semantic edges from matched scores and ground truth to the files of all results."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class EdgeScoring:
         source: the scores of all images.
         truth: the ground truth.
         results: what one pass over the images gives.
-        names: of the K classes.
+        names: of the K classes that are scored.
         palette: uint8 (K, 3), for the report.
         out: the folder of all results.
         dataset: has the images for the report; None: it is without.
@@ -72,9 +73,12 @@ class EdgeScoring:
         Arguments as of this class. protocols: equal but for their tolerance. described: names and
         palette.
         """
-        results = edge_results(out, source, same_tolerances(truth.protocol, protocols))
-        from_main(lambda: require_result_folders(results), ranks)
         names, palette = (of_class[: truth.num_classes] for of_class in described)
+        if source.classes is not None:
+            names, palette = [names[k] for k in source.classes], palette[list(source.classes)]
+        chosen = None if source.classes is None else names
+        results = edge_results(out, source, same_tolerances(truth.protocol, protocols, chosen))
+        from_main(lambda: require_result_folders(results), ranks)
         places = image_places(source, truth, dataset)
         return cls(source, truth, results, names, palette, out, dataset, places)
 
@@ -83,14 +87,13 @@ class EdgeScoring:
         """One for each tolerance."""
         return tuple(dict.fromkeys(result.protocol for result in self.results))
 
-    def describe(self) -> str:
-        """The protocols, a line each."""
+    def announce(self) -> None:
+        """Print the protocols, a line each, and what may surprise in the ground truth."""
         sizes = sizes_in_words(self.truth.size(i) for i in self.source.indices)
-        return "\n".join(protocol.describe(sizes) for protocol in self.protocols)
-
-    def note(self) -> str | None:
-        """What may surprise in the ground truth."""
-        return self.truth.note() if isinstance(self.truth, FolderGroundTruth) else None
+        for protocol in self.protocols:
+            print(protocol.describe(sizes))
+        if isinstance(self.truth, FolderGroundTruth) and (note := self.truth.note()):
+            print(f"note: {note}", file=sys.stderr)
 
     def count(self, workers: int, ranks: Ranks) -> Record:
         """The records of all images, see `count_edge_images`."""

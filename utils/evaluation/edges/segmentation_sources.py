@@ -51,7 +51,7 @@ class SegNetSource(NetworkSource):
         variants: tuple[str, ...],
         making: EdgeMaking,
     ) -> None:
-        super().__init__(checkpoint, predictor, dataset, truth)
+        super().__init__(checkpoint, predictor, dataset, truth, making.classes)
         self.variants = variants
         self.binary = frozenset({HARD}.intersection(variants))
         self.making = making
@@ -137,6 +137,7 @@ class LabelMapSource:
             i: require_scale(truth, i, folder.size(key), folder.where(key))
             for i, key in keys.items()
         }
+        self.classes = making.classes
         self.files = LabelMapFiles(folder, keys, scales, making)
         self.image_files: dict[int, Path] = {}
         self.indices = sorted(keys)

@@ -26,7 +26,8 @@ class EdgeSource(Protocol):
     """Scores of images.
 
     variants: names of the scores that each image has; one without a name where there is nothing to
-    tell apart. binary: those of the variants that hold nothing but edge or no edge.
+    tell apart. binary: those of the variants that hold nothing but edge or no edge. classes: those
+    whose scores `scores` gives; None: all.
     indices: the images to score, numbered as in the ground truth. files: read by the processes that
     count; None: `scores` makes them here. image_files: what they are made from, by these indices.
     origin: what is scored, for `metrics.json`. identity: what the scores depend on, beside files
@@ -37,6 +38,8 @@ class EdgeSource(Protocol):
     def variants(self) -> tuple[str, ...]: ...
     @property
     def binary(self) -> frozenset[str]: ...
+    @property
+    def classes(self) -> tuple[int, ...] | None: ...
     @property
     def indices(self) -> list[int]: ...
     @property
@@ -68,6 +71,7 @@ class NetworkSource:
         dataset: the images.
         truth: the ground truth; InputError unless each of its images is in the data set, and has
             the ground truth's aspect ratio.
+        classes: those that are scored; None: all.
     """
 
     files = None
@@ -75,9 +79,15 @@ class NetworkSource:
     binary: frozenset[str] = frozenset()
 
     def __init__(
-        self, checkpoint: Path, predictor: Predictor, dataset: Dataset, truth: EdgeGroundTruth
+        self,
+        checkpoint: Path,
+        predictor: Predictor,
+        dataset: Dataset,
+        truth: EdgeGroundTruth,
+        classes: tuple[int, ...] | None = None,
     ) -> None:
         self.predictor = predictor
+        self.classes = classes
         self.dataset = dataset
         self.images = match_images(truth, dataset)
         require_image_sizes(truth, dataset, self.images)
@@ -111,7 +121,8 @@ class NetworkSource:
     def scores(self, index: int) -> Stack | ImageScores:
         """uint16 (K, H, W), at the image's own size."""
         image = self.dataset.read_image(self.dataset.records[self.images[index]])
-        return quantize(self.predictor.scores(image))
+        scores = self.predictor.scores(image)
+        return quantize(scores if self.classes is None else scores[list(self.classes)])
 
 
 class FileSource:
@@ -138,6 +149,7 @@ class FileSource:
             report=report_to(is_main),
         )
         self.files = PredictionFiles(predictions, keys)
+        self.classes = predictions.classes
         self.image_files: dict[int, Path] = {}
         self.binary = frozenset(ONE_VARIANT if predictions.are_binary(keys.values()) else ())
         self.indices = sorted(keys)
