@@ -73,10 +73,11 @@ class EdgeScoring:
         Arguments as of this class. protocols: equal but for their tolerance. described: names and
         palette.
         """
-        names, palette = (of_class[: truth.num_classes] for of_class in described)
+        names, palette = described[0][: truth.num_classes], described[1][: truth.num_classes]
+        chosen = None
         if source.classes is not None:
-            names, palette = [names[k] for k in source.classes], palette[list(source.classes)]
-        chosen = None if source.classes is None else names
+            names = chosen = tuple(names[k] for k in source.classes)
+            palette = palette[list(source.classes)]
         results = edge_results(out, source, same_tolerances(truth.protocol, protocols, chosen))
         from_main(lambda: require_result_folders(results), ranks)
         places = image_places(source, truth, dataset)
