@@ -4,6 +4,8 @@
     python test.py --task edge --predictions DIR --dataset cityscapes --split val
     python test.py --task edge --predictions DIR --labels DIR --workers 8 --out scores
     python test.py --predictions DIR --dataset camvid --max-dist 0.02 0.0075 3px --classes road car
+    python test.py --task edge --checkpoint seg.pth            # edges derived, hard and soft
+    python test.py --task edge --predictions DIR --prediction-kind labels --dataset cityscapes
     python test.py --task seg --predictions DIR --labels DIR --num-classes 19 --out scores
     python test.py --checkpoint seg.pth --window 832 --scales 0.5 0.75 1 1.25 1.5 1.75 2 --mirror
     python test.py --checkpoint seg.pth --submit submission    # Cityscapes' test split -> .zip
@@ -13,7 +15,8 @@ The windows, scales and mirror image above are the published ones of DecoupleSeg
 With torchrun, each GPU takes its share of the images.
 
 Several --max-dist are counted in one pass, and the results of each lie in a folder of their own:
-OUT/max-dist-0.02, OUT/max-dist-3px. --classes scores some classes alone, by name or number.
+OUT/max-dist-0.02, OUT/max-dist-3px; so do OUT/hard and OUT/soft, and the tasks of a net with an
+edge head, OUT/seg and OUT/edge. --classes scores some classes alone, by name or number.
 
 A test leaves metrics.json and report.html in --out, with scores.csv, counts.npz and curves.csv
 (edge) or confusion.csv (seg). An interrupted test of edges goes on when run again. To compare two
@@ -21,7 +24,6 @@ of these folders: python -m utils.compare A B
 """
 
 from data.errors import quiet_interrupts
-from data.files import resolved
 from data.system.threads import let_threads_sleep
 
 if __name__ == "__main__":
@@ -36,7 +38,6 @@ from functools import partial
 from data import dataset_class
 from data.base import Dataset
 from data.errors import InputError, run
-from data.visualize import default_class_names
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main, own_device, process_group
 from utils.evaluation.args import (
@@ -53,7 +54,7 @@ from utils.evaluation.edges.ground_truth import (
     EdgeGroundTruth,
     FolderGroundTruth,
 )
-from utils.evaluation.edges.kinds import refuse_label_maps
+from utils.evaluation.edges.kinds import refuse_label_maps, refuse_out_among_arrays
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.evaluation.edges.protocols import EdgeProtocol
 from utils.evaluation.edges.scoring import EdgeScoring
@@ -62,11 +63,12 @@ from utils.evaluation.edges.sources import EdgeSource, FileSource, NetworkSource
 from utils.evaluation.inputs import (
     declared_classes,
     known_colors,
-    note_data,
+    note_images,
     note_turned,
     open_dataset,
     report_to,
     require_same_classes,
+    required_classes,
     seg_classes,
 )
 from utils.evaluation.label_files import FolderLabels
@@ -83,8 +85,6 @@ from utils.evaluation.tasks import count_tasks
 from utils.inference.args import predictor_from_flags
 from utils.inference.device import pick_device
 from utils.inference.predictor import Predictor
-
-NO_CLASSES = "label maps do not say how many classes there are; add --num-classes or --dataset"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -153,12 +153,11 @@ def open_seg(
     info = predictor and predictor.info
     name = args.dataset or (info.dataset if info else "")
     dataset = open_images(args, name, "seg")
-    num_classes = info.num_classes if info else declared_classes(name, args.num_classes, dataset)
-    if num_classes is None:
-        raise InputError(NO_CLASSES)
+    num_classes = info.num_classes if info else required_classes(name, args.num_classes, dataset)
     require_few_classes(num_classes)
     names, palette = class_names(info, name, num_classes, dataset)
-    note_images(args, predictor, dataset, ranks)
+    noted = {"by_net": predictor is not None, "as_truth": not args.labels}
+    note_images(dataset, args.workers, ranks, **noted)
     folder = partial(FolderLabels, num_classes=num_classes, label_ids=args.label_ids)
     if args.labels:
         truth = folder(args.labels, what="labels")
@@ -197,7 +196,8 @@ def open_edges(
     name = args.dataset or (info.dataset if info else "")
     dataset = open_images(args, name, "edge")
     if "seg" not in tasks:  # else open_seg has
-        note_images(args, predictor, dataset, ranks)
+        noted = {"by_net": predictor is not None, "as_truth": not args.labels}
+        note_images(dataset, args.workers, ranks, **noted)
     protocols = chosen_protocols(args, name)
     if predictor:
         assert dataset is not None, "a network needs images: see parse_score_args"
@@ -211,9 +211,7 @@ def open_edges(
     fit = args.fit_temperature
     scoring = EdgeScoring.prepared(source, truth, protocols, described, out, dataset, ranks, fit)
     if ranks.is_main:
-        print(scoring.describe())
-        if note := scoring.note():
-            print(f"note: {note}", file=sys.stderr)
+        scoring.announce()
     return scoring
 
 
@@ -224,7 +222,8 @@ def open_net_edges(
     require_same_classes(args.checkpoint, predictor, dataset)
     variants = chosen_variants(args, predictor)
     truth = open_truth(args, dataset, protocol, dataset.num_classes)
-    classes = choose_classes(args.classes, dataset.classes)
+    names, _ = class_names(predictor.info, dataset.name, dataset.num_classes, dataset)
+    classes = choose_classes(args.classes, names[: truth.num_classes])
     if predictor.task == "edge":
         return NetworkSource(args.checkpoint, predictor, dataset, truth, classes), truth
     making = EdgeMaking(truth.num_classes, protocol.modes, classes)
@@ -242,9 +241,7 @@ def open_label_maps(
     ranks: Ranks,
 ) -> tuple[EdgeSource, EdgeGroundTruth]:
     """The edges of label maps, and the ground truth. name: of the data set, or ""."""
-    num_classes = declared_classes(name, args.num_classes, dataset)
-    if num_classes is None:
-        raise InputError(NO_CLASSES)
+    num_classes = required_classes(name, args.num_classes, dataset)
     most = seg_classes(name, num_classes, dataset)
     require_few_classes(most)
     folder = FolderLabels(
@@ -255,13 +252,12 @@ def open_label_maps(
         colors=known_colors(name, dataset),
     )
     truth = open_truth(args, dataset, protocol, num_classes)
-    names = known_names(name, dataset) or default_class_names(num_classes)
-    classes = choose_classes(args.classes, names[:num_classes])
+    names, _ = class_names(None, name, num_classes, dataset)
     source = LabelMapSource(
         folder,
         truth,
         dataset,
-        EdgeMaking(num_classes, protocol.modes, classes),
+        EdgeMaking(num_classes, protocol.modes, choose_classes(args.classes, names)),
         allow_missing=args.allow_missing,
         is_main=ranks.is_main,
     )
@@ -277,20 +273,13 @@ def open_edge_files(
 ) -> tuple[EdgeSource, EdgeGroundTruth]:
     """Edges from files, and the ground truth. name: of the data set, or ""."""
     declared = declared_classes(name, args.num_classes, dataset)
-    refuse_label_maps(args.predictions, declared)
-    folder = PredictionFolder(
-        args.predictions,
-        declared,
-        names=known_names(name, dataset),
-        classes=args.classes,
-    )
+    names = known_names(name, dataset)
+    if len(args.classes or ()) != 1:  # of which grey images may be the scores
+        refuse_label_maps(args.predictions, declared, names)
+    folder = PredictionFolder(args.predictions, declared, names=names, classes=args.classes)
     if ranks.is_main and (note := folder.note()):
         print(f"note: {note}", file=sys.stderr)
-    if folder.layout == "arrays" and resolved(folder.root) in resolved(args.out).parents:
-        raise InputError(
-            f"--out {args.out}: lies in the folder of predictions, and its arrays would be "
-            "taken for some; choose another"
-        )
+    refuse_out_among_arrays(folder, args.out)
     truth = open_truth(args, dataset, protocol, folder.num_classes)
     source = FileSource(folder, truth, allow_missing=args.allow_missing, is_main=ranks.is_main)
     return source, truth
@@ -320,16 +309,6 @@ def open_named(args: argparse.Namespace, name: str, task: str) -> Dataset:
     return open_dataset(
         name, root=args.data_root, split=args.split, task=task, options=args.data_option
     )
-
-
-def note_images(
-    args: argparse.Namespace, predictor: Predictor | None, dataset: Dataset | None, ranks: Ranks
-) -> None:
-    """What may surprise in the images and labels of a data set, a line each."""
-    if predictor and dataset:
-        note_turned(dataset, ranks)
-    if dataset and not args.labels:
-        note_data(dataset, args.workers, ranks)
 
 
 if __name__ == "__main__":

@@ -304,8 +304,14 @@ def chosen_tasks(args: argparse.Namespace, predictor: Predictor | None) -> tuple
     Raises InputError if the checkpoint is for the other task, or --classes is given without edges.
     """
     tasks = _tasks_of(args, predictor)
-    if args.classes and "edge" not in tasks:
-        raise InputError("--classes is for edges; scores of label maps are of all classes")
+    if "seg" in tasks and args.classes:
+        remedy = "; add --task edge" if len(tasks) > 1 else ""
+        raise InputError(f"--classes is for edges; scores of label maps are of all classes{remedy}")
+    if len(tasks) > 1 and args.labels:
+        raise InputError(
+            f"{args.checkpoint} is for both tasks, but --labels {args.labels} are the ground truth "
+            "of one; add --task edge or --task seg"
+        )
     return tasks
 
 
@@ -318,16 +324,9 @@ def _tasks_of(args: argparse.Namespace, predictor: Predictor | None) -> tuple[st
         )
     if args.task:
         return (args.task,)
-    if args.derived and predictor.task == "seg" and not predictor.has_edge_head:
-        return ("edge",)
-    if not predictor.has_edge_head:
-        return (predictor.task,)
-    if args.labels:
-        raise InputError(
-            f"{args.checkpoint} is for both tasks, but --labels {args.labels} are the ground truth "
-            "of one; add --task edge or --task seg"
-        )
-    return TASKS[::-1]
+    if predictor.has_edge_head:
+        return TASKS[::-1]
+    return ("edge",) if args.derived else (predictor.task,)
 
 
 def chosen_variants(args: argparse.Namespace, predictor: Predictor) -> tuple[str, ...]:

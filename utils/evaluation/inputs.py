@@ -50,6 +50,16 @@ def declared_classes(
     return found
 
 
+def required_classes(name: str, num_classes: int | None, dataset: Dataset | None) -> int:
+    """`declared_classes` of label maps, which do not say it; InputError if nothing does."""
+    found = declared_classes(name, num_classes, dataset)
+    if found is None:
+        raise InputError(
+            "label maps do not say how many classes there are; add --num-classes or --dataset"
+        )
+    return found
+
+
 def seg_classes(name: str, num_classes: int, dataset: Dataset | None) -> int:
     """The number of classes that label maps may have; more than those of edges by a background.
 
@@ -128,6 +138,24 @@ def note_turned(dataset: Dataset, ranks: Ranks) -> None:
             "taken as stored, as labels are drawn on those",
             file=sys.stderr,
         )
+
+
+def note_images(
+    dataset: Dataset | None, workers: int, ranks: Ranks, *, by_net: bool, as_truth: bool
+) -> None:
+    """What may surprise in a data set, a line each.
+
+    Args:
+        dataset: None: there is nothing to say.
+        workers: see `note_data`.
+        ranks: the main one prints.
+        by_net: a network is to run over the images.
+        as_truth: its labels are scored against.
+    """
+    if dataset and by_net:
+        note_turned(dataset, ranks)
+    if dataset and as_truth:
+        note_data(dataset, workers, ranks)
 
 
 def report_to(is_main: bool) -> Callable[[str], None]:

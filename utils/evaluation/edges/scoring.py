@@ -1,5 +1,6 @@
 """A test of semantic edges from matched scores and ground truth to the files of all results."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +77,11 @@ class EdgeScoring:
         Arguments as of this class. protocols: equal but for their tolerance. described: names and
         palette.
         """
-        names, palette = (of_class[: truth.num_classes] for of_class in described)
+        names, palette = described[0][: truth.num_classes], described[1][: truth.num_classes]
         chosen = None
         if source.classes is not None:
             names = chosen = tuple(names[k] for k in source.classes)
-            palette = np.asarray(palette)[list(source.classes)]
+            palette = palette[list(source.classes)]
         results = edge_results(out, source, same_tolerances(truth.protocol, protocols, chosen))
         if fit:
             require_temperature(results)
@@ -93,14 +94,13 @@ class EdgeScoring:
         """One for each tolerance."""
         return tuple(dict.fromkeys(result.protocol for result in self.results))
 
-    def describe(self) -> str:
-        """The protocols, a line each."""
+    def announce(self) -> None:
+        """Print the protocols, a line each, and what may surprise in the ground truth."""
         sizes = sizes_in_words(self.truth.size(i) for i in self.source.indices)
-        return "\n".join(protocol.describe(sizes) for protocol in self.protocols)
-
-    def note(self) -> str | None:
-        """What may surprise in the ground truth."""
-        return self.truth.note() if isinstance(self.truth, FolderGroundTruth) else None
+        for protocol in self.protocols:
+            print(protocol.describe(sizes))
+        if isinstance(self.truth, FolderGroundTruth) and (note := self.truth.note()):
+            print(f"note: {note}", file=sys.stderr)
 
     def count(self, workers: int, ranks: Ranks) -> Record:
         """The records of all images, see `count_edge_images`."""

@@ -1,6 +1,6 @@
 """Where the edges of a segmentation come from: a net that is run here, or anybody's label maps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ class SegNetSource(NetworkSource):
             size = dataset.image_size(record)
             self.scales[index] = require_scale(truth, index, size, str(record.image))
 
-    def origin_of(self, variant: str) -> dict[str, object]:
+    def origin_of(self, variant: str, /) -> dict[str, object]:
         """What the edges of a variant are, for `metrics.json`."""
         return {"edges": EDGES_OF[variant]}
 
@@ -75,7 +75,7 @@ class SegNetSource(NetworkSource):
         labels, logits, edges = self._run(image)
         if labels is not None and self.take_labels is not None:
             self.take_labels(record.name, labels)
-        scores: dict[str, Stack | dict[str, Stack]] = {}
+        scores: dict[str, Stack | Mapping[str, Stack]] = {}
         if edges is not None:
             chosen = self.making.chosen
             scores[HEAD] = quantize(edges if len(chosen) == len(edges) else edges[list(chosen)])
@@ -137,6 +137,7 @@ class LabelMapSource:
             i: require_scale(truth, i, folder.size(key), folder.where(key))
             for i, key in keys.items()
         }
+        self.classes = making.classes
         self.files = LabelMapFiles(folder, keys, scales, making)
         self.classes = making.classes
         self.image_files: dict[int, Path] = {}
@@ -147,7 +148,7 @@ class LabelMapSource:
         }
         self.identity = ("label maps", VERSION, folder.num_classes, folder.label_ids, folder.colors)
 
-    def origin_of(self, variant: str) -> dict[str, object]:
+    def origin_of(self, variant: str, /) -> dict[str, object]:
         """What the edges of a variant are, for `metrics.json`."""
         return {"edges": EDGES_OF[variant]}
 

@@ -51,7 +51,7 @@ class EdgeSource(Protocol):
     @property
     def identity(self) -> object: ...
 
-    def origin_of(self, variant: str) -> Mapping[str, object]:
+    def origin_of(self, variant: str, /) -> Mapping[str, object]:
         """What the scores of a variant are, for `metrics.json`."""
         ...
 
@@ -114,7 +114,7 @@ class NetworkSource:
             "device": predictor.device.type,
         }
 
-    def origin_of(self, _variant: str) -> Mapping[str, object]:
+    def origin_of(self, _variant: str, /) -> Mapping[str, object]:
         """Nothing, as there is one variant."""
         return {}
 
@@ -159,7 +159,7 @@ class FileSource:
         }
         self.identity = "files"
 
-    def origin_of(self, _variant: str) -> Mapping[str, object]:
+    def origin_of(self, _variant: str, /) -> Mapping[str, object]:
         """Nothing, as there is one variant."""
         return {}
 
