@@ -128,7 +128,14 @@ class EdgeScoring:
         source, truth = self.source, self.truth
         meaning = filter(None, [self.dataset.meaning()] if self.dataset else [])
         return ResumableCounter(
-            ImageCounter(truth, self.protocols, source.files, source.image_files, source.variants),
+            ImageCounter(
+                truth,
+                self.protocols,
+                source.files,
+                source.image_files,
+                source.variants,
+                source.classes,
+            ),
             fingerprint(source.identity, truth.origin, *meaning),
             self.out / "partial",
         )
