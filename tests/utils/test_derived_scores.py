@@ -370,3 +370,16 @@ def test_a_label_map_smaller_than_its_ground_truth_is_refused(perfect, tmp_path,
     files = ("--labels", tmp_path / "gt", "--num-classes", 4, "--out", tmp_path / "out")
     assert status_of_score(*labels_of(perfect), *files, *QUICK) == 2
     assert "must have the same shape, and not be smaller" in capsys.readouterr().err
+
+
+def test_chosen_classes_are_those_among_all(net, perfect, root, tmp_path):
+    """Of derived edges, from a net and from files."""
+    truth = (*truth_of(root), *QUICK)
+    sources = {"net": ("--checkpoint", net, "--task", "edge"), "files": labels_of(perfect)}
+    with registered():
+        for name, source in sources.items():
+            score(*source, *truth, "--out", tmp_path / name / "all")
+            score(*source, *truth, "--classes", "c3", 1, "--out", tmp_path / name / "some")
+    for folder in ("net/{}/hard", "net/{}/soft", "files/{}"):
+        every, some = (counts_of(tmp_path / folder.format(which)) for which in ("all", "some"))
+        assert np.array_equal(some, every[:, :, [1, 3]])
