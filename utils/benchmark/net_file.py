@@ -35,7 +35,7 @@ def write_net(
         raise InputError(f"--classes {classes}: {name} has at most {most}")
     torch.manual_seed(0)
     options: dict[str, bool | str] = {} if edge_head == "none" else {"edge_head": edge_head}
-    net = create_model(name, num_classes=classes, backbone=backbone, **options)
+    net = create_model(name, num_classes=classes, backbone=backbone, pretrained="none", **options)
     info = ModelInfo(
         name=name,
         backbone=backbone,
