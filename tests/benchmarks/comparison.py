@@ -74,6 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="runs, scores and drawings")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--full", action="store_true", help="Cityscapes at full size; needs GPUs")
+    parser.add_argument("--no-train", action="store_true", help="score the runs that are there")
     parser.add_argument("--split", help="that is scored (default: test; of Cityscapes val)")
     parser.add_argument("--images", nargs="+", type=int, default=[20, 120, 200], metavar="N")
     return parser.parse_args(argv)
@@ -82,7 +83,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Train, score, print."""
     split = args.split or ("val" if args.full else "test")
-    for net in NETS:
+    for net in () if args.no_train else NETS:
         train(net, args)
     rows = [row for net in NETS for row in score(net, args, split)]
     dataset = build_dataset(

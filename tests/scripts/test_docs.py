@@ -59,6 +59,7 @@ NOT_RUN = {
     "tests/benchmarks/train_step.py": "measures for minutes",
     "tests/benchmarks/inference.py": "measures for minutes; tests/utils/test_benchmark.py runs it",
     "tests/benchmarks/folded_scores.py": "needs trained nets",
+    "tests/benchmarks/comparison.py": "trains for two hours",
 }
 # Stand-ins for files that a reader has from elsewhere -> what the documents' own commands make.
 STAND_INS = {"best.pth": "runs/camvid/dff-resnet18/default/best.pth"}
@@ -70,7 +71,7 @@ LEFT_BY_RUNS = {
 # Left by more than a tiny run, which other tests look for: a second epoch, --profile; labels.
 LEFT_BY_OTHERS = {
     *("previous.pth", "trace.json", "gtlabel.json", "gtlabel-inputs.jsonl", "diverged.json"),
-    *("dataset.json", "import.json", "import-inputs.jsonl"),
+    *("dataset.json", "import.json", "import-inputs.jsonl", "temperature.json"),
 }
 # Names that the prose uses for a layout or an example and that are no file of ours.
 EXAMPLES = {
@@ -79,6 +80,8 @@ EXAMPLES = {
     *("demo/", "datasets/", "drawn-all/index.html", "index.html", "NAME_edges.png"),
     *("OUT/07/image_2/", "OUT/sequences/", "ROOT/sequences", "ROOT/sequences/07/image_2"),
     *("bits/clip/000001.png", "vector/NAME.geojson"),
+    *("OUT/hard", "OUT/soft", "OUT/seg", "OUT/edge", "OUT/max-dist-0.02", "OUT/max-dist-3px"),
+    "NAME_edges_overlay.png",
 }
 TINY = {
     "train.py": "--backbone resnet18 --pretrained none --epochs 1 --batch-size 2 --base-size 0 "
