@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.backbones import edge_backbone
 from models.contract import whole_multiple
-from models.layers import bilinear_upsample, conv1x1, crop_to, pad_to_multiple
+from models.layers import bilinear_upsample, conv1x1, crop, crop_to, pad_to_multiple
 
 
 class CASENetHead(nn.Module):
@@ -35,7 +35,7 @@ class CASENetHead(nn.Module):
         """x1..x5 of images of `size` (H, W) -> edge logits {"side5", "fuse": (N, K, H, W)}."""
         x1, x2, x3, _, x5 = stages
         side1, side2, side3, side5 = (
-            layer(x)[..., : size[0], : size[1]]
+            crop(layer(x), size)
             for layer, x in zip(
                 (self.side1, self.side2, self.side3, self.side5), (x1, x2, x3, x5), strict=True
             )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.backbones import edge_backbone
 from models.contract import whole_multiple
-from models.layers import bilinear_upsample, conv1x1, crop_to, pad_to_multiple
+from models.layers import bilinear_upsample, conv1x1, crop, crop_to, pad_to_multiple
 
 
 class DFFHead(nn.Module):
@@ -36,13 +36,13 @@ class DFFHead(nn.Module):
         """x1..x5 of images of `size` (H, W) -> edge logits {"side5", "fuse": (N, K, H, W)}."""
         x1, x2, x3, _, x5 = stages
         side1, side2, side3, side5 = (
-            layer(x)[..., : size[0], : size[1]]
+            crop(layer(x), size)
             for layer, x in zip(
                 (self.side1, self.side2, self.side3, self.side5), (x1, x2, x3, x5), strict=True
             )
         )
         shared = torch.cat([side1, side2, side3], dim=1)  # (N, 3, H, W)
-        weights = self.weight_learner(x5)[..., : size[0], : size[1]]
+        weights = crop(self.weight_learner(x5), size)
         return {"side5": side5, "fuse": self.fusion(weights, side5, shared)}
 
 
@@ -103,4 +103,6 @@ def side(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
     Without the last where the stage has the image's size.
     """
     layers = [conv1x1(in_channels, out_channels, bias=True), nn.BatchNorm2d(out_channels)]
-    return nn.Sequential(*layers, *([bilinear_upsample(out_channels, stride)] * (stride > 1)))
+    if stride > 1:
+        layers.append(bilinear_upsample(out_channels, stride))
+    return nn.Sequential(*layers)

@@ -3,6 +3,7 @@
 Shapes: N images, C channels, H x W pixels of an image, h x w of a feature map.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -177,6 +178,18 @@ def _pad(image: Tensor, *, right: int, bottom: int) -> Tensor:
     if type(right) is type(bottom) is int and right == bottom == 0:
         return image
     return F.pad(image, (0, right, 0, bottom))
+
+
+def crop(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The top left (N, C, *size) of a map.
+
+    A map of that size is left as it is: the gradient of a slice is in another memory layout. Sizes
+    that torch.export leaves open are not compared.
+    """
+    height, width = size
+    if type(height) is type(width) is int and x.shape[-2:] == (height, width):
+        return x
+    return x[..., :height, :width]
 
 
 def crop_to(maps: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:

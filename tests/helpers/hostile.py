@@ -423,7 +423,12 @@ EDGES = (
     refused("a map of ids", pixels(lambda image: image[..., 0] % 3)),
 )
 TRAINING_EDGES = (*EDGES, *SIZES[1::2])
-SCORES = (*PNG_ONLY, *NO_MAP)
+# Scores of a class may also be TIFFs, and RGB with equal channels.
+SCORES = (
+    *(case for case in (*PNG_ONLY, *NO_MAP) if case.name not in ("TIFF under this name", "RGB")),
+    ok("TIFF under this name", saved("TIFF")),
+    ok("RGB", pixels(lambda scores: np.dstack([scores] * 3))),
+)
 
 # --- arrays ---
 

@@ -67,6 +67,7 @@ STAND_INS = {"best.pth": "runs/camvid/dff-resnet18/default/best.pth"}
 LEFT_BY_RUNS = {
     *("last.pth", "best.pth", "args.json", "log.jsonl", "curves.png"),
     *("metrics.json", "scores.csv", "curves.csv", "counts.npz", "confusion.csv", "report.html"),
+    *("compare.csv", "compare.json", "compare.html"),
 }
 # Left by more than a tiny run, which other tests look for: a second epoch, --profile; labels.
 LEFT_BY_OTHERS = {

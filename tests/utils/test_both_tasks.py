@@ -93,7 +93,7 @@ def test_each_task_is_complete(flags, tmp_path):
     with registered():
         score(*flags, *FEW, "--pictures", 1, "--out", tmp_path)
     assert files_of(tmp_path / "seg") == [
-        *("confusion.csv", "metrics.json", "report.html", "scores.csv"),
+        *("confusion.csv", "counts.npz", "metrics.json", "report.html", "scores.csv"),
     ]
     assert files_of(tmp_path / "edge") == [
         *("counts.npz", "curves.csv", "metrics.json", "report.html", "scores.csv"),

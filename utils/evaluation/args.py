@@ -256,6 +256,11 @@ def _require_no_idle_flags(parser: argparse.ArgumentParser, args: argparse.Names
         parser.error(
             "--fit-temperature is fitted on the net's own probabilities: leave out --temperature"
         )
+    if args.fit_temperature and args.classes:
+        parser.error(
+            "--fit-temperature is fitted on all classes of a checkpoint, to which it is applied: "
+            "leave out --classes"
+        )
     if args.num_classes and args.task == "seg" and args.num_classes > IGNORE:
         parser.error(f"--num-classes {args.num_classes}: label maps hold at most {IGNORE} classes")
 
@@ -301,12 +306,16 @@ def chosen_protocols(args: argparse.Namespace, dataset: str) -> tuple[EdgeProtoc
 def chosen_tasks(args: argparse.Namespace, predictor: Predictor | None) -> tuple[str, ...]:
     """The tasks of this run, "seg" before "edge"; both only for a net with an edge head.
 
-    Raises InputError if the checkpoint is for the other task, or --classes is given without edges.
+    Raises InputError if the checkpoint is for the other task, or a flag of edges is given without.
     """
     tasks = _tasks_of(args, predictor)
     if "seg" in tasks and args.classes:
         remedy = "; add --task edge" if len(tasks) > 1 else ""
         raise InputError(f"--classes is for edges; scores of label maps are of all classes{remedy}")
+    of_edges = ("max_dist", "crisp", "calibration", "fit_temperature")
+    if tasks == ("seg",) and (given := [name for name in of_edges if getattr(args, name)]):
+        flag = f"--{given[0].replace('_', '-')}"
+        raise InputError(f"{flag} is for edges, and label maps are scored; add --task edge")
     if len(tasks) > 1 and args.labels:
         raise InputError(
             f"{args.checkpoint} is for both tasks, but --labels {args.labels} are the ground truth "

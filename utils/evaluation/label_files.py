@@ -85,6 +85,8 @@ class FolderLabels:
         try:
             return check_ids(ids, self.num_classes, path)
         except InputError as error:
+            if self.num_classes != len(TRAIN_LABELS):
+                raise
             raise InputError(
                 f"{error}; if these are Cityscapes' label ids, add --label-ids"
             ) from error

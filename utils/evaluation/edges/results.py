@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from data.errors import InputError
+from utils.evaluation.edges.derived import SOFT
 from utils.evaluation.edges.examples import EdgeExample
 from utils.evaluation.edges.image_counts import CALIBRATION, COUNTS, CRISPNESS, Record
 from utils.evaluation.edges.protocols import EdgeProtocol
@@ -136,8 +137,9 @@ def score_result(
     record = {name: entry[:, v] for name, entry in records.items()}
     record[COUNTS] = record[COUNTS][:, p]
     modes = score_modes(record[COUNTS], classes, result.protocol, binary=result.binary)
-    # Binary edges beside others have no temperature, as their table says.
-    fit = None if result.binary else fit
+    # Binary edges beside others have no temperature, as their table says, nor have those of a
+    # softmax: predict.py has no such probabilities that it could be applied to.
+    fit = None if result.binary or result.variant == SOFT else fit
     return ScoredResult(result, record, modes, _quality(record, classes, modes, fit))
 
 

@@ -127,6 +127,9 @@ class EdgeScoring:
             if images is not None:
                 load = edge_example_loader(source, truth, self.dataset, self.places, variant)
                 report_result(each, origin, self.palette, load_example=load, images=images)
+        if all(result.folder != self.out for result in self.results):
+            # Of an earlier run with a single result, which would be taken for one of these.
+            (self.out / "metrics.json").unlink(missing_ok=True)
         self._counter().forget()
         print(format_overview(scored, self.out))
 

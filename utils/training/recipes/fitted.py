@@ -240,6 +240,6 @@ def cpu_minutes(facts: Facts, values: Mapping[str, Any]) -> float:
     pixels = steps_in_all(facts, values) * values["batch_size"] * values["crop_size"] ** 2
     seconds = (
         SECONDS[kind] * COST.get(values["backbone"], OTHERS_COST)
-        + HEAD_SECONDS[values["edge_head"]]
+        + HEAD_SECONDS[values.get("edge_head", "none")]
     )
     return pixels / 1e6 * seconds / 60

@@ -17,6 +17,7 @@ from utils.evaluation.html import Line, at, cards, hex_color, plot, section, tab
 from utils.evaluation.text_tables import align_columns, percent, write_csv_rows
 
 Rows = list[tuple[str, ...]]
+QUALITY_FILES = ("crispness.csv", "calibration.csv", "temperature.json")
 FIGURES: dict[str, Callable[[Reliability], float]] = {
     "ECE": lambda curve: curve.ece,
     "mean probability": lambda curve: curve.mean_probability,
@@ -78,8 +79,11 @@ def format_quality(quality: Quality) -> str:
 def write_quality(folder: Path, quality: Quality, source: Mapping[str, object]) -> None:
     """Write `crispness.csv`, `calibration.csv` and `temperature.json`, as far as was asked for.
 
-    source: what was scored against what, and how, for the last one.
+    What an earlier run has left of the others is removed: it is not of these scores. source: what
+    was scored against what, and how, for the last one.
     """
+    for name in QUALITY_FILES:
+        (folder / name).unlink(missing_ok=True)
     if quality.crispness:
         write_csv_rows(folder / "crispness.csv", quality.crispness.csv_rows())
     if quality.calibration:
