@@ -2,12 +2,14 @@
 
 import copy
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers.reference import assert_close, official_state, recipe_input
+from torch import nn
 
 from models import build_model
 from models.casenet import FusedClassification
@@ -274,3 +276,16 @@ def test_upsampling_starts_as_bilinear_interpolation(factor: int) -> None:
     torch.testing.assert_close(
         found[..., factor:-factor, factor:-factor], expected[..., factor:-factor, factor:-factor]
     )
+
+
+@pytest.mark.parametrize("name", ["casenet", "dff"])
+def test_a_side_at_full_size_draws_no_up_sampling(name: str) -> None:
+    """Nothing is drawn that is not part of the net: a seed has given these weights ever since."""
+    side = import_module(f"models.{name}").side
+    torch.manual_seed(0)
+    made = side(4, 1, 1)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(4, 1, 1)
+    assert torch.equal(after, torch.rand(1))
+    assert torch.equal(next(made.parameters()), convolution.weight)

@@ -352,6 +352,14 @@ def test_mistakes_are_one_line(net, root, perfect, tmp_path, capsys):
             ("--checkpoint", net, *truth, "--task", "seg", "--derived", "hard"),
             "--derived is for the edge task",
         ),
+        *(
+            (("--checkpoint", net, *truth, *given), f"{given[0]} is for edges")
+            for given in (("--crisp",), ("--max-dist", "3px"), ("--fit-temperature",))
+        ),
+        (
+            (*("--checkpoint", net, *truth, "--task", "edge"), "--fit-temperature"),
+            "made of the probabilities of classes",
+        ),
     ]
     with registered():
         for flags, words in cases:
@@ -359,6 +367,7 @@ def test_mistakes_are_one_line(net, root, perfect, tmp_path, capsys):
             last = capsys.readouterr().err.splitlines()[-1]
             assert last.startswith("error: "), last
             assert words in last
+            assert "--label-ids" not in last  # these are not Cityscapes' classes
     assert not (tmp_path / "out/metrics.json").exists()
 
 

@@ -293,6 +293,27 @@ def test_binary_predictions_are_crisp_or_not_and_never_calibrated(folder, rng, c
     assert not (folder / "b").exists()
 
 
+def test_what_an_earlier_test_left_is_not_taken_for_this_one(folder):
+    """Files that this test does not write, and a single result above the folders of several."""
+    out = folder / "scores"
+    flags = (*FLAGS, *files(folder), "--no-report", "--out", out)
+    measured = {"crispness.csv", "calibration.csv", "temperature.json"}
+    score(*flags, "--crisp", "--fit-temperature")
+    assert measured <= {path.name for path in out.iterdir()}
+    score(*flags)
+    assert not measured & {path.name for path in out.iterdir()}
+    assert (out / "metrics.json").is_file()
+    score(*flags, "--max-dist", 0.02, "3px")
+    assert not (out / "metrics.json").exists()
+    assert metrics_of(out / "max-dist-3px")["protocol"]["max_dist_px"] == 3
+
+
+def test_a_temperature_is_of_all_classes(folder, capsys):
+    flags = (*FLAGS, *files(folder), "--fit-temperature", "--classes", 0)
+    assert status_of_score(*flags) == 2
+    assert "leave out --classes" in capsys.readouterr().err
+
+
 def test_a_temperature_is_not_fitted_on_top_of_another(folder, capsys):
     flags = ("--checkpoint", folder / "net.pth", "--fit-temperature", "--temperature", 2)
     assert status_of_score(*flags) == 2

@@ -63,6 +63,11 @@ class EdgeResult:
     folder: Path
     heading: str
 
+    @property
+    def takes_temperature(self) -> bool:
+        """Whether it has probabilities of edges; predict.py has none of a softmax's outlines."""
+        return not self.binary and self.variant != SOFT
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredResult:
@@ -109,10 +114,10 @@ def edge_results(
 
 def require_temperature(results: Sequence[EdgeResult]) -> None:
     """InputError if none of the results can have a temperature."""
-    if all(result.binary for result in results):
+    if not any(result.takes_temperature for result in results):
         raise InputError(
-            "--fit-temperature: the predictions are edge or none, and a temperature needs "
-            "probabilities"
+            "--fit-temperature: a temperature needs probabilities of edges, and these predictions "
+            "are edge or none, or made of the probabilities of classes"
         )
 
 
@@ -137,9 +142,7 @@ def score_result(
     record = {name: entry[:, v] for name, entry in records.items()}
     record[COUNTS] = record[COUNTS][:, p]
     modes = score_modes(record[COUNTS], classes, result.protocol, binary=result.binary)
-    # Binary edges beside others have no temperature, as their table says, nor have those of a
-    # softmax: predict.py has no such probabilities that it could be applied to.
-    fit = None if result.binary or result.variant == SOFT else fit
+    fit = fit if result.takes_temperature else None
     return ScoredResult(result, record, modes, _quality(record, classes, modes, fit))
 
 
