@@ -18,7 +18,7 @@ from data.gtlabel import __main__ as gtlabel
 from data.samples.edge import EdgeLabels
 from utils.checkpoint import load_model, read_checkpoint, save_checkpoint
 from utils.distributed.environment import Ranks
-from utils.training.setup import build_setup
+from utils.training.setup import build_setup, evaluation_form
 from utils.training.validate_edges import EdgeScoring
 from utils.training.validate_seg import SegScoring
 from utils.training.validation import ImageValidation, ValidationScores
@@ -71,8 +71,9 @@ def test_both_tasks_are_validated_in_one_pass_with_the_scores_of_each(
     model.register_forward_hook(lambda *_: calls.append(1))
     both = setup.validation(model, device="cpu", ranks=Ranks())
     assert len(calls) == 2  # images
+    how = {"base_size": 0, "samples": 2, "prepare": evaluation_form(args)}
     alone = [
-        ImageValidation(dataset, each, base_size=0, samples=2)(model, device="cpu", ranks=Ranks())
+        ImageValidation(dataset, each, **how)(model, device="cpu", ranks=Ranks())
         for each in (SegScoring(dataset), edges)
     ]
     assert both == replace(alone[0], thresholds=alone[1].thresholds, others=(alone[1],))
