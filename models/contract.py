@@ -12,7 +12,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 # The names of the logits by task; a segmentation net may also have those of body and edge, and
 # those of an edge head.
@@ -60,9 +59,9 @@ class ContractError(TypeError):
 def check_contract(module: nn.Module, name: str, task: str, num_classes: int) -> None:
     """Raise ContractError with one line unless the net keeps its task's contract.
 
-    The net's head runs once, on the meta device, with the backbone replaced by maps of the shapes
-    that the backbone states: a few milliseconds, no numbers, and neither buffers nor the state of
-    the random number generator change.
+    The net's head runs once, in evaluation, with the backbone replaced by small empty maps of the
+    shapes that it states: some milliseconds, and neither buffers nor the state of the random number
+    generator change.
     """
     model = cast("Net", module)
     for attribute in ("backbone", "classifier", "outputs"):
@@ -78,7 +77,7 @@ def check_contract(module: nn.Module, name: str, task: str, num_classes: int) ->
     for prefix in model.classifier:
         if not any(key.startswith(prefix) for key in keys):
             raise ContractError(f"{name}: no parameter begins with {prefix!r} of `classifier`")
-    returned = _outputs_on_meta(model)
+    returned = _outputs_of_empty_maps(model)
     if not isinstance(returned, dict):
         kind = type(returned).__name__
         raise ContractError(f"{name} returned a {kind}; expected a dict of {_listed(stated)}")
@@ -93,24 +92,26 @@ def check_contract(module: nn.Module, name: str, task: str, num_classes: int) ->
             )
 
 
-def _outputs_on_meta(model: Net) -> dict[str, Tensor]:
-    """What the forward pass returns for the maps that the backbone states."""
+def _outputs_of_empty_maps(model: Net) -> dict[str, Tensor]:
+    """What the forward pass returns, in evaluation, for the maps that the backbone states."""
     backbone = model.backbone
+    training = [module for module in model.modules() if module.training]
     model.backbone = _StatedMaps(backbone)
-    state = {
-        key: value.to("meta") for key, value in [*model.named_parameters(), *model.named_buffers()]
-    }
+    # On the meta device this would be free of numbers, but PyTorch imports its compiler for the
+    # shapes of a batch normalisation there: more than a second of every start.
+    device = next(model.parameters()).device
     try:
-        # Dropout draws numbers; two images, since a batch norm refuses to train on one pixel.
+        model.eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            image = torch.empty(2, 3, SIZE, SIZE, device="meta")
-            return functional_call(model, state, (image,))
+            return model(torch.zeros(1, 3, SIZE, SIZE, device=device))
     finally:
         model.backbone = backbone
+        for module in training:
+            module.training = True
 
 
 class _StatedMaps(Backbone):
-    """Empty maps with the channels and strides that a backbone states."""
+    """Maps of zeros with the channels and strides that a backbone states."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class _StatedMaps(Backbone):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         images, _, height, width = image.shape
         return tuple(
-            image.new_empty(images, channels, -(-height // stride), -(-width // stride))
+            image.new_zeros(images, channels, -(-height // stride), -(-width // stride))
             for channels, stride in zip(self.channels, self.strides, strict=True)
         )
 
