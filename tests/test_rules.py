@@ -230,7 +230,7 @@ def test_argparse_stands_in_scripts_and_args_only() -> None:
         (("utils.seg_metrics",), {"torch"}),
         (("utils.evaluation.edges.workers", "utils.evaluation.edges.image_counts"), {"torch"}),
         (
-            ("predict", "utils.inference.predictor"),
+            ("predict", "utils.inference.loading"),
             {"torchvision", "onnx", "onnxruntime", "openvino", "av"},
         ),
         (

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+from helpers.ranks import run_ranks
 
 import predict
 from data.base import Dataset
@@ -32,13 +33,12 @@ def status_of_score(*flags: object) -> int | str | None:
 
 
 def score_command(*flags: object, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    """test.py as a command of its own; under torchrun with more than one rank."""
-    launcher = [sys.executable]
+    """test.py as a command of its own, on so many ranks."""
+    words = [str(flag) for flag in flags]
     if ranks > 1:
-        torchrun = ["-m", "torch.distributed.run", "--standalone"]
-        launcher += [*torchrun, "--nproc-per-node", str(ranks)]
+        return run_ranks("test.py", words, ranks)
     return subprocess.run(
-        [*launcher, str(ROOT / "test.py"), *(str(flag) for flag in flags)],
+        [sys.executable, str(ROOT / "test.py"), *words],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,

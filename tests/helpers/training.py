@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.ranks import run_ranks, torchrun
 
 import train
 from utils.checkpoint import read_checkpoint
@@ -88,15 +88,13 @@ def command(argv: list[str], ranks: int = 1) -> list[str]:
     """train.py as a command of its own; under torchrun with more than one rank."""
     if ranks == 1:
         return [sys.executable, "train.py", *argv]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
-    return [*torchrun, "--master-addr", "127.0.0.1", "--master-port", str(port), "train.py", *argv]
+    return torchrun("train.py", argv, ranks)
 
 
 def run_command(argv: list[str], ranks: int = 1, **options: object) -> subprocess.CompletedProcess:
-    """Run it to its end."""
+    """Run it to its end; several ranks without torchrun."""
+    if ranks > 1 and not options:
+        return run_ranks("train.py", argv, ranks)
     return subprocess.run(command(argv, ranks), **settings(), timeout=300, check=False, **options)
 
 

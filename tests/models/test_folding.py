@@ -1,6 +1,7 @@
 """Every net in its folded form against its definition, in evaluation."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -15,9 +16,14 @@ from models.fast.fused import FusedConv2d
 from models.fast.stages import POOL_ROWS, iterate_stages, max_pool
 from models.layers import bilinear_upsample, conv1x1
 
-CASES = [(name, backbone) for name in MODELS for backbone in ("resnet18", "resnet50")]
 # More than one strip of rows, and an odd rest; the smallest image.
 SIZES = ((8 * STRIP + 9, 35), (32, 32))
+CASES = [
+    (name, backbone, size)
+    for name, backbone, size in itertools.product(MODELS, ("resnet18", "resnet50"), SIZES)
+    # What the size asks of the heads, the deeper backbone does not change.
+    if backbone == "resnet18" or size == SIZES[1]
+]
 
 
 def folded_pair(name: str, backbone: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
@@ -48,8 +54,7 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], toleranc
     assert max(errors(found, expected).values()) <= tolerance, errors(found, expected)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("name", "backbone"), CASES)
+@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
 def test_a_folded_net_is_its_definition(name: str, backbone: str, size: tuple[int, int]) -> None:
     plain, folded = folded_pair(name, backbone, torch.float32)
     before = {key: value.clone() for key, value in plain.state_dict().items()}

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.ranks import run_ranks
 from PIL import Image
 
 import predict
@@ -24,7 +25,8 @@ from data.image_io import read_image, read_index, write_png
 from models import build_model
 from utils.checkpoint import ModelInfo, load_model, save_checkpoint
 from utils.evaluation.edges.predictions import PredictionFolder
-from utils.inference.predictor import Predictor, load
+from utils.inference.loading import load
+from utils.inference.predictor import Predictor
 from utils.inference.scores import quantize
 from utils.prediction import outputs as outputs_module
 from utils.prediction.image_files import find_images, output_names, require_other_folder
@@ -600,16 +602,7 @@ def test_ranks_share_the_images(checkpoint, images, tmp_path):
         "--out",
     ]
     assert predict.main(predict.parse_args([*given, str(tmp_path / "one")])) == 2
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "5",
-    ]
-    many = [*torchrun, "predict.py", *given, str(tmp_path / "many")]
-    done = subprocess.run(many, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_ranks("predict.py", [*given, str(tmp_path / "many")], 5)
     assert done.returncode != 0
     assert done.stderr.count(f"failed: {images / 'broken.png'}") == 1
     assert done.stdout.count("images predicted") == 1

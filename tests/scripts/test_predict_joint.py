@@ -16,7 +16,7 @@ from data.image_io import read_image, read_index, write_png
 from models import build_model
 from models.joint import JointNet
 from utils.checkpoint import ModelInfo, save_checkpoint
-from utils.inference.predictor import load
+from utils.inference.loading import load
 
 PALETTE = np.array([(128, 64, 128), (244, 35, 232), (70, 70, 70)], np.uint8)
 CLASSES = ("road", "pavement", "building")

@@ -32,7 +32,7 @@ ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 
 
 PALETTE = np.array([(128, 64, 128), (244, 35, 232), (70, 70, 70)], np.uint8)
 # Nets that have all the layers between them; each takes some ten seconds.
-FEW = ("casenet", "dff", "pspnet_decouple", "gffnet")
+FEW = ("casenet", "dff", "deeplabv3plus", "pspnet_decouple", "gffnet")
 # Below what decoupled nets are padded to; odd sides; several images; not square.
 SIZES = ((1, 32, 32), (2, 45, 83), (1, 121, 64))
 
@@ -61,9 +61,7 @@ def short_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
-)
+@pytest.mark.parametrize("name", FEW)
 def test_a_graph_has_its_net_s_numbers_at_any_size(name: str, short_resnet: None) -> None:
     """Compared here, not by `check_graph`: a graph of fixed sizes fails at the second size."""
     model = random_net(name)

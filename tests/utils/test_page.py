@@ -16,7 +16,7 @@ from helpers.tiny_nets import EDGE, SEG, registered, save_tiny
 import predict
 from data.errors import InputError
 from data.image_io import write_png
-from utils.inference.predictor import load
+from utils.inference.loading import load
 from utils.prediction.page.image_data import (
     edge_data,
     label_data,

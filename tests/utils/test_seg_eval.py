@@ -39,7 +39,7 @@ from utils.evaluation.segmentation.scores import (
 )
 from utils.evaluation.segmentation.submission import label_id_table
 from utils.evaluation.segmentation.tables import bound_rows, format_scores, seg_table_rows
-from utils.inference.predictor import load
+from utils.inference.loading import load
 from utils.inference.scores import quantize
 
 FEW = ("--workers", 0, "--pictures", 1, "--device", "cpu")

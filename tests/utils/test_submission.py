@@ -24,7 +24,7 @@ from utils.evaluation.segmentation.submission import (
     write_label_ids,
     zip_submission,
 )
-from utils.inference.predictor import load
+from utils.inference.loading import load
 from utils.seg_metrics import class_iou, confusion
 
 

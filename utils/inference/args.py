@@ -13,8 +13,9 @@ from models.joint import EDGE_HEAD_CHOICES
 from utils.args import backbone
 from utils.edge_metrics.calibration import COLDEST, HOTTEST
 from utils.inference.engines.choose import ENGINES
+from utils.inference.loading import NET_OPTIONS, RUN_OPTIONS, load_predictor
 from utils.inference.options import MAX_SCALE, MIN_SIDE
-from utils.inference.predictor import NET_OPTIONS, RUN_OPTIONS, Predictor, load_predictor
+from utils.inference.predictor import Predictor
 
 
 def add_network_flags(group: argparse._ArgumentGroup) -> None:

@@ -10,20 +10,17 @@ Validation in training has its own, which needs the loss too.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data.errors import InputError
-from data.image_io import MAX_PIXELS, image_size, read_image
+from data.image_io import image_size, read_image
 from data.samples.transforms import resize_long_side
-from models import OPTIONS
 from models.fast import tried_on
 from models.joint import EDGE_OUTPUTS
 from utils.checkpoint import ModelInfo
@@ -33,109 +30,15 @@ from utils.inference.device import memory_errors, pick_device
 from utils.inference.drawing import Choice, draw_result
 from utils.inference.edge_lines import EdgeChoice
 from utils.inference.engines import Engine
-from utils.inference.engines.opening import NetChoice, open_net
 from utils.inference.engines.torch_engine import TorchEngine
+from utils.inference.image_arrays import ImageLike, pad_to_min_side, require_image
 from utils.inference.line_style import LineStyle
 from utils.inference.memory import require_fitting
-from utils.inference.options import MIN_SIDE, InferenceOptions
+from utils.inference.options import InferenceOptions
 from utils.inference.outlines import OutlineChoice
 from utils.inference.scores import resize_by_class
-from utils.inference.temperature import apply_temperature, chosen_temperature, info_at
+from utils.inference.temperature import apply_temperature
 from utils.inference.words import keywords_for_flags
-
-ImageLike = str | Path | np.ndarray  # a file, or uint8 (H, W, 3), RGB
-
-# What `load` takes beside its own parameters: options of some networks, and options of the run.
-NET_OPTIONS = tuple(dict.fromkeys(option for names in OPTIONS.values() for option in names))
-RUN_OPTIONS = tuple(option.name for option in fields(InferenceOptions))
-
-
-def load(
-    checkpoint: str | Path,
-    device: str | torch.device = "auto",
-    *,
-    model: str | None = None,
-    backbone: str | None = None,
-    dataset: str | None = None,
-    fast: bool | None = None,
-    engine: str = "auto",
-    **options: Any,
-) -> "Predictor":
-    """The network of a checkpoint, ready to be called with images.
-
-    Raises, each with one line: CheckpointError for a file that cannot be read, does not fit or does
-    not say what it holds; InputError for a value that makes no sense; TypeError for an option that
-    does not exist.
-
-    Args:
-        checkpoint: ours or a published one, or a net that `python -m utils.export` wrote as ONNX.
-        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1".
-        model, backbone: for a file that does not say what it holds, such as the published ones.
-        dataset: likewise; it gives the classes their names and colours.
-        fast: run equal, faster forms of the layers; None: on CPUs, the devices they have run on.
-        engine: "torch", "compile", "onnx" or "openvino"; "auto": `utils.inference.engines.choose`.
-        options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given),
-            and `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
-            `temperature` is also the path of a `temperature.json`; the checkpoint's thresholds
-            move with it.
-    """
-    with keywords_for_flags():
-        return load_predictor(
-            checkpoint,
-            device,
-            model=model,
-            backbone=backbone,
-            dataset=dataset,
-            fast=fast,
-            engine=engine,
-            device_asked=str(device) != "auto",
-            **options,
-        )
-
-
-def load_predictor(
-    checkpoint: str | Path,
-    device: str | torch.device,
-    *,
-    model: str | None,
-    backbone: str | None,
-    dataset: str | None,
-    fast: bool | None,
-    engine: str = "auto",
-    device_asked: bool = True,
-    names_flags: bool = False,
-    **options: Any,
-) -> "Predictor":
-    """`load`, whose errors name the flags of the command line; names_flags: the Predictor's too.
-
-    device_asked: see `utils.inference.engines.opening.open_net`.
-    """
-    if unknown := sorted(options.keys() - {*NET_OPTIONS, *RUN_OPTIONS}):
-        taken = ", ".join(
-            ("model", "backbone", "dataset", "fast", "engine", *NET_OPTIONS, *RUN_OPTIONS)
-        )
-        raise TypeError(f"load() has no option {unknown[0]!r}; it has {taken}")
-    given = {name: value for name, value in options.items() if value is not None}
-    net_options = {name: given[name] for name in NET_OPTIONS if name in given}
-    run_options = {name: given[name] for name in RUN_OPTIONS if name in given}
-    temperature = run_options.pop("temperature", None)
-    place = pick_device(str(device))
-    net, info, note = open_net(
-        checkpoint,
-        NetChoice(model, backbone, dataset, net_options),
-        engine=engine,
-        device=place,
-        device_asked=device_asked,
-        fast=fast,
-        half=InferenceOptions(**run_options).half,
-    )
-    if temperature is not None:
-        run_options["temperature"] = chosen_temperature(temperature, info)
-        info = info_at(info, run_options["temperature"])
-    run = replace(InferenceOptions(base_size=info.base_size), **run_options)
-    predictor = Predictor(net, info, device=place, options=run, fast=fast, names_flags=names_flags)
-    predictor.note = note
-    return predictor
 
 
 class Predictor:
@@ -152,7 +55,8 @@ class Predictor:
         info: what the model is, see `utils.checkpoint.ModelInfo`.
         device: where it runs: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
         options: sizes, windows, scales, precision.
-        fast: see `load`. The model itself stays as it is: a copy gets the faster forms.
+        fast: see `utils.inference.load`. The model itself stays as it is: a copy gets the faster
+            forms.
         names_flags: errors name the flags of the command line, not keywords.
 
     `note` is a line about the engine for the terminal; None if it is PyTorch without a compiler.
@@ -477,18 +381,6 @@ def _labels(logits: Tensor) -> np.ndarray:
     return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
 
-def require_image(image: object) -> None:
-    """ValueError unless `image` is a NumPy array uint8 (H, W, 3) with pixels, and not too many."""
-    expected = "uint8 (H, W, 3), RGB"
-    if not isinstance(image, np.ndarray):
-        found = type(image).__name__
-        raise ValueError(f"image: found {found}, expected a path or a NumPy array {expected}")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image: found {image.dtype} {image.shape}, expected {expected}")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:
-        raise InputError(f"image: found {image.shape}, expected at most {MAX_PIXELS:,} pixels")
-
-
 def _require_net(model: object, info: object, options: object) -> None:
     """ValueError unless the arguments of a Predictor are what they should be."""
     if not callable(model) or not (isinstance(model, nn.Module) or hasattr(model, "outputs")):
@@ -498,14 +390,3 @@ def _require_net(model: object, info: object, options: object) -> None:
     if not isinstance(options, InferenceOptions | None):
         found = type(options).__name__
         raise ValueError(f"options: found {found}, expected InferenceOptions")
-
-
-def pad_to_min_side(image: np.ndarray) -> np.ndarray:
-    """Repeat the last row and column until both sides have MIN_SIDE pixels; contiguous.
-
-    Repeated pixels draw no edge of their own, as a border of one colour would.
-    """
-    below, right = (max(0, MIN_SIDE - side) for side in image.shape[:2])
-    if below or right:
-        return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(image)
