@@ -162,7 +162,12 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     if multiple == 1:
         return image
     height, width = image.shape[-2:]
-    return _pad(image, right=-width % multiple, bottom=-height % multiple)
+    # Of sizes that torch.export leaves open this form becomes simple sums, and nothing below zero
+    # is divided, which ONNX would round the other way.
+    right, bottom = (
+        (side + multiple - 1) // multiple * multiple - side for side in (width, height)
+    )
+    return _pad(image, right=right, bottom=bottom)
 
 
 def pad_to_least(image: Tensor, least: int) -> Tensor:

@@ -20,7 +20,9 @@ from utils.checkpoint import load_model
 from utils.distributed.sync_batchnorm import synchronise_batch_norm
 from utils.export.args import parse_export_args
 from utils.export.check import BOUND
+from utils.export.forms import with_open_sizes
 from utils.export.graph import to_onnx
+from utils.export.windows import OpenWindows
 from utils.inference.memory import pass_bytes
 from utils.model_info import ModelInfo
 from utils.training.args import default_run_dir
@@ -28,6 +30,8 @@ from utils.training.recipes.facts import find_pretrained
 from utils.training.recipes.fitted import Facts, cpu_minutes
 
 timm = pytest.importorskip("timm", reason="needs the optional package timm")
+
+SWIN = "timm:swin_tiny_patch4_window7_224"
 
 
 def train_flags(root: Path, folder: Path, *more: str) -> list[str]:
@@ -150,15 +154,36 @@ def test_on_gpus_batch_norms_become_timms_joint_ones() -> None:
     assert [*net.state_dict()] == names
 
 
+def small_swin() -> nn.Module:
+    """CASENet over Swin with its first two blocks, of which the second shifts its windows."""
+    torch.manual_seed(0)
+    net = build_model("casenet", num_classes=3, backbone=SWIN).eval()
+    for name, stage in net.get_submodule("backbone.net").named_children():
+        if name.startswith("layers_"):
+            stage.blocks = stage.blocks[: 2 if name == "layers_0" else 0]
+    return net
+
+
+def test_windows_of_open_sizes_are_those_of_timm() -> None:
+    plain = small_swin().get_submodule("backbone.net.layers_0.blocks")
+    opened = with_open_sizes(plain)
+    assert [any(block.shift_size) for block in opened] == [False, True]
+    assert all(isinstance(block._attn, OpenWindows) for block in opened)
+    for height, width in ((7, 7), (1, 9), (14, 20), (16, 13)):
+        x = torch.randn(2, height, width, 96)
+        for one, other in zip(plain, opened, strict=True):
+            torch.testing.assert_close(other(x), one(x), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_a_graph_has_the_net_s_numbers_at_any_size() -> None:
+    """Of a transformer: the convolutions of others are exported as ours are."""
     pytest.importorskip("onnx", reason="needs onnx")
     pytest.importorskip("onnxscript", reason="needs onnxscript")
     ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    torch.manual_seed(0)
-    net = build_model("casenet", num_classes=3, backbone="timm:test_resnet").eval()
+    net = small_swin()
     palette = np.zeros((3, 3), np.uint8)
-    info = ModelInfo("casenet", "timm:test_resnet", 3, "edge", ("a", "b", "c"), palette, 0, "")
+    info = ModelInfo("casenet", SWIN, 3, "edge", ("a", "b", "c"), palette, 0, "")
     session = ort.InferenceSession(to_onnx(net, info, ["fuse"]), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     for size in ((1, 32, 32), (2, 45, 83), (1, 121, 64)):

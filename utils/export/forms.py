@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.decouple import BodyEdgeSplit, warp
 from models.layers import resize
+from utils.export.windows import is_window_block, open_windows
 
 
 class OpenAveragePool(nn.AdaptiveAvgPool2d):
@@ -53,6 +54,8 @@ def with_open_sizes(model: nn.Module) -> nn.Module:
     opened = copy.deepcopy(model).eval().requires_grad_(False)
     for module in opened.modules():
         module.__class__ = OPEN_FORMS.get(type(module), type(module))
+        if is_window_block(module):
+            open_windows(module)
     return opened
 
 
