@@ -303,8 +303,9 @@ def test_what_an_earlier_test_left_is_not_taken_for_this_one(folder):
     score(*flags)
     assert not measured & {path.name for path in out.iterdir()}
     assert (out / "metrics.json").is_file()
+    score(*flags, "--crisp", "--fit-temperature")
     score(*flags, "--max-dist", 0.02, "3px")
-    assert not (out / "metrics.json").exists()
+    assert {path.name for path in out.iterdir()} == {"max-dist-0.02", "max-dist-3px"}
     assert metrics_of(out / "max-dist-3px")["protocol"]["max_dist_px"] == 3
 
 

@@ -20,6 +20,7 @@ from utils.evaluation.edges.ground_truth import (
 from utils.evaluation.edges.image_counts import Record
 from utils.evaluation.edges.partial import ResumableCounter, fingerprint
 from utils.evaluation.edges.protocols import EdgeProtocol, same_tolerances
+from utils.evaluation.edges.quality.tables import QUALITY_FILES
 from utils.evaluation.edges.results import (
     EdgeResult,
     edge_results,
@@ -32,6 +33,7 @@ from utils.evaluation.edges.results import (
 )
 from utils.evaluation.edges.run import count_edge_images
 from utils.evaluation.edges.sources import EdgeSource, NetworkSource, image_places
+from utils.evaluation.out_dir import RESULTS
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class EdgeScoring:
                 report_result(each, origin, self.palette, load_example=load, images=images)
         if all(result.folder != self.out for result in self.results):
             # Of an earlier run with a single result, which would be taken for one of these.
-            (self.out / "metrics.json").unlink(missing_ok=True)
+            for name in (*RESULTS, *QUALITY_FILES):
+                (self.out / name).unlink(missing_ok=True)
         self._counter().forget()
         print(format_overview(scored, self.out))
 
