@@ -1,13 +1,14 @@
 """A semantic edge net, or the outlines of a segmentation? Trains and scores all of them alike.
 
-    python tests/benchmarks/comparison.py --data-root datasets/CamVid --out comparison
+    python tests/benchmarks/comparison.py --data-root datasets/CamVid --out comparison --seed 0 1
     python tests/benchmarks/comparison.py --data-root datasets/cityscapes --out comparison --full
 
 The trainings are the recipes `compare-…` (utils/training/recipes/comparison.py), one after the
-other; --out keeps them, so that the command goes on where it was stopped, and finds trainings that
-were made elsewhere (OUT/runs/NAME-SEED). Every last checkpoint is scored on the test split by
-test.py. Prints the tables of docs/results.md in Markdown, and writes OUT/drawings.png, the edges of
-all on some images. With --full the recipes are those of Cityscapes (not run).
+other, in one process each; --out keeps them, so that the command goes on where it was stopped, and
+finds trainings that were made elsewhere: OUT/runs/NAME-SEED, NAME the recipe without -cityscapes.
+Every last checkpoint is scored on the test split by test.py. Prints the tables of docs/results.md
+in Markdown, the figures of the seeds side by side, and writes OUT/drawings.png, the edges of all on
+some images. With --full the recipes are those of Cityscapes (not run).
 """
 
 import argparse
@@ -72,7 +73,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="runs, scores and drawings")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="of each training")
     parser.add_argument("--full", action="store_true", help="Cityscapes at full size; needs GPUs")
     parser.add_argument("--no-train", action="store_true", help="score the runs that are there")
     parser.add_argument("--split", help="that is scored (default: test; of Cityscapes val)")
@@ -83,21 +84,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Train, score, print."""
     split = args.split or ("val" if args.full else "test")
-    for net in () if args.no_train else NETS:
-        train(net, args)
-    rows = [row for net in NETS for row in score(net, args, split)]
+    for seed in () if args.no_train else args.seed:
+        for net in NETS:
+            train(net, args, seed)
+    rows = [[row for net in NETS for row in score(net, args, split, seed)] for seed in args.seed]
     dataset = build_dataset(
         "cityscapes" if args.full else "camvid", args.data_root, split, task="edge"
     )
-    predictors = {net.title: load(run_of(net, args) / "last.pth") for net in NETS if net.tasks}
-    seconds = time_each(predictors, dataset)
-    print_table(rows, seconds)
+    last = args.seed[-1]
+    nets = {net.title: run_of(net, args, last) / "last.pth" for net in NETS if net.tasks}
+    predictors = {title: load(path) for title, path in nets.items()}
+    print_table(rows, time_each(predictors, dataset))
     draw(predictors, dataset, args)
 
 
-def run_of(net: Net, args: argparse.Namespace) -> Path:
+def run_of(net: Net, args: argparse.Namespace, seed: int) -> Path:
     """The folder of a net's training."""
-    return args.out / "runs" / f"{net.recipe}-{args.seed}"
+    return args.out / "runs" / f"{net.recipe}-{seed}"
 
 
 def recipe_of(recipe: str, *, full: bool) -> str:
@@ -115,13 +118,13 @@ def call(*words: object) -> None:
         raise InputError(f"{' '.join(command)}: ended with {status}")
 
 
-def train(net: Net, args: argparse.Namespace) -> None:
+def train(net: Net, args: argparse.Namespace, seed: int) -> None:
     """Train a net, unless its folder says that this is done."""
     start = next((each for each in NETS if each.recipe == net.start), None)
-    begin = ["--init-from", run_of(start, args) / "last.pth"] if start else []
+    begin = ["--init-from", run_of(start, args, seed) / "last.pth"] if start else []
     call(
         *("train.py", "--recipe", recipe_of(net.recipe, full=args.full), *begin),
-        *("--data-root", args.data_root, "--seed", args.seed, "--run-dir", run_of(net, args)),
+        *("--data-root", args.data_root, "--seed", seed, "--run-dir", run_of(net, args, seed)),
     )
 
 
@@ -135,10 +138,10 @@ class Row:
     seg: Path | None
 
 
-def score(net: Net, args: argparse.Namespace, split: str) -> list[Row]:
+def score(net: Net, args: argparse.Namespace, split: str, seed: int) -> list[Row]:
     """Score a net as everything that it can be scored as; what is there is not scored again."""
-    out = args.out / "scores" / f"{net.recipe}-{args.seed}"
-    common = ["--checkpoint", run_of(net, args) / "last.pth", "--data-root", args.data_root]
+    out = args.out / "scores" / f"{net.recipe}-{seed}"
+    common = ["--checkpoint", run_of(net, args, seed) / "last.pth", "--data-root", args.data_root]
     common += ["--split", split, "--max-dist", *TOLERANCES, "--crisp", "--calibration"]
     derived = [task for task in net.tasks if task in ("hard", "soft")]
     rows = []
@@ -185,29 +188,33 @@ def time_each(predictors: dict[str, Predictor], dataset: Dataset) -> dict[str, f
     return {title: float(np.median(each[2:])) for title, each in taken.items()}
 
 
-def print_table(rows: Sequence[Row], seconds: dict[str, float]) -> None:
-    """In Markdown, percent."""
+def print_table(rows: Sequence[Sequence[Row]], seconds: dict[str, float]) -> None:
+    """In Markdown, percent; rows: of each seed, whose figures stand side by side."""
     titles = ["", *(f"MF {mode}, {each}" for each in TOLERANCES for mode in ("thin", "raw"))]
     titles += ["AP thin", "AP raw", "MF crisp", "crispness", "ECE"]
     titles += ["mIoU", "boundary F 3 px", "ms / image"]
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
-    for row in rows:
-        cells = [row.title]
-        documents = {each: read(folder) for each, folder in row.edges.items()}
-        for each in TOLERANCES:
-            cells += [mean(documents[each], mode, "ods") for mode in ("thin", "raw")]
-        first = documents[TOLERANCES[0]]
-        cells += [mean(first, "thin", "ap"), mean(first, "raw", "ap"), mean(first, "crisp", "ods")]
-        cells.append(percent(first["crispness"]["mean"]))
-        cells.append(percent(first["calibration"]["mean"]["ece"]))
-        seg = read(row.seg)["scores"] if row.seg else None
-        of_3 = [each for each in seg["boundary_f"] if each["bound"] == 3] if seg else []
-        cells += [
-            percent(seg and seg["miou"]),
-            percent(of_3[0]["published_mean"] if of_3 else None),
-        ]
-        cells.append(f"{1000 * seconds[row.net.title]:.0f}")
+    for of_seeds in zip(*rows, strict=True):
+        figures = zip(*map(figures_of, of_seeds), strict=True)
+        cells = [" / ".join(each) if set(each) != {"-"} else "-" for each in figures]
+        net = of_seeds[0]
+        cells = [net.title, *cells, f"{1000 * seconds[net.net.title]:.0f}"]
         print(f"| {' | '.join(cells)} |")
+
+
+def figures_of(row: Row) -> list[str]:
+    """The figures of a line, in the order of its columns."""
+    documents = {each: read(folder) for each, folder in row.edges.items()}
+    cells = [mean(documents[each], mode, "ods") for each in TOLERANCES for mode in ("thin", "raw")]
+    first = documents[TOLERANCES[0]]
+    cells += [mean(first, "thin", "ap"), mean(first, "raw", "ap"), mean(first, "crisp", "ods")]
+    cells.append(percent(first["crispness"]["mean"]))
+    cells.append(percent(first["calibration"]["mean"]["ece"]))
+    seg = read(row.seg)["scores"] if row.seg else None
+    of_3 = [each for each in seg["boundary_f"] if each["bound"] == 3] if seg else []
+    cells.append(percent(seg and seg["miou"]))
+    cells.append(percent(of_3[0]["published_mean"] if of_3 else None))
+    return cells
 
 
 def read(folder: Path) -> dict:
