@@ -71,7 +71,7 @@ from utils.prediction.args import (
 from utils.prediction.done import Done, report
 from utils.prediction.image_files import find_images, require_other_folder
 from utils.prediction.page.index import PageHead, write_page
-from utils.prediction.plan import make_plan
+from utils.prediction.plan import make_plan, says_how_to_go_on
 from utils.prediction.run import predict_images
 from utils.prediction.video.run import predict_videos
 
@@ -92,8 +92,8 @@ def main(args: argparse.Namespace) -> int:
             lambda: find_images(args.inputs, args.out, args.recursive), ranks
         )
         predictor = predictor_from_flags(args, device, dataset=args.dataset)
-        if predictor.note and ranks.is_main:
-            print(predictor.note)
+        if ranks.is_main:
+            print(*filter(None, [f"net: {predictor.describe()}", predictor.note]), sep="\n")
         upright = predictor.info.upright if args.upright is None else args.upright
         temperature = predictor.options.temperature
         choice = from_main(lambda: edge_choice(args, predictor.info, temperature), ranks)
@@ -113,10 +113,11 @@ def main(args: argparse.Namespace) -> int:
         )
         mine = plan.share(ranks.rank, ranks.world)
         how = {"choice": choice, "show": ranks.is_main}
-        done = [
-            predict_images(mine.images, predictor, upright=upright, **how),
-            predict_videos(mine.videos, predictor, max_frames=args.max_frames, **how),
-        ]
+        with says_how_to_go_on(plan, overwrite=args.overwrite):
+            done = [
+                predict_images(mine.images, predictor, upright=upright, **how),
+                predict_videos(mine.videos, predictor, max_frames=args.max_frames, **how),
+            ]
         total = Done.sum(itertools.chain(*gather_objects(done, ranks)))
         total.failures = failures | plan.failures | total.failures
         page = ""

@@ -103,8 +103,8 @@ def main(args: argparse.Namespace) -> None:
         # Of `folder` the data set itself names the classes, if the checkpoint does not.
         names = args.dataset if args.dataset and dataset_class(args.dataset).classes else None
         predictor = predictor_from_flags(args, device, dataset=names) if args.checkpoint else None
-        if predictor and predictor.note and ranks.is_main:
-            print(predictor.note)
+        if predictor and ranks.is_main:
+            print(*filter(None, [f"net: {predictor.describe()}", predictor.note]), sep="\n")
         tasks = chosen_tasks(args, predictor)
         if predictor and args.submit:
             submit(args, predictor, ranks)

@@ -275,7 +275,7 @@ def announce(
     )
     if ranks.is_main:
         print(
-            f"{args.model} over {args.backbone} on {device}: batch {batch}, "
+            f"{trainer.info.net} on {device}: batch {batch}, "
             f"learning rate {args.lr:g}, {plural(args.epochs, 'epoch')} of "
             f"{plural(progress.steps, 'step')}, "
             f"from epoch {progress.epoch + 1}, step {progress.step}",

@@ -67,14 +67,19 @@ def _status_of(main: Callable[[], int | None]) -> tuple[int, str]:
     try:
         with _sigterm_as_exception():
             return main() or 0, ""
-    except KeyboardInterrupt:
-        return 130, "interrupted"  # 128 + SIGINT, as shells report it
-    except Terminated:
-        return 143, "terminated"  # 128 + SIGTERM
+    except KeyboardInterrupt as stop:
+        return 130, _ended("interrupted", stop)  # 128 + SIGINT, as shells report it
+    except Terminated as stop:
+        return 143, _ended("terminated", stop)  # 128 + SIGTERM
     except Exception as error:
         if users_to_mend(error):
             return 2, f"error: {one_line(error)}"
         return 1, f"{''.join(traceback.format_exception(error))}error: {REPORT}"
+
+
+def _ended(word: str, stop: BaseException) -> str:
+    """What is said of a signal, with what the script added to it: how to go on."""
+    return shortened("; ".join([word, *map(str, stop.args)]))
 
 
 def users_to_mend(error: BaseException) -> bool:

@@ -65,6 +65,11 @@ class ModelInfo:
         return plain
 
     @property
+    def net(self) -> str:
+        """Which net it is, in words: see `net_in_words`."""
+        return net_in_words(self.name, self.backbone, self.edge_head)
+
+    @property
     def edge_head(self) -> str:
         """Of a segmentation net: the edge head beside it, of `models.joint.EDGE_HEAD_CHOICES`."""
         return str(self.options.get("edge_head", "none"))
@@ -99,6 +104,12 @@ class ModelInfo:
         if plain.get("thresholds") is not None:
             typed["thresholds"] = tuple(plain["thresholds"])
         return cls(**typed)
+
+
+def net_in_words(name: str, backbone: str, edge_head: str = "none") -> str:
+    """A net as all lines call it: "fcn over resnet18", "fcn with edge head dff over resnet18"."""
+    head = "" if edge_head == "none" else f" with edge head {edge_head}"
+    return f"{name}{head} over {backbone}"
 
 
 def filled(thresholds: Sequence[float | None]) -> tuple[float, ...] | None:

@@ -52,7 +52,9 @@ def test_both_tasks_are_validated_in_one_pass_with_the_scores_of_each(
     line = validations(tmp_path)[-1]
     said = capsys.readouterr().out
     assert f"mIoU {100 * line['miou']:.2f}, MF {100 * line['mf']:.2f}" in said
-    assert f"validation loss {line['loss']:.4f} and {line['edge_loss']:.4f}" in said
+    losses = f"{line['loss']:.4f} (seg) and {line['edge_loss']:.4f} (edge)"
+    assert f"validation loss {losses}, " in said
+    assert f"{JOINT} with edge head dff over resnet18 on cpu: batch" in said
     trained = [entry for entry in records(tmp_path) if entry["kind"] == "train"][-1]
     total = trained["seg"] + 0.5 * trained["side5"] + trained["fuse"]
     assert trained["loss"] == pytest.approx(total)

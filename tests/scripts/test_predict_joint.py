@@ -11,12 +11,13 @@ import torch
 
 import predict
 from data.edges import decode_png, unpack
-from data.errors import run
+from data.errors import Terminated, run
 from data.image_io import read_image, read_index, write_png
 from models import build_model
 from models.joint import JointNet
 from utils.checkpoint import ModelInfo, save_checkpoint
 from utils.inference.loading import load
+from utils.inference.predictor import Predictor
 
 PALETTE = np.array([(128, 64, 128), (244, 35, 232), (70, 70, 70)], np.uint8)
 CLASSES = ("road", "pavement", "building")
@@ -70,7 +71,9 @@ def test_both_tasks_of_one_run(folder: Path, tmp_path: Path, monkeypatch, capfd)
     )
     flags = "--edges --threshold 0.45 --save-prob npz --save-bits --vector geojson,svg"
     assert run_predict(folder, tmp_path, f"{flags} --side-by-side") == 0
-    assert "edges: threshold 0.45, not thinned" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert said.startswith("net: fcn with edge head casenet over resnet18\n")
+    assert "edges: threshold 0.45, not thinned" in said
     more = {"a_side_by_side.png", "a_edges_side_by_side.png", "prob/a.npz", "bits/a.png"}
     more |= {"vector/a.geojson", "vector/a.svg"}
     assert only_a(files_in(tmp_path)) == OF_SEG | OF_EDGES | more
@@ -118,6 +121,40 @@ def test_thresholds_of_the_checkpoint(folder: Path, tmp_path: Path, monkeypatch,
     assert line in capfd.readouterr().out
 
 
+def interrupted_at_the_second(monkeypatch, error: type[BaseException]) -> None:
+    both, seen = Predictor.both, []
+
+    def ends(self: Predictor, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(1)
+        if len(seen) == 2:
+            raise error
+        return both(self, image)
+
+    monkeypatch.setattr(Predictor, "both", ends)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "word"),
+    [(KeyboardInterrupt, 130, "interrupted"), (Terminated, 143, "terminated")],
+)
+def test_an_interrupted_run_says_how_to_go_on(
+    error, status: int, word: str, folder: Path, tmp_path: Path, capfd
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_at_the_second(patch, error)
+        assert run_predict(folder, tmp_path, "--edges") == status
+    line = f"{word}; 1 of 2 images are done: --skip-existing goes on"
+    assert line in capfd.readouterr().err.splitlines()
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_at_the_second(patch, error)
+        # Those of the run before would count as done.
+        assert run_predict(folder, tmp_path, "--edges --overwrite") == status
+    assert word in capfd.readouterr().err.splitlines()
+    (tmp_path / "b_edges.png").unlink(missing_ok=True)
+    assert run_predict(folder, tmp_path, "--edges --skip-existing") == 0
+    assert "1 of 2 images predicted, 1 was there already" in capfd.readouterr().out
+
+
 def with_info(info: ModelInfo):
     from utils.checkpoint import load_model
 
@@ -128,6 +165,7 @@ def test_the_page_has_both(folder: Path, tmp_path: Path) -> None:
     assert run_predict(folder, tmp_path, "--edges --page --threshold 0.4") == 0
     text = (tmp_path / "index.html").read_text()
     assert '"both":true' in text
+    assert "fcn with edge head casenet over resnet18 · 2 images" in text
     data = json.loads(next((tmp_path / "page").iterdir()).read_text().split(",", 2)[2][:-2])
     assert {"labels", "areas", "classes", "prob", "drawn"} <= data.keys()
     assert run_predict(folder, tmp_path / "plain", "--page") == 0
@@ -144,6 +182,17 @@ def test_the_page_has_both(folder: Path, tmp_path: Path) -> None:
         ),
         ("--edges --outlines", "joint.pth", "--edges and --outlines both write NAME_edges.png"),
         ("--threshold 0.5", "joint.pth", "--threshold is for edges; the checkpoint holds fcn: add"),
+        ("--threshold 0", "joint.pth", "--threshold is for edges; the checkpoint holds fcn: add"),
+        (
+            "--temperature 1",
+            "joint.pth",
+            "--temperature is for edges; the checkpoint holds fcn: ad",
+        ),
+        ("--outlines --temperature 2", "joint.pth", "--temperature is for edges; the checkpoint"),
+        ("--outlines --nms", "joint.pth", "--nms is for edges; the checkpoint holds fcn: add --ed"),
+        ("--thin", "joint.pth", "--thin is for edges; the checkpoint holds fcn: add --edges"),
+        ("--line-width 2", "joint.pth", "--line-width is for edges; the checkpoint holds fcn: add"),
+        ("--min-length 2", "joint.pth", "--min-length is for edges; the checkpoint holds fcn: add"),
         (
             "--save-prob",
             "joint.pth",

@@ -78,8 +78,8 @@ def test_all_but_a_head_of_another_kind_is_kept(theirs: str, own: str, tmp_path:
     counters = {key for key in after if key.endswith("num_batches_tracked")}
     expected = []
     if own not in ("none", theirs):
-        new = sorted(of_head - counters)
-        expected.append(f"{len(new)} parameters keep their initial values: {', '.join(new)}")
+        count = len(of_head - counters)
+        expected.append(f"the edge head {own} starts from its initial values ({count} tensors)")
     if theirs not in ("none", own):
         count = sum(key.startswith(("edge_head.", "edge_stem.")) for key in found)
         has = "has none" if own == "none" else f"has {own}"
@@ -99,9 +99,10 @@ def test_a_decoupled_net_starts_from_a_base_with_or_without(
         room = key.partition(".")[0]
         new = room == "decouple" or (room == "edge_head" and theirs != own)
         assert torch.equal(value, before[key] if new else found[key]), key
-    assert "parameters keep their initial values: decouple.body.0.weight" in notes[0]
-    assert ("edge_head." in notes[0]) == (own == "dff")
-    assert len(notes) == (2 if theirs == "dff" else 1)
+    assert "parameters keep their initial values: decouple.body.0.weight" in notes[-1]
+    assert "edge_head." not in notes[-1]
+    assert ("the edge head dff starts from" in notes[0]) == (own == "dff")
+    assert len(notes) == (1 if theirs == own else 2)
     # The base's classes may be others, as long as no head of theirs is taken.
     if theirs != own:
         start(tmp_path / "base.pth", "fcn_decouple", own, NEW)
@@ -159,7 +160,8 @@ def test_classes_of_the_same_name_keep_their_weights_in_the_head_too(
 def test_a_new_head_keeps_nothing_where_the_classifier_is_reset(tmp_path: Path) -> None:
     found = save(tmp_path / "net.pth", JOINT, "none")
     before, after, notes = start(tmp_path / "net.pth", JOINT, "dff", NEW, reset=True)
-    assert notes[1:] == ["of these, classes of the same name have its weights: tree, road"]
+    assert "the edge head dff starts from its initial values" in notes[0]
+    assert notes[2:] == ["of these, classes of the same name have its weights: tree, road"]
     assert torch.equal(after["final.6.bias"][0], found["final.6.bias"][2])
     assert all(torch.equal(v, before[k]) for k, v in after.items() if k.startswith("edge_head."))
 

@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
         _, parameters = count(info, args.size[0], 1)
         lines = protocol(args.runs, args.warm_up, args.threads, args.batch_size)
         machine = machine_of(args.device)
-        print(f"{info.name} over {info.backbone}, {info.num_classes} classes: ", end="")
+        print(f"{info.net}, {info.num_classes} classes: ", end="")
         print(f"{parameters / 1e6:.1f} million parameters; {machine['device']}")
         print("\n".join(lines))
         variants = variants_of(args, checkpoint)

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data import DATASETS
@@ -25,6 +25,18 @@ from utils.inference.args import add_network_flags
 from utils.inference.predictor import Predictor
 
 TASKS = ("edge", "seg")
+BOUNDS = (*PIXEL_BOUNDS, *PUBLISHED_BOUNDS)
+REGION = 0.005  # of boundary IoU
+PROTOCOL = "dff"
+# Flags that say what is scored, with their defaults: without effect where no edges are scored, and
+# where no label maps are.
+EDGE_FLAGS = {
+    "protocol": PROTOCOL,
+    **dict.fromkeys(("max_dist", "eval_scale", "margin", "thin", "raw", "crisp", "instance")),
+    **dict.fromkeys(("skip_absent", "kill_internal", "ap", "calibration", "fit_temperature")),
+    "temperature": None,
+}
+SEG_FLAGS = {"bounds": BOUNDS, "boundary_iou": REGION}
 FITS = ("all", "class")  # a temperature of all classes, or of each
 KINDS = ("edges", "labels")
 MAX_CLASSES = 10_000
@@ -109,7 +121,9 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     boolean = argparse.BooleanOptionalAction
     title = "protocol (edge task); a flag overrides the protocol's own value"
     group = parser.add_argument_group(title)
-    group.add_argument("--protocol", choices=PROTOCOLS, default="dff", help="default: dff")
+    group.add_argument(
+        "--protocol", choices=PROTOCOLS, default=PROTOCOL, help=f"default: {PROTOCOL}"
+    )
     text = (
         "matching tolerances, counted in one pass: fractions of the image's diagonal, or pixels of "
         "the ground truth (3px); of several each gets a folder in --out"
@@ -161,16 +175,15 @@ def _add_protocol_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_seg_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("scores (seg task)")
-    bounds = [*PIXEL_BOUNDS, *PUBLISHED_BOUNDS]
-    shown = " ".join(f"{each:g}" for each in bounds)
+    shown = " ".join(f"{each:g}" for each in BOUNDS)
     bound = number(0, MAX_BOUND, above=True)
     text = (
         "tolerances of boundary F: pixels from 1 on, fractions of the diagonal below "
         f"(default: {shown})"
     )
-    group.add_argument("--bounds", type=bound, nargs="+", default=bounds, help=text)
-    text = "width of boundary IoU's regions, in the same units (default 0.005)"
-    group.add_argument("--boundary-iou", type=bound, default=0.005, metavar="BOUND", help=text)
+    group.add_argument("--bounds", type=bound, nargs="+", default=BOUNDS, help=text)
+    text = f"width of boundary IoU's regions, in the same units (default {REGION:g})"
+    group.add_argument("--boundary-iou", type=bound, default=REGION, metavar="BOUND", help=text)
     text = "the files hold Cityscapes' label ids (default: those that end in _labelIds do)"
     group.add_argument("--label-ids", action=argparse.BooleanOptionalAction, help=text)
     text = (
@@ -256,6 +269,10 @@ def _require_no_idle_flags(parser: argparse.ArgumentParser, args: argparse.Names
         parser.error(
             "--fit-temperature is fitted on the net's own probabilities: leave out --temperature"
         )
+    if args.temperature is not None and args.predictions:
+        parser.error("--temperature is for a network: files are scored as they are; leave it out")
+    if args.submit and args.task == "edge":
+        parser.error("--submit writes label maps, but --task says edge; leave --task out")
     if args.fit_temperature and args.classes:
         parser.error(
             "--fit-temperature is fitted on all classes of a checkpoint, to which it is applied: "
@@ -312,16 +329,30 @@ def chosen_tasks(args: argparse.Namespace, predictor: Predictor | None) -> tuple
     if "seg" in tasks and args.classes:
         remedy = "; add --task edge" if len(tasks) > 1 else ""
         raise InputError(f"--classes is for edges; scores of label maps are of all classes{remedy}")
-    of_edges = ("max_dist", "crisp", "calibration", "fit_temperature")
-    if tasks == ("seg",) and (given := [name for name in of_edges if getattr(args, name)]):
-        flag = f"--{given[0].replace('_', '-')}"
-        raise InputError(f"{flag} is for edges, and label maps are scored; add --task edge")
+    if tasks == ("seg",) and (flag := _given(args, EDGE_FLAGS)):
+        made = "written; leave it out" if args.submit else "scored; add --task edge"
+        raise InputError(f"{flag} is for edges, and label maps are {made}")
+    if tasks == ("edge",) and (flag := _given(args, SEG_FLAGS)):
+        raise InputError(f"{flag} is for label maps, and edges are scored; leave it out")
     if len(tasks) > 1 and args.labels:
         raise InputError(
             f"{args.checkpoint} is for both tasks, but --labels {args.labels} are the ground truth "
             "of one; add --task edge or --task seg"
         )
     return tasks
+
+
+def _given(args: argparse.Namespace, flags: Mapping[str, object]) -> str:
+    """The first of these flags that has another value than its default; "" if none has.
+
+    A switch that is turned off asks for nothing.
+    """
+    for name, usual in flags.items():
+        value = getattr(args, name)
+        value = tuple(value) if isinstance(value, list) else value
+        if value is not False and value != usual:
+            return f"--{name.replace('_', '-')}"
+    return ""
 
 
 def _tasks_of(args: argparse.Namespace, predictor: Predictor | None) -> tuple[str, ...]:
@@ -331,6 +362,8 @@ def _tasks_of(args: argparse.Namespace, predictor: Predictor | None) -> tuple[st
         raise InputError(
             f"{args.checkpoint} is for the task edge, but --task says seg; leave --task out"
         )
+    if args.submit and predictor.task == "seg":
+        return ("seg",)
     if args.task:
         return (args.task,)
     if predictor.has_edge_head:
@@ -341,7 +374,8 @@ def _tasks_of(args: argparse.Namespace, predictor: Predictor | None) -> tuple[st
 def chosen_variants(args: argparse.Namespace, predictor: Predictor) -> tuple[str, ...]:
     """Which edges of a net are scored: HEAD, then derived ones as `--derived` says.
 
-    InputError if edges are to be derived from a net that has no segmentation.
+    InputError if edges are to be derived from a net that has no segmentation, and if the head's
+    edges were not exported: outlines in their place would be scores of something else.
     """
     if predictor.task == "edge":
         if args.derived:
@@ -353,4 +387,15 @@ def chosen_variants(args: argparse.Namespace, predictor: Predictor) -> tuple[str
     derived = tuple(rule for rule in RULES if rule in (args.derived or ()))
     if predictor.has_edge_head:
         return (HEAD, *derived)
+    if predictor.info.has_edge_head and not derived:
+        raise InputError(
+            f"{args.checkpoint}: its net has the edge head {predictor.info.edge_head}, but the "
+            f"graph has the outputs {', '.join(predictor.engine.outputs)} alone; export it again "
+            "with --outputs seg fuse, or add --derived hard soft for the edges of its label maps"
+        )
+    if args.temperature is not None:
+        raise InputError(
+            "--temperature is for the probabilities of an edge head, and edges of label maps are "
+            "scored; leave it out"
+        )
     return derived or tuple(RULES)

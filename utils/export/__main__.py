@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from data.errors import InputError, run
 from utils.checkpoint import load_model
 from utils.export.args import NET_OPTIONS, parse_export_args
-from utils.export.graph import chosen_outputs
+from utils.export.graph import chosen_outputs, left_out_note
 from utils.export.onnx_file import require_no_onnx
 from utils.export.write import format_of, require_free, write_onnx, write_safetensors
 
@@ -50,12 +50,14 @@ def main(args: argparse.Namespace) -> None:
     )
     outputs = chosen_outputs(model, info, args.outputs)
     if kind == "onnx":
+        if note := left_out_note(info, outputs):
+            print(note)
         write_onnx(model, info, outputs, args.out, print)
     else:
         write_safetensors(model, info, args.out, print)
     what = f", outputs {' '.join(outputs)}" if kind == "onnx" else ""
     size = args.out.stat().st_size / 2**20
-    print(f"{info.name} over {info.backbone}{what}: {args.out} ({size:.1f} MiB)")
+    print(f"{info.net}{what}: {args.out} ({size:.1f} MiB)")
 
 
 if __name__ == "__main__":

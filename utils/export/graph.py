@@ -54,6 +54,18 @@ def chosen_outputs(model: nn.Module, info: ModelInfo, names: Sequence[str] | Non
     return list(dict.fromkeys(names))
 
 
+def left_out_note(info: ModelInfo, outputs: Sequence[str]) -> str:
+    """What is to be said of a graph with these outputs: which task's it lacks; "" if none."""
+    lacking = [name for name in outputs_for(info) if name not in outputs]
+    if not info.has_edge_head or not lacking:
+        return ""
+    what = f"the edge head {info.edge_head}" if lacking == [MAIN["edge"]] else "the segmentation"
+    if len(lacking) > 1:
+        what = "both tasks"
+    keep = " ".join(dict.fromkeys([*outputs_for(info), *outputs]))
+    return f"note: {what} is left out of the graph; --outputs {keep} keeps it"
+
+
 def outputs_for(info: ModelInfo) -> list[str]:
     """The outputs that predictions are made of: of a net with an edge head, those of both tasks."""
     return ["seg", "fuse"] if info.has_edge_head else [MAIN[info.task]]
@@ -73,7 +85,7 @@ def to_onnx(model: nn.Module, info: ModelInfo, outputs: Sequence[str]) -> bytes:
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if size > MOST_BYTES:
         raise InputError(
-            f"{info.name} over {info.backbone} has {size / 1e9:.2f} GB of weights, and an ONNX "
+            f"{info.net} has {size / 1e9:.2f} GB of weights, and an ONNX "
             "file holds 2; use --format safetensors"
         )
     if isinstance(model, JointNet) and not set(outputs) & set(EDGE_OUTPUTS):
@@ -112,7 +124,7 @@ def _refusals(info: ModelInfo) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{info.name} over {info.backbone} cannot be written as an ONNX graph for images of "
+            f"{info.net} cannot be written as an ONNX graph for images of "
             f"any size, PyTorch's exporter says: {reason}; use --format safetensors"
         ) from error
 

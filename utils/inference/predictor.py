@@ -116,6 +116,11 @@ class Predictor:
             not self.engine.outputs or "fuse" in self.engine.outputs
         )
 
+    def describe(self) -> str:
+        """Which net it is, in words, and of an exported one, if its edge head was left out."""
+        left_out = self.info.has_edge_head and not self.has_edge_head
+        return f"{self.info.net}{' (exported without the head)' if left_out else ''}"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the K classes."""

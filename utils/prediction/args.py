@@ -19,8 +19,12 @@ from utils.prediction.outputs import OutputChoice
 from utils.prediction.vector import FORMATS
 
 PROB_FORMATS = ("png", "npz")
-PROBABILITY_FLAGS = ("threshold", "thresholds", "nms")
-LINE_FLAGS = ("thin", "min_length", "line_width")
+# With the values that ask for nothing: a threshold of 0 draws all there is.
+PROBABILITY_FLAGS = {
+    **dict.fromkeys(("threshold", "thresholds", "temperature"), (None,)),
+    "nms": (False,),
+}
+LINE_FLAGS = {"thin": (None, False), "min_length": (0,), "line_width": (None,)}
 
 
 def parse_predict_args(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -185,8 +189,8 @@ def edge_choice(
     if args.edges:
         _require_edge_head(args, info)
     elif info.task == "seg":
-        none = PROBABILITY_FLAGS if args.outlines else (*PROBABILITY_FLAGS, *LINE_FLAGS)
-        if given := [name for name in none if getattr(args, name) not in (None, 0, False)]:
+        idle = PROBABILITY_FLAGS | ({} if args.outlines else LINE_FLAGS)
+        if given := [name for name, values in idle.items() if getattr(args, name) not in values]:
             flag = f"--{given[0].replace('_', '-')}"
             add = ": add --edges for those of its edge head" if info.has_edge_head else ""
             raise InputError(f"{flag} is for edges; the checkpoint holds {info.name}{add}")

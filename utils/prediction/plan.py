@@ -1,10 +1,11 @@
 """Which files a run of predict.py will write, and for which inputs: decided before any is."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, Terminated
 from data.files import require_writable
 from utils.model_info import ModelInfo
 from utils.prediction.image_files import Failures, output_names
@@ -39,6 +40,24 @@ class Plan:
         images = list(self.images.items())[rank::world]
         videos = list(self.videos.items())[rank::world]
         return Plan(dict(images), dict(videos))
+
+
+@contextlib.contextmanager
+def says_how_to_go_on(plan: Plan, *, overwrite: bool) -> Iterator[None]:
+    """If a signal ends the block, it says how much is done, and which flag goes on from there.
+
+    Not with `overwrite`: files of an earlier run would count as done.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as stop:
+        if not overwrite and (plan.images or plan.videos):
+            files = [*plan.images.values(), *(own.videos for own in plan.videos.values())]
+            done = len(plan.there) + sum(map(is_complete, files))
+            total = len(plan.there) + len(files)
+            what = "images" if not plan.videos else "inputs"
+            stop.args = (f"{done} of {total} {what} are done: --skip-existing goes on",)
+        raise
 
 
 def make_plan(

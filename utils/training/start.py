@@ -23,6 +23,7 @@ from utils.checkpoint import (
     load_start,
     read_checkpoint,
 )
+from utils.model_info import net_in_words
 
 # Classifier tensors whose second dimension is never of classes, though it may be as large:
 # the backbone's channels, and the four of each of CASENet's groups.
@@ -72,14 +73,22 @@ def start_from(
         )
     theirs = known.classes if known is not None else ()
     notes = []
-    if new:
-        notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
+    # All of the edge head, if it is not theirs: to list it would hide what else is new.
+    of_head = [key for key in new if key.startswith(JointNet.edge_prefixes)]
+    if of_head and own_head != theirs_head:
+        new = [key for key in new if key not in of_head]
+        notes.append(
+            f"{path}: the edge head {own_head} starts from its initial values ({len(of_head)} "
+            "tensors)"
+        )
     if theirs_head not in ("none", own_head):
         count = sum(key.startswith(JointNet.edge_prefixes) for key in tensors)
         this = "has none" if own_head == "none" else f"has {own_head}"
         notes.append(
             f"{path}: its edge head {theirs_head} is left out ({count} tensors): this net {this}"
         )
+    if new:
+        notes.append(f"{path}: {len(new)} parameters keep their initial values: {', '.join(new)}")
     if reset_classifier and takes_classes and theirs:
         if kept := keep_classes(model, tensors, theirs, classes):
             notes.append(f"of these, classes of the same name have its weights: {', '.join(kept)}")
@@ -103,8 +112,8 @@ def _require_net(path: str | Path, known: ModelInfo, name: str, backbone: str) -
     if known.name in (name, name.removesuffix("_decouple")) and known.backbone == backbone:
         return
     raise CheckpointError(
-        f"{path} holds {known.name} over {known.backbone}, and this run trains {name} over "
-        f"{backbone}; give --model {known.name} --backbone {known.backbone}, or another checkpoint"
+        f"{path} holds {known.net}, and this run trains {net_in_words(name, backbone)}; give "
+        f"--model {known.name} --backbone {known.backbone}, or another checkpoint"
     )
 
 

@@ -349,8 +349,9 @@ class Trainer:
         if scores is None:
             self._end_early()
         if not all(map(math.isfinite, scores.losses.values())):
-            found = " and ".join(map(str, scores.losses.values()))
-            fault = f"the validation loss is {found} after epoch {progress.epoch + 1}"
+            fault = (
+                f"the validation loss is {scores.losses_in_words} after epoch {progress.epoch + 1}"
+            )
             self.writer.end_diverged(fault, progress.total)
         noted = {}
         if scores.thresholds is not None:
@@ -382,7 +383,7 @@ class Trainer:
                 f"no {name}: no class occurs in the ground truth of the validation images, so "
                 f"there is nothing to score and best.pth {kept}; see --val-split, --val-samples"
             )
-        losses = " and ".join(f"{loss:.4f}" for loss in scores.losses.values())
+        losses = scores.losses_in_words
         beside = [
             f"no {SCORES[each.name]}: no class has edges"
             if math.isnan(each.value)

@@ -54,6 +54,14 @@ class ValidationScores:
         return {"loss": self.loss, **{LOSSES_BESIDE[each.name]: each.loss for each in self.others}}
 
     @property
+    def losses_in_words(self) -> str:
+        """For the terminal: one is bare, of several each is followed by its task."""
+        if not self.others:
+            return f"{self.loss:.4f}"
+        each = ((one.loss, LOSSES_BESIDE[one.name]) for one in (self, *self.others))
+        return " and ".join(f"{loss:.4f} ({name.removesuffix('_loss')})" for loss, name in each)
+
+    @property
     def values(self) -> dict[str, float]:
         """All scores, as they stand in the log; the first one is what `best.pth` follows."""
         return {each.name: each.value for each in (self, *self.others)}

@@ -212,11 +212,15 @@ def _own_origin(result: EdgeResult, origin: Mapping[str, object]) -> dict[str, o
 def format_overview(scored: Sequence[ScoredResult], out: Path) -> str:
     """The last lines on the terminal: where the scores lie, and a row of means for each of several.
 
+    Then each file of a temperature, which predict.py --temperature takes.
+
     out: The folder of all results.
     """
     where = f"\nscores: {out}"
+    fitted = [each.result.folder for each in scored if each.quality.temperature]
+    files = "".join(f"\ntemperature: {folder / 'temperature.json'}" for folder in fitted)
     if len(scored) == 1:
-        return where
+        return where + files
     modes = [mode.mode for mode in scored[0].modes]
     header = ("mean", *(f"{mode} {figure.upper()}" for mode in modes for figure in FIGURES))
     rows = [
@@ -226,4 +230,4 @@ def format_overview(scored: Sequence[ScoredResult], out: Path) -> str:
         )
         for each in scored
     ]
-    return f"\n{align_columns([header, *rows])}\n{where}, a folder for each row"
+    return f"\n{align_columns([header, *rows])}\n{where}, a folder for each row{files}"

@@ -190,8 +190,7 @@ def _shown(name: str) -> str:
 
 def _lead(names: list[str], head: PageHead, missing: int) -> str:
     info, choice = head.info, head.edges
-    net = f"{info.name} {info.backbone}".strip()
-    words = [f"{datetime.now():%Y-%m-%d %H:%M}", net, _images(len(names))]
+    words = [f"{datetime.now():%Y-%m-%d %H:%M}", info.net, _images(len(names))]
     if missing:
         words.append(f"{missing} of an earlier run without --page are not here")
     words += ["segmentation"] if info.task == "seg" else []
