@@ -40,12 +40,7 @@ from data.base import Dataset
 from data.errors import InputError, run
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main, own_device, process_group
-from utils.evaluation.args import (
-    chosen_protocols,
-    chosen_tasks,
-    chosen_variants,
-    parse_score_args,
-)
+from utils.evaluation.args import chosen_protocols, parse_score_args
 from utils.evaluation.class_choice import choose_classes
 from utils.evaluation.class_names import class_names, known_names
 from utils.evaluation.edges.derived import EdgeMaking
@@ -81,6 +76,7 @@ from utils.evaluation.segmentation.label_maps import (
 from utils.evaluation.segmentation.scores import SegProtocol
 from utils.evaluation.segmentation.scoring import SegScoring
 from utils.evaluation.segmentation.submission import write_submission
+from utils.evaluation.task_choice import chosen_tasks, chosen_variants
 from utils.evaluation.tasks import count_tasks
 from utils.inference.args import predictor_from_flags
 from utils.inference.device import pick_device

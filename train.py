@@ -63,6 +63,7 @@ from utils.training.setup import (
     build_network,
     build_setup,
     folders_read,
+    require_backbone,
     split_of,
     use_fast_forms,
 )
@@ -81,6 +82,7 @@ def main(args: argparse.Namespace) -> int:
         stop = closing.enter_context(StopRequest())
         device = pick_device(args.device).type
         ranks = enter_machine(args, device, closing)
+        require_backbone(args)
         train_set = split_of(args, args.train_split)
         fit_defaults(args, train_set, ranks, device)
         setup = build_setup(args, train_set, ranks)

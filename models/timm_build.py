@@ -118,8 +118,9 @@ def find_plan(name: str) -> Plan:
             continue
         _require_usable(name, net, plan)
         return plan._replace(branches=_has_branches(net, multiple))
+    reason = (_one_size(nets[-1][1]) if nets else "") or reasons[-1]
     raise BackboneError(
-        f"timm:{name} cannot be a backbone here, where images have many sizes: {reasons[-1]}"
+        f"timm:{name} cannot be a backbone here, where images have many sizes: {reason}"
     )
 
 
@@ -127,6 +128,25 @@ def _multiples(net: Any) -> tuple[int, int, int]:
     """What sides may have to be multiples of: the largest stride, two of it, the published size."""
     largest = max(net.feature_info.reduction())
     return largest, 2 * largest, int(net.pretrained_cfg["input_size"][-1])
+
+
+def _one_size(net: Any) -> str:
+    """That a net runs at its published size alone, in words; "" if that is not what is wrong.
+
+    What PyTorch says of such a net is about the shapes of its inner tensors.
+    """
+    height, width = net.pretrained_cfg["input_size"][-2:]
+    try:
+        _shapes(net, height, width)
+    except Exception:
+        return ""
+    high, wide = SHAPES[0]
+    larger = high * height, wide * width
+    try:
+        _shapes(net, *larger)
+    except Exception:
+        return f"it runs on images of {height}x{width}, not on {larger[0]}x{larger[1]}"
+    return ""
 
 
 def _has_branches(net: nn.Module, multiple: int) -> bool:

@@ -1,5 +1,6 @@
 """test.py on nets with an edge head: both tasks of one pass are those of each alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from helpers.tiny_nets import registered
 from data.camvid import CamVid
 from data.cityscapes import Cityscapes
 from data.scenes.dataset import Plan, make_scenes
-from utils.checkpoint import save_checkpoint
+from utils.checkpoint import load_model, save_checkpoint
 from utils.evaluation.edges.partial import ResumableCounter
 
 CLASSES = ("c0", "c1", "c2", "c3")
@@ -177,6 +178,69 @@ def test_mistakes_are_one_line(flags, tmp_path, capsys):
             last = capsys.readouterr().err.splitlines()[-1]
             assert last.startswith("error: "), last
             assert words in last
+
+
+class SegGraph:
+    """A net with an edge head of which only the output seg was exported."""
+
+    name, device, outputs, fast = "onnx", torch.device("cpu"), ("seg",), False
+
+    def __call__(self, crops: np.ndarray, outputs: Sequence[str]) -> dict[str, torch.Tensor]:
+        assert outputs == ("seg",)
+        return {"seg": torch.from_numpy(crops).permute(0, 3, 1, 2)[:, [0, 1, 2, 0]].float()}
+
+
+def test_outlines_are_not_scored_in_place_of_a_head_that_was_not_exported(
+    flags, tmp_path, monkeypatch, capsys
+):
+    def opened(checkpoint, *_, **__):
+        return SegGraph(), load_model(checkpoint)[1], "engine: onnx"
+
+    monkeypatch.setattr("utils.inference.loading.open_net", opened)
+    quick = (*flags, *QUICK, "--out", tmp_path / "out")
+    with registered():
+        assert status_of_score(*quick, "--task", "edge") == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "joint.pth: its net has the edge head casenet, but the graph has the outputs" in line
+        assert "export it again with --outputs seg fuse, or add --derived hard soft" in line
+        derived = ("--task", "edge", "--derived", "hard")
+        assert status_of_score(*quick, *derived, "--temperature", 2) == 2
+        assert "--temperature is for the probabilities of an" in capsys.readouterr().err
+        score(*quick, *derived)
+        assert metrics_of(tmp_path / "out")["source"]["edges"].startswith("edges of the predicted")
+        capsys.readouterr()
+        # Without a task, what the graph gives.
+        score(*quick)
+        assert capsys.readouterr().out.startswith(
+            "net: tiny_joint with edge head casenet over resnet18 (exported without the head)\n"
+        )
+    assert metrics_of(tmp_path / "out")["task"] == "seg"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("--task seg --temperature 2", "--temperature is for edges, and label maps are scored"),
+        ("--task seg --margin 3", "--margin is for edges, and label maps are scored; add --task e"),
+        ("--task seg --thin", "--thin is for edges, and label maps are scored; add --task edge"),
+        ("--task seg --protocol seal", "--protocol is for edges, and label maps are scored"),
+        ("--task edge --bounds 1", "--bounds is for label maps, and edges are scored; leave it"),
+        ("--task edge --boundary-iou 1", "--boundary-iou is for label maps, and edges are scored"),
+        ("--submit x --temperature 2", "--temperature is for edges, and label maps are written"),
+    ],
+)
+def test_flags_of_the_task_that_is_not_scored_are_refused(given, line, flags, tmp_path, capsys):
+    with registered():
+        assert status_of_score(*flags, "--out", tmp_path / "out", *given.split()) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {line}")
+
+
+def test_a_temperature_s_file_is_named(flags, tmp_path, capsys):
+    with registered():
+        score(*flags, *QUICK, "--fit-temperature", "--out", tmp_path / "out")
+    path = tmp_path / "out/edge/temperature.json"
+    assert path.is_file()
+    assert capsys.readouterr().out.splitlines()[-1] == f"temperature: {path}"
 
 
 def test_edges_are_not_derived_from_an_edge_net(tiny_camvid, tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.segmented import save_tiny_seg
 from helpers.tiny_nets import EDGE, registered, save_tiny
 from torch import nn
 from torch.nn import functional as F
@@ -19,6 +20,7 @@ from models.resnet import DEPTHS, Depth
 from utils.checkpoint import ModelInfo, load_model
 from utils.export import __main__ as export
 from utils.export import check as check_module
+from utils.export import write as write_module
 from utils.export.check import BOUND, check_graph
 from utils.export.forms import linspace, pooling_weights
 from utils.export.graph import to_onnx
@@ -148,6 +150,31 @@ def test_the_command_says_what_it_checked(
     assert last.startswith(f"tiny_edge over resnet18, outputs fuse side5: {out} (")
     assert [path.name for path in out.parent.iterdir()] == ["net.onnx"]
     assert list(json.loads(read_metadata(out)["outputs"])) == ["fuse", "side5"]
+
+
+def test_a_graph_without_the_edge_head_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(write_module, "to_onnx", lambda *_: b"")
+    monkeypatch.setattr(write_module, "check_graph", lambda *_: [])
+    net = save_tiny_seg(tmp_path / "joint.pth", ("a", "b"), edge_head="dff")
+    cases = {
+        "": "note: the edge head dff is left out of the graph; --outputs seg fuse keeps it",
+        "seg side5": "note: the edge head dff is left out of the graph; --outputs seg fuse side5",
+        "fuse": "note: the segmentation is left out of the graph; --outputs seg fuse keeps it",
+        "seg fuse": "",
+    }
+    with registered():
+        for number, (outputs, note) in enumerate(cases.items()):
+            out = tmp_path / f"{number}.onnx"
+            run_export(net, "--out", out, *(["--outputs", *outputs.split()] if outputs else []))
+            *notes, last = capfd.readouterr().out.splitlines()
+            assert last.startswith("tiny_joint with edge head dff over resnet18, outputs ")
+            assert len(notes) == bool(note)
+            assert not note or notes[0].startswith(note)
+        run_export(net, "--out", tmp_path / "none.onnx", "--edge-head", "none")
+        (line,) = capfd.readouterr().out.splitlines()
+        assert line.startswith("tiny_joint over resnet18, outputs seg: ")
 
 
 def test_what_a_graph_says_is_read_as_the_package_onnx_reads_it(folder: Path) -> None:

@@ -82,6 +82,16 @@ def test_an_unknown_name_is_one_line_and_status_2(
     assert "resnet18" in errors[0]
 
 
+def test_a_backbone_of_one_size_is_refused_before_the_scenes_are_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    argv = train_flags(tmp_path / "none", tmp_path / "run", "--dataset", "scenes")
+    argv += ["--model", "dff", "--backbone", "timm:hiera_tiny_224"]
+    assert run(lambda: train.main(train.parse_args(argv))) == 2
+    assert "it runs on images of 224x224, not on" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_flag_takes_ours_and_timms_everywhere(capsys: pytest.CaptureFixture) -> None:
     for name in ("timm:convnext_atto", "timm:resnet18.a1_in1k", *ALL_BACKBONES):
         assert parse_benchmark_args(["--backbone", name]).backbone == name

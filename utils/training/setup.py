@@ -21,7 +21,10 @@ from data.samples.sampler import BatchSampler
 from data.samples.seg import Relaxation, SegTraining
 from data.samples.transforms import Augmentation
 from models import MODELS, OPTIONS
+from models.backbones import TIMM, is_timm
+from models.contract import BackboneError
 from models.fast import optimize_for_inference, optimize_for_training, tried_on
+from models.timm_build import find_plan
 from utils.checkpoint import ModelInfo, create_model
 from utils.distributed.environment import Ranks
 from utils.distributed.group import from_main
@@ -329,6 +332,18 @@ def augmentation(args: TrainArgs) -> Augmentation:
         color=args.color_aug,
         blur=args.gblur,
     )
+
+
+def require_backbone(args: TrainArgs) -> None:
+    """InputError if timm has no such backbone, or one that cannot be a backbone here.
+
+    Before the data set is opened: to draw the scenes takes minutes.
+    """
+    if is_timm(args.backbone):
+        try:
+            find_plan(args.backbone.removeprefix(TIMM))
+        except BackboneError as error:
+            raise InputError(str(error)) from error
 
 
 def build_network(
