@@ -205,7 +205,8 @@ def test_outlines_are_not_scored_in_place_of_a_head_that_was_not_exported(
         assert "export it again with --outputs seg fuse, or add --derived hard soft" in line
         derived = ("--task", "edge", "--derived", "hard")
         assert status_of_score(*quick, *derived, "--temperature", 2) == 2
-        assert "--temperature is for the probabilities of an" in capsys.readouterr().err
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "--temperature is for edges; " in line and "export it again with --out" in line
         score(*quick, *derived)
         assert metrics_of(tmp_path / "out")["source"]["edges"].startswith("edges of the predicted")
         capsys.readouterr()

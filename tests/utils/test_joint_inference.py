@@ -193,6 +193,12 @@ def test_a_graph_of_seg_alone_says_what_is_missing(image) -> None:
     assert not predictor(image).any()
     with pytest.raises(ValueError, match="both: the network fcn has no output 'fuse' here, but"):
         predictor.both(image)
+    with pytest.raises(ValueError, match=r"edges: the network fcn has no output 'fuse' .* source="):
+        predictor.edges(image)
+    assert not predictor.edges(image, source="outlines").any()
+    assert predictor.describe() == (
+        "fcn with edge head casenet over resnet18 (exported without the head)"
+    )
     args = argparse.Namespace(edges=True, checkpoint="seg.onnx")
     with pytest.raises(InputError, match=r"seg.onnx has the outputs seg; export it again"):
         require_edge_output(args, predictor.engine.outputs)

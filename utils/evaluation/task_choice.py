@@ -94,9 +94,4 @@ def chosen_variants(args: ScoreArgs, predictor: Predictor) -> tuple[str, ...]:
             f"graph has the outputs {', '.join(predictor.engine.outputs)} alone; export it again "
             "with --outputs seg fuse, or add --derived hard soft for the edges of its label maps"
         )
-    if args.temperature is not None:
-        raise InputError(
-            "--temperature is for the probabilities of an edge head, and edges of label maps are "
-            "scored; leave it out"
-        )
     return derived or tuple(RULES)

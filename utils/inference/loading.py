@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
+from data.errors import InputError
 from models import OPTIONS
+from utils.export.graph import outputs_for
 from utils.inference.device import pick_device
 from utils.inference.engines.opening import NetChoice, open_net
 from utils.inference.options import InferenceOptions
@@ -103,5 +105,10 @@ def load_predictor(
         info = info_at(info, run_options["temperature"])
     run = replace(InferenceOptions(base_size=info.base_size), **run_options)
     predictor = Predictor(net, info, device=place, options=run, fast=fast, names_flags=names_flags)
+    if temperature is not None and info.task == "seg" and not predictor.has_edge_head:
+        raise InputError(
+            f"--temperature is for edges; {checkpoint} was exported without those of its edge "
+            f"head: export it again with --outputs {' '.join(outputs_for(info))}"
+        )
     predictor.note = note
     return predictor

@@ -233,6 +233,8 @@ class Predictor:
             source: "head" or "outlines", of a segmentation net with an edge head; None: the head.
                 ValueError for one that the net does not have.
         """
+        if source is None and self.info.has_edge_head:
+            self._require_edge_head("edges")  # outlines in their place would be others
         source = source or self._sources[0]
         choice = self._choice(source, threshold, thin, min_length, nms)
         return choice.edges(self._result(image, source))
@@ -252,7 +254,10 @@ class Predictor:
         if self.has_edge_head:
             return
         if self.info.has_edge_head:
-            has = f"has no output 'fuse' here, but {', '.join(self.engine.outputs)}"
+            has = (
+                f"has no output 'fuse' here, but {', '.join(self.engine.outputs)}; export it "
+                'again with --outputs seg fuse, or give source="outlines" to edges()'
+            )
         else:
             has = "is for edges alone" if self.task == "edge" else "has no edge head"
         raise ValueError(f"{what}: the network {self.info.name} {has}")
