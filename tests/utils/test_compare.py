@@ -20,6 +20,7 @@ from helpers.compare import (
 from helpers.edge_files import SIZE, write_edge_files
 from helpers.evaluation import metrics_of, score
 
+from data.errors import InputError
 from data.image_io import write_png
 from utils.compare.bootstrap import FEWEST, resamples
 from utils.compare.results import read_result
@@ -209,11 +210,36 @@ def test_binary_predictions_have_no_ap(pair, tmp_path, rng, capsys):
     assert re.search(r"^mean +\d+\.\d\d +\d+\.\d\d +- +\S+ \[\S+, \S+\]\*? +- +12$", thin_ap, re.M)
 
 
+def test_a_table_that_no_result_has_is_left_out(pair, tmp_path, rng, capsys):
+    """It stays in the files for programs, as null."""
+    hard = [np.repeat(c[:, :, :, 4:5], 9, axis=3) for c in pair[1]]
+    folders = [
+        write_edges(tmp_path / name, c, binary=True) for name, c in zip("cd", hard, strict=True)
+    ]
+    compare(*folders, "--out", tmp_path / "out", *QUICK)
+    captured = capsys.readouterr()
+    why = "every result is edge or no edge, without probabilities"
+    said = f"thin: AP and raw: AP left out: {why}"
+    assert [line for line in captured.err.splitlines() if "note" in line] == [f"note: {said}"]
+    titles = re.findall(r"^(\w+: .+)\nclass ", captured.out, re.M)
+    assert titles == ["thin: MF (ODS)", "raw: MF (ODS)"]
+    assert re.split("  +", captured.out.split("means of the classes\n")[1].splitlines()[0]) == [
+        *("result", "thin: MF (ODS)", "to c", "raw: MF (ODS)", "to c")
+    ]
+    document = document_of(tmp_path / "out")
+    assert document["notes"] == [said]
+    assert [e["metric"] for e in document["comparisons"]] == ["ods", "ap", "ods", "ap"]
+    headings = re.findall(r"<h2>([^<]+)</h2>", (tmp_path / "out/compare.html").read_text())
+    assert not [heading for heading in headings if "AP" in heading]
+    with pytest.raises(InputError, match="--metric ap: every result is edge or no edge"):
+        compare(*folders, "--metric", "ap", *QUICK)
+
+
 def test_what_is_printed_and_written(pair, tmp_path, capsys):
     folders, counts = pair
     compare(*folders, "--names", "old", "new", "--out", tmp_path / "out", *QUICK)
     printed = capsys.readouterr().out
-    assert printed.startswith("camvid test, max_dist 0.02, scale 1, ")
+    assert printed.startswith("camvid test, max. distance 0.02, scale 1, ")
     assert "95 % interval of the difference, paired bootstrap over 12 images" in printed
     assert re.search(r"^class +old +new +new - old +images +note$", printed, re.M)
     files = sorted(path.name for path in (tmp_path / "out").iterdir())

@@ -1,6 +1,7 @@
 """What python -m utils.compare refuses, in a line that says what differs, or leaves out."""
 
 import json
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from helpers.compare import CLASSES, compare, draw_edge_counts, draw_maps, write_edges, write_labels
 
 from data.errors import InputError, run
-from utils.compare.args import own_names
+from utils.compare.names import column_names, own_names
 
 QUICK = ("--samples", 100, "--metric", "ods")
 
@@ -41,11 +42,24 @@ def test_all_knobs_that_differ_are_listed(first, counts, tmp_path):
     second = write_edges(tmp_path / "b", counts[1], scale=0.5, margin=5, instance=None)
     change_metrics(second, lambda document: document["protocol"].update(max_dist=0.0075))
     said = refusal(first, second, *QUICK)
-    assert "max_dist (a: 0.02, b: 0.0075)" in said
-    assert "scale (a: 1.0, b: 0.5)" in said
+    assert "max. distance (a: 0.02, b: 0.0075)" in said
+    assert "scale (a: 1, b: 0.5)" in said
     assert "margin (a: 0, b: 5)" in said
-    assert "instance (a: true, b: null)" in said
+    assert "instance (a: yes, b: none)" in said
     assert "thresholds" not in said
+
+
+def test_the_distance_is_one_knob(first, counts, tmp_path):
+    """Fractions of the diagonal are one entry of metrics.json, pixels are another."""
+    second = write_edges(tmp_path / "b", counts[1])
+    third = write_edges(tmp_path / "c", counts[1])
+    change_metrics(second, lambda document: document["protocol"].update(max_dist=0.0075))
+    pixels = {"max_dist": None, "max_dist_px": 3.0}
+    change_metrics(third, lambda document: document["protocol"].update(pixels))
+    said = refusal(first, second, third, *QUICK)
+    assert said.endswith("these differ: max. distance (a: 0.02, b: 0.0075, c: 3 px)")
+    change_metrics(second, lambda document: document["protocol"].update(pixels))
+    compare(second, third, *QUICK)
 
 
 def test_a_knob_that_only_one_states(first, counts, tmp_path):
@@ -153,7 +167,7 @@ def test_another_ground_truth_with_the_same_names(first, counts, tmp_path):
     second = write_edges(tmp_path / "b", counts[1])
     said = refusal(first, second, *QUICK)
     true = counts[0][2, 1, 1, 0, 1]
-    assert "the ground truth of 1 images differs, such as image002, class car" in said
+    assert "the ground truth of 1 image differs, such as image002, class car" in said
     assert f"{true} true pixels for a and {true + 1} for b" in said
 
 
@@ -165,7 +179,7 @@ def test_modes_that_not_all_have_are_left_out(first, counts, tmp_path, capsys):
     assert "raw: MF" in captured.out
     assert "thin: MF" not in captured.out
     third = write_edges(tmp_path / "c", counts[1][:, :1], raw=False)
-    assert 'modes (b: ["raw"], c: ["thin"])' in refusal(second, third, *QUICK)
+    assert "modes (b: raw, c: thin)" in refusal(second, third, *QUICK)
 
 
 def test_a_mode_and_arrays_that_are_not_known_here(counts, tmp_path, capsys):
@@ -190,9 +204,79 @@ def test_bounds_that_not_all_have_are_left_out(tmp_path, rng, capsys):
     second = write_labels(tmp_path / "b", draw_maps(rng, 0.2), (5.0, 0.02))
     compare(first, second, "--samples", 100)
     captured = capsys.readouterr()
-    assert captured.err == "note: bounds that not all have are left out: 3.0, of a\n"
+    assert captured.err == "note: bounds that not all have are left out: 3, of a\n"
     assert "boundary F as published, 5 px" in captured.out
     assert "--bound 3: the results have 5, 0.02" in refusal(first, second, "--bound", 3)
+
+
+# --- options of the net, which are no part of the protocol ---
+
+WHOLE = {"checkpoint": "x.pth", "base_size": 0, "window": None, "overlap": 1 / 3, "quirks": False,
+         "scales": [1.0], "mirror": False, "batch_size": 1, "half": False}  # fmt: skip
+DIFFERENT = "made with different options, which are no part of the protocol: "
+
+
+def option_notes_of(folder: Path, counts: list, *sources: dict) -> list[str]:
+    """What compare says of edge results with these entries in `source`; a, b, ... are their names.
+
+    The same on stderr, in compare.json and in compare.html.
+    """
+    folders = [
+        write_edges(folder / name, counts[0], source=source)
+        for name, source in zip("abc", sources, strict=False)
+    ]
+    compare(*folders, *QUICK, "--out", folder / "out")
+    notes = json.loads((folder / "out/compare.json").read_text())["notes"]
+    page = unescape((folder / "out/compare.html").read_text())
+    assert all(note in page for note in notes)
+    return notes
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mirror": True}, "mirror (a: no, b: yes)"),
+        ({"scales": [0.5, 1.0, 2.0]}, "scales (a: 1, b: 0.5 1 2)"),
+        ({"window": 832}, "window (a: none, b: 832)"),
+        ({"base_size": 960}, "base size (a: as the image is, b: 960)"),
+        ({"half": True}, "precision (a: 32 bits, b: 16 bits)"),
+        ({"temperature": 0.4228}, "temperature (a: 1, b: 0.4228)"),
+        ({"temperature": [0.5, 1.25]}, "temperature (a: 1, b: of each class 0.5 1.25)"),
+        ({"engine": "openvino", "mirror": True},
+         "mirror (a: no, b: yes), engine (a: torch, b: openvino)"),
+        ({"scales": {"by": "hand"}}, 'scales (a: 1, b: {"by": "hand"})'),
+        ({"mirror": None}, "mirror (a: no, b: none)"),
+    ],
+)  # fmt: skip
+def test_other_options_are_compared_and_said(change, words, counts, tmp_path, capsys):
+    assert option_notes_of(tmp_path, counts, WHOLE, WHOLE | change) == [DIFFERENT + words]
+    assert f"note: {DIFFERENT}{words}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"checkpoint": "y.onnx", "sha256": "12", "model": "casenet", "backbone": "resnet50"},
+        {"variant": "hard", "batch_size": 4},
+        {"overlap": 0.5, "quirks": True},  # without windows they do nothing
+        {"temperature": 1.0, "engine": "torch"},  # as where it is not stated
+        {"scales": [1]},
+    ],
+)
+def test_what_is_no_other_option(change, counts, tmp_path):
+    assert option_notes_of(tmp_path, counts, WHOLE, WHOLE | change) == []
+
+
+def test_options_that_are_not_stated(counts, tmp_path):
+    """By an older version, and by files of predictions."""
+    windows = WHOLE | {"window": 64}
+    older = {name: value for name, value in windows.items() if name not in ("mirror", "quirks")}
+    notes = option_notes_of(tmp_path, counts, windows, older, {"predictions": "maps"})
+    assert notes == [
+        f"{DIFFERENT}quirks (a: no, b: not stated), mirror (a: no, b: not stated)",
+        "c does not say with what options the net was run",
+    ]
+    assert option_notes_of(tmp_path / "files", counts, {}, {"predictions": "maps"}) == []
 
 
 # --- folders and files ---
@@ -326,10 +410,43 @@ def test_names_of_the_results(tmp_path):
         names("a", "b/../a")
 
 
+def test_long_paths_are_shortened_to_what_differs(tmp_path):
+    def names(*folders: str) -> list[str]:
+        return own_names([tmp_path / folder for folder in folders])
+
+    run = "repo/runs/camvid/deeplabv3plus-resnet18"
+    assert names(f"{run}/joint/best-scores/edge", "tj-onnx/edge", "k1/edge") == [
+        *("deeplabv3plus-resnet18/joint", "tj-onnx", "k1")
+    ]
+    other = run.replace("18", "34")
+    assert names(f"{run}/a/best-scores", f"{other}/a/best-scores", "x/best-scores", "best-scores")[
+        :2
+    ] == ["deeplabv3plus-resnet18/a", "deeplabv3plus-resnet34/a"]
+    # Results of one run: here the folders of test.py are what differs.
+    assert names(f"{run}/a/s/hard", f"{run}/a/s/soft", "b/soft") == [
+        *("a/s/hard", "a/s/soft", "b/soft")
+    ]
+
+
+def test_columns_have_short_names_that_differ():
+    assert column_names(["a", "x" * 40]) == ["a", "x" * 40]
+    assert column_names(["deeplabv3plus/first/run", "b"], 12) == ["deepl…st/run", "b"]
+    tails = [f"{'x' * 50}{end}" for end in ("one-more", "two-more")]
+    assert column_names(tails, 14) == ["xxxxxx…ne-more", "xxxxxx…wo-more"]
+    middles = [f"{'x' * 50}{part}{'y' * 9}" for part in "ab"]
+    assert column_names(middles, 14) == [f"…xxx{part}{'y' * 9}" for part in "ab"]
+    starts = [f"{part}{'x' * 50}" for part in "ab"]
+    assert len(set(column_names(starts, 14))) == 2
+    hidden = [f"{'x' * 50}{part}{'y' * 50}" for part in "ab"]
+    assert column_names(hidden, 14) == ["1: yyyyyy", "2: yyyyyy"]
+    wide = column_names(["街" * 30, "道"], 11)
+    assert wide == ["街街…街街", "道"]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--names", "x"), "--names: 1 names for 2 folders"),
+        (("--names", "x"), "--names: found 1 name for 2 folders, x; give one for each folder, in"),
         (("--names", "x", "x"), "--names x x: a name occurs twice"),
         (("--baseline", "c"), "--baseline c: is none of the results; expected one of a, b"),
         (("--metric", "miou"), "--metric miou: the results are of the task edge, which has ods,"),

@@ -24,6 +24,7 @@ from utils.compare.tables import (
     mean_rows,
     meaning_line,
     protocol_line,
+    scored_by_any,
     table_rows,
     text_table,
     title_of,
@@ -41,8 +42,7 @@ def main(args: argparse.Namespace) -> None:
     for result in given:
         require_own_counts(result)
     results, notes = agree(given, common=args.common)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    say(notes)
     baseline = args.names.index(args.baseline)
     level = args.level / 100
     wanted = chosen(results, args.metric, args.bound)
@@ -57,19 +57,26 @@ def main(args: argparse.Namespace) -> None:
             seed=args.seed,
             advance=bar.update,
         )
+    shown, left_out = scored_by_any(comparisons)
+    say(left_out)
+    notes += left_out
     meaning = meaning_line(len(results[0].images), args.samples, level, args.seed)
     print(f"{protocol_line(results[0])}\n{meaning}")
     draw = markdown_table if args.markdown else text_table
-    print(
-        f"\n{draw('means of the classes', mean_rows(comparisons, results, baseline), foot=False)}"
-    )
-    for each in comparisons if args.by_class else ():
+    print(f"\n{draw('means of the classes', mean_rows(shown, results, baseline), foot=False)}")
+    for each in shown if args.by_class else ():
         print(f"\n{draw(title_of(each), table_rows(each, results, baseline), foot=True)}")
     if args.out is not None:
         bootstrap = {"samples": args.samples, "level": level, "seed": args.seed}
         write_numbers(args.out, comparisons, results, baseline, bootstrap, notes)
-        write_report(args.out / "compare.html", comparisons, results, baseline, meaning, notes)
+        write_report(args.out / "compare.html", shown, results, baseline, meaning, notes)
         print(f"\ncomparison: {args.out}")
+
+
+def say(notes: Sequence[str]) -> None:
+    """Print notes, a line each."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def chosen(
@@ -88,12 +95,18 @@ def chosen(
             f"{', '.join(own)}"
         )
     shown = _chosen_variants(first, bounds)
-    return [
+    wanted = [
         (measure, variant)
         for variant in shown
         for measure in measures
         if measure.by_variant or variant == shown[0]
     ]
+    if not any(m.scored(r, r.variants[v]) for m, v in wanted for r in results):
+        raise InputError(
+            f"--metric {' '.join(measure.key for measure in measures)}: every result is edge or no "
+            "edge, without probabilities, and has none; compare ods or ois"
+        )
+    return wanted
 
 
 def _chosen_variants(first: Result, bounds: Sequence[float] | None) -> list[int]:

@@ -1,6 +1,5 @@
 """Whether results may be compared: one protocol, the same classes, images and ground truth."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,20 +9,19 @@ import numpy as np
 from data.errors import InputError
 from data.files import first_few
 from utils.compare.measures import true_pixels
+from utils.compare.options import option_notes
 from utils.compare.results import Result
+from utils.compare.words import UNSTATED, counted, differ, knobs_of, listed, word
 
 # Of `source`, what says which ground truth it was. Paths are not compared: data lies elsewhere on
 # another machine. The true pixels of every image are, in `_require_same_truth`.
 TRUTH = ("dataset", "split")
 VARIANTS = {"edge": "modes", "seg": "bounds"}
-# Knobs that change no score: names, what else was measured, and what is looked at by itself.
-NO_KNOBS = {"name", "modes", "bounds", "classes", "thin", "raw", "crisp", "calibration"}
-LONGEST = 60  # characters of a value in a message
-UNSTATED = object()
 
 
 def agree(results: Sequence[Result], *, common: bool) -> tuple[list[Result], list[str]]:
-    """The results over the same images, modes and bounds, and notes on what was left out.
+    """The results over the same images, modes and bounds, and notes: what was left out, and what
+    differs without forbidding the comparison.
 
     The images come in the order of the first result.
 
@@ -47,54 +45,37 @@ def agree(results: Sequence[Result], *, common: bool) -> tuple[list[Result], lis
             notes.append(f"{dropped} of the {len(result.images)} images of {result.name} left out")
     variants = [v for v in results[0].variants if all(v in r.variants for r in results)]
     for result in results:
-        if others := [str(v) for v in result.variants if v not in variants]:
+        if others := [word(v) for v in result.variants if v not in variants]:
             kind = VARIANTS[result.task]
             notes.append(f"{kind} that not all have are left out: {first_few(others, 9)}, of "
                          f"{result.name}")  # fmt: skip
     kept = [_with_variants(result.with_images(names), variants) for result in results]
     _require_same_truth(kept)
-    return kept, notes
+    return kept, notes + option_notes(results)
 
 
 def _differences(results: Sequence[Result]) -> list[str]:
     """What forbids a comparison, images apart: "NAME (value of A, value of B)"."""
     if len({result.task for result in results}) > 1:
-        return [_listed("task", results, [result.task for result in results])]
+        return [listed("task", results, [result.task for result in results])]
     kind = VARIANTS[results[0].task]
     # A mode is also a knob, on or off; those that all have are compared.
-    others = NO_KNOBS | {str(v) for r in results for v in r.variants}
-    knobs = dict.fromkeys(k for r in results for k in r.protocol if k not in others)
+    modes = {str(v) for r in results for v in r.variants}
+    stated = [knobs_of(result) for result in results]
     found = [
-        _listed(knob, results, values)
-        for knob in knobs
-        if _differ(values := [r.protocol.get(knob, UNSTATED) for r in results])
+        listed(knob, results, values)
+        for knob in dict.fromkeys(knob for each in stated for knob in each)
+        if knob not in modes and differ(values := [each.get(knob, UNSTATED) for each in stated])
     ]
     for key in TRUTH:  # files of labels have neither
         values = [r.source.get(key, UNSTATED) for r in results]
-        if _differ([value for value in values if value is not UNSTATED]):
-            found.append(_listed(key, results, values))
+        if differ([value for value in values if value is not UNSTATED]):
+            found.append(listed(key, results, values))
     if len({result.classes for result in results}) > 1:
-        found.append(_listed("classes", results, _own_classes(results)))
+        found.append(listed("classes", results, _own_classes(results)))
     if not set(results[0].variants).intersection(*(r.variants for r in results[1:])):
-        found.append(_listed(kind, results, [r.variants for r in results]))
+        found.append(listed(kind, results, [r.variants for r in results]))
     return found
-
-
-def _differ(values: Sequence[Any]) -> bool:
-    """Whether values are not all equal. A missing one is as null: the knob has no effect."""
-    return len({json.dumps(None if v is UNSTATED else v) for v in values}) > 1
-
-
-def _listed(name: str, results: Sequence[Result], values: Sequence[Any]) -> str:
-    shown = [f"{r.name}: {_shown(v)}" for r, v in zip(results, values, strict=True)]
-    return f"{name} ({', '.join(shown)})"
-
-
-def _shown(value: Any) -> str:
-    if value is UNSTATED:
-        return "not stated"
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _own_classes(results: Sequence[Result]) -> list[str]:
@@ -116,7 +97,7 @@ def _common_images(results: Sequence[Result]) -> tuple[list[str], str]:
     """The images that all have, and a description if some have others."""
     shared = set(results[0].images).intersection(*(r.images for r in results[1:]))
     if not shared:
-        return [], _listed("no image in common, such as", results, [r.images[0] for r in results])
+        return [], listed("no image in common, such as", results, [r.images[0] for r in results])
     words = []
     for result in results:
         own = [name for name in result.images if name not in shared]
@@ -147,8 +128,8 @@ def _require_same_truth(results: Sequence[Result]) -> None:
             image, k = np.argwhere(ours != theirs)[0]
             images = int((ours != theirs).any(axis=1).sum())
             raise InputError(
-                f"the results cannot be compared: the ground truth of {images} images differs, "
-                f"such as {first.images[image]}, class {first.classes[k]}: {ours[image, k]} true "
-                f"pixels for {first.name} and {theirs[image, k]} for {other.name}; score both "
-                "against the same labels"
+                f"the results cannot be compared: the ground truth of {counted(images, 'image')} "
+                f"differs, such as {first.images[image]}, class {first.classes[k]}: "
+                f"{ours[image, k]} true pixels for {first.name} and {theirs[image, k]} for "
+                f"{other.name}; score both against the same labels"
             )

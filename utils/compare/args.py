@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from data.args import Parser, file_path, number, seed, text, whole
 from data.errors import InputError
+from data.files import first_few
 from utils.compare.measures import MEASURES
+from utils.compare.names import own_names
+from utils.compare.words import counted
 
 MAX_SAMPLES = 100_000
 MAX_BOUND = 10_000  # pixels
@@ -99,7 +101,8 @@ def _require_sense(args: argparse.Namespace) -> None:
         args.names = own_names(args.results)
     if len(args.names) != len(args.results):
         raise InputError(
-            f"--names: {len(args.names)} names for {len(args.results)} folders; give one for each"
+            f"--names: found {counted(len(args.names), 'name')} for {len(args.results)} folders, "
+            f"{first_few(args.names)}; give one for each folder, in their order"
         )
     if len(set(args.names)) < len(args.names):
         raise InputError(f"--names {' '.join(args.names)}: a name occurs twice; give each its own")
@@ -112,22 +115,3 @@ def _require_sense(args: argparse.Namespace) -> None:
     for flag in ("metric", "bound"):
         if given := getattr(args, flag):
             setattr(args, flag, list(dict.fromkeys(given)))
-
-
-def own_names(folders: Sequence[Path]) -> list[str]:
-    """A name for each folder: its own, or as much of its path as tells it from the others.
-
-    InputError if a folder is given twice.
-    """
-    paths = [folder.resolve() for folder in folders]
-    for place, path in enumerate(paths):
-        if path in paths[:place]:
-            raise InputError(f"{folders[place]}: is given twice; give two different results")
-    parts = [list(path.parts) for path in paths]
-    if len({each[-1] for each in parts}) == len(parts):
-        return [each[-1] for each in parts]
-    while len({each[0] for each in parts}) == 1 and min(map(len, parts)) > 1:  # above all of them
-        parts = [each[1:] for each in parts]
-    while len({each[-1] for each in parts}) == 1 and min(map(len, parts)) > 1:
-        parts = [each[:-1] for each in parts]
-    return ["/".join(each) for each in parts]

@@ -32,11 +32,11 @@ def write_report(
 
     Args:
         path: Where to.
-        comparisons: Of all measures, modes and bounds.
+        comparisons: Of all measures, modes and bounds that any of the results has.
         results: What was compared.
         baseline: Index of the result that differences are to.
         meaning: What the intervals are.
-        notes: What was left out.
+        notes: What was left out, and what differs.
     """
     colors = result_colors(len(results))
     sections = [_results_section(comparisons, results, baseline, colors, notes)]
@@ -72,7 +72,10 @@ def _results_section(
         for result in results
     ]
     # The differences are in the sections below: with them this table would be too wide.
-    shown = [(row[0], *row[1::2], of) for row, of in zip(rows, origins, strict=True)]
+    shown = [
+        (result.name, *row[1::2], of)
+        for result, row, of in zip(results, rows, origins, strict=True)
+    ]
     header = (header[0], *header[1::2], "from")
     knobs: dict[str, Any] = {"images": len(first.images), "protocol": protocol_line(first)}
     if notes:

@@ -83,8 +83,8 @@ def read_result(folder: Path, name: str) -> Result:
     counts, images = _read_counts(folder / COUNTS, shapes)
     if source.get("images", len(images)) != len(images):
         raise InputError(
-            f"{folder}: {METRICS} is of {source['images']} images and {COUNTS} of {len(images)}; "
-            f"they are of two runs, {AGAIN}"
+            f"{folder}: the number of images is {source['images']} by {METRICS} and {len(images)} "
+            f"by {COUNTS}; they are of two runs, {AGAIN}"
         )
     return Result(name, folder, task, protocol, source, classes, images, counts, stated)
 
@@ -125,8 +125,9 @@ def _find_metrics(folder: Path) -> Path:
         below = sorted(found.parent for found in folder.glob(f"*/{METRICS}"))
         below += sorted(found.parent for found in folder.glob(f"*/*/{METRICS}"))
         if below:
+            have = "has" if len(below) == 1 else "have"
             raise InputError(
-                f"{folder}: has no {METRICS}, but {len(below)} of its folders have one: "
+                f"{folder}: has no {METRICS}, but {len(below)} of its folders {have} one: "
                 f"{first_few(below, 12)}; give one of these"
             )
         raise FileNotFoundError(f"{folder}: has no {METRICS}; expected a folder of test.py's --out")

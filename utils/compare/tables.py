@@ -5,12 +5,12 @@ The same figures as in the report; in percent for readers, in fractions for prog
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from utils.compare.agreement import NO_KNOBS
 from utils.compare.bootstrap import FEWEST, Comparison, Estimate, Row
+from utils.compare.names import column_names
 from utils.compare.results import Result
-from utils.evaluation.text_tables import align_columns, number_or_null, percent, shortened_name
+from utils.compare.words import counted, knobs_of, word
+from utils.evaluation.text_tables import align_columns, number_or_null, percent
 
 CSV_COLUMNS = (
     *("metric", "variant", "class", "images", "result", "score", "score_low", "score_high"),
@@ -34,7 +34,7 @@ def table_rows(
     comparison: Comparison, results: Sequence[Result], baseline: int
 ) -> list[tuple[str, ...]]:
     """Header, a row per class and the mean, as text, in percent and points of percent."""
-    names = [shortened_name(result.name) for result in results]
+    names = column_names([result.name for result in results])
     others = [r for r in range(len(results)) if r != baseline]
     header = ("class", *names, *(f"{names[r]} - {names[baseline]}" for r in others), *END)
     rows: list[tuple[str, ...]] = [header]
@@ -57,15 +57,16 @@ def mean_rows(
 ) -> list[tuple[str, ...]]:
     """Header and a row per result: the mean of each measure, and its difference to the baseline."""
     titles = [title_of(each) for each in comparisons]
-    to_base = f"to {shortened_name(results[baseline].name)}"
+    names = column_names([result.name for result in results])
+    to_base = f"to {names[baseline]}"
     rows = [("result", *(cell for title in titles for cell in (title, to_base)))]
-    for r, result in enumerate(results):
+    for r, name in enumerate(names):
         cells = [
             cell
             for each in comparisons
             for cell in (percent(each.mean.scores[r].value), difference(each.mean.differences[r]))
         ]
-        rows.append((result.name, *cells))
+        rows.append((name, *cells))
     return rows
 
 
@@ -81,28 +82,25 @@ def difference(estimate: Estimate) -> str:
 
 def protocol_line(result: Result) -> str:
     """The knobs that were the same for all, in one line."""
-    skipped = NO_KNOBS | {str(variant) for variant in result.variants}
-    shown = [
-        f"{name} {_word(value)}"
-        for name, value in result.protocol.items()
-        if name not in skipped and value is not None
-    ]
+    shown = [f"{name} {word(v)}" for name, v in knobs_of(result).items() if v is not None]
     truth = [str(result.source[key]) for key in ("dataset", "split") if result.source.get(key)]
     return ", ".join([" ".join(truth), *shown]) if truth else ", ".join(shown)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def meaning_line(images: int, samples: int, level: float, seed: int) -> str:
     """What the brackets are."""
     return (
         f"in brackets: {100 * level:g} % interval of the difference, paired bootstrap over "
-        f"{images} images, {samples} resamples, seed {seed}; {CLEAR}: 0 lies outside"
+        f"{counted(images, 'image')}, {samples} resamples, seed {seed}; {CLEAR}: 0 lies outside"
     )
+
+
+def scored_by_any(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[str]]:
+    """Those that any of the results has, and a line about the others, whose tables are empty."""
+    kept = [each for each in comparisons if any(each.scored)]
+    empty = [title_of(each) for each in comparisons if not any(each.scored)]
+    why = "every result is edge or no edge, without probabilities"
+    return kept, [f"{' and '.join(empty)} left out: {why}"] if empty else []
 
 
 def text_table(title: str, rows: Sequence[Sequence[str]], *, foot: bool) -> str:

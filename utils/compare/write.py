@@ -7,7 +7,7 @@
     results         [{name, folder, source: of its metrics.json}, ...]
     baseline        the name of the result that differences are to
     bootstrap       {samples, level, seed}
-    notes           what was left out
+    notes           what was left out, and the options of inference that differ
     comparisons     [{metric, variant: the mode or bound,
                       mean, classes: [{name, images: with the class, resamples: with a score,
                           results: [{name, score: {value, low, high},
