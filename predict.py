@@ -59,7 +59,7 @@ from collections.abc import Sequence
 
 from data.errors import run
 from utils.distributed.group import from_main, gather_objects, own_device, process_group
-from utils.inference.args import predictor_from_flags
+from utils.inference.args import announce, predictor_from_flags
 from utils.inference.device import pick_device
 from utils.inference.temperature import describe
 from utils.prediction.args import (
@@ -93,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
         )
         predictor = predictor_from_flags(args, device, dataset=args.dataset)
         if ranks.is_main:
-            print(*filter(None, [f"net: {predictor.describe()}", predictor.note]), sep="\n")
+            announce(predictor)
         upright = predictor.info.upright if args.upright is None else args.upright
         temperature = predictor.options.temperature
         choice = from_main(lambda: edge_choice(args, predictor.info, temperature), ranks)

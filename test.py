@@ -78,7 +78,7 @@ from utils.evaluation.segmentation.scoring import SegScoring
 from utils.evaluation.segmentation.submission import write_submission
 from utils.evaluation.task_choice import chosen_tasks, chosen_variants
 from utils.evaluation.tasks import count_tasks
-from utils.inference.args import predictor_from_flags
+from utils.inference.args import announce, predictor_from_flags
 from utils.inference.device import pick_device
 from utils.inference.predictor import Predictor
 
@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> None:
         names = args.dataset if args.dataset and dataset_class(args.dataset).classes else None
         predictor = predictor_from_flags(args, device, dataset=names) if args.checkpoint else None
         if predictor and ranks.is_main:
-            print(*filter(None, [f"net: {predictor.describe()}", predictor.note]), sep="\n")
+            announce(predictor)
         tasks = chosen_tasks(args, predictor)
         if predictor and args.submit:
             submit(args, predictor, ranks)

@@ -1,7 +1,9 @@
 """--temperature: what predict.py and Python make of a temperature or a file of them."""
 
+import hashlib
 import json
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from utils.edge_metrics.calibration import at_temperature
 from utils.evaluation.edges.predictions import PredictionFolder
 from utils.inference import load
 from utils.inference.options import InferenceOptions
+from utils.inference.temperature import fit_note
 from utils.prediction.metrics_file import read_thresholds
 
 CLASSES = 11  # CamVid's
@@ -148,6 +151,102 @@ def test_files_that_are_none(checkpoint, photo, tmp_path, contents, message):
     with pytest.raises(InputError, match=message):
         run(photo, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--temperature", path)
     assert not (tmp_path / "out").exists()
+
+
+# --- what the file was fitted on ---
+
+
+def fitted_file(path: Path, checkpoint: Path, /, **source: object) -> Path:
+    """As test.py --fit-temperature writes it for a checkpoint, with these entries of its source."""
+    own = {
+        "model": EDGE,
+        "backbone": "resnet18",
+        "checkpoint": str(checkpoint),
+        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        **load(checkpoint, "cpu").options.of_the_scores(),
+    }
+    fit = {"nll": {}, "source": own | source}
+    return temperature_file(path, {"temperature": 2.0, "classes": None, "fit": fit})
+
+
+def note_of(checkpoint: Path, path: Path, **options: object) -> str | None:
+    """What Python warns of; it is also the predictor's own."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predictor = load(checkpoint, "cpu", temperature=path, **options)
+    said = [str(each.message) for each in caught if each.category is UserWarning]
+    assert said == ([predictor.warning] if predictor.warning else [])
+    assert not caught or caught[0].filename == __file__
+    return predictor.warning
+
+
+def test_nothing_is_said_of_the_own_checkpoint(checkpoint, tmp_path):
+    path = fitted_file(tmp_path / "t.json", checkpoint)
+    assert note_of(checkpoint, path) is None
+    renamed = tmp_path / "renamed.pth"
+    renamed.write_bytes(checkpoint.read_bytes())
+    assert note_of(renamed, path) is None
+    other = tmp_path / "last.pth"
+    save_checkpoint(other, tiny_contents())
+    assert load(other, "cpu", temperature=2.0).warning is None  # a number is nobody's
+
+
+def test_another_checkpoint_and_another_net_are_said(checkpoint, photo, tmp_path, capsys):
+    path = fitted_file(tmp_path / "t.json", checkpoint)
+    other = tmp_path / "last.pth"
+    save_checkpoint(other, tiny_contents())
+    said = (
+        f"{path} was fitted for tiny_edge over resnet18, {checkpoint}; this is another checkpoint"
+    )
+    assert note_of(other, path) == said
+    flags = ("--checkpoint", other, "--out", tmp_path / "out", "--temperature", path)
+    assert run(photo, *flags) == 0
+    assert f"note: {said}\n" in capsys.readouterr().err
+    net = fitted_file(path, checkpoint, model="dff", backbone="resnet50", checkpoint="a.pth")
+    said = f"{path} was fitted for dff over resnet50, a.pth; this is tiny_edge over resnet18"
+    assert note_of(checkpoint, net) == said
+    exported = tmp_path / "net.onnx"
+    exported.write_bytes(b"of the same net")
+    info = load(checkpoint, "cpu").info
+    said = fit_note(
+        fitted_file(path, checkpoint), exported, info, InferenceOptions().of_the_scores()
+    )
+    assert (said or "").endswith("best.pth; this is an exported net, perhaps of another checkpoint")
+    older = fitted_file(path, checkpoint, model=None, backbone=None, sha256="0" * 64)
+    said = f"{path} was fitted for {checkpoint}; this is another checkpoint"
+    assert note_of(checkpoint, older) == said
+
+
+def test_other_options_are_said(checkpoint, tmp_path):
+    path = fitted_file(tmp_path / "t.json", checkpoint, base_size=960, half=True, batch_size=4)
+    base = load(checkpoint, "cpu").options.base_size
+    assert note_of(checkpoint, path) == f"{path} was fitted with base size 960 (here {base})"
+    path = fitted_file(path, checkpoint, sha256="1", window=None)
+    assert note_of(checkpoint, path, scales=(0.5, 1), mirror=True) == (
+        f"{path} was fitted for tiny_edge over resnet18, {checkpoint}; this is another checkpoint; "
+        "it was fitted with scales 1 (here 0.5 1), mirror no (here yes)"
+    )
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        *(None, 3, [], {}, {"source": None}, {"source": [1]}, {"source": {}}),
+        {"source": {"predictions": "folder", "images": 3}},
+        {"source": {"model": 1, "backbone": {}, "checkpoint": [], "sha256": 7}},
+        {"source": {"model": "\n", "sha256": "\x00"}},
+    ],
+)
+def test_what_it_does_not_say_is_not_compared(fit, checkpoint, tmp_path):
+    contents = {"temperature": 2.0, "classes": None, "fit": fit}
+    assert note_of(checkpoint, temperature_file(tmp_path / "t.json", contents)) is None
+
+
+def test_options_that_were_edited(checkpoint, tmp_path):
+    edited = {"scales": [1, "x"], "mirror": {"a": 1}, "base_size": 10**70, "window": "w" * 99}
+    note = note_of(checkpoint, fitted_file(tmp_path / "t.json", checkpoint, **edited))
+    assert note is not None and "\n" not in note
+    assert "window 'www" in note and "mirror of type dict (here no)" in note
 
 
 def test_numbers_that_are_none(checkpoint, capsys):

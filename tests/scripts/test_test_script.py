@@ -70,6 +70,7 @@ def test_a_network_is_scored(checkpoint, tiny_camvid, tmp_path, capsys):
     assert knobs == (0.02, 0.5, 9)
     assert (source["dataset"], source["split"], source["images"]) == ("camvid", "val", 4)
     assert source["base_size"] == 48
+    assert (source["model"], source["backbone"]) == ("casenet", "resnet18")
     for mode in ("thin", "raw"):
         scores = metrics["scores"][mode]
         assert [each["name"] for each in scores["classes"]] == list(CamVid.classes)

@@ -145,6 +145,7 @@ def test_a_network_is_scored(checkpoint, tiny_camvid, tmp_path, capsys):
     source = metrics["source"]
     assert (source["dataset"], source["split"], source["images"]) == ("camvid", "val", 4)
     assert (source["window"], source["scales"], source["mirror"]) == (32, [0.5, 1.0], True)
+    assert (source["model"], source["backbone"]) == ("fcn", "resnet18")
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
     assert [row["class"] for row in rows] == list(CamVid.classes)
     assert float(rows[3]["boundary_f_3"]) == pytest.approx(f[3])

@@ -1,6 +1,7 @@
 """The flags that say which network to use, and how."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -104,3 +105,12 @@ def predictor_from_flags(
         names_flags=True,
         **{name: getattr(args, name) for name in (*NET_OPTIONS, *RUN_OPTIONS)},
     )
+
+
+def announce(predictor: Predictor) -> None:
+    """Print which net it is, and what is worth knowing of its engine and its temperature."""
+    print(f"net: {predictor.describe()}")
+    if predictor.note:
+        print(predictor.note)
+    if predictor.warning:
+        print(f"note: {predictor.warning}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """From a file of weights to a Predictor: which net it is, on which engine, with which options."""
 
+import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from utils.inference.device import pick_device
 from utils.inference.engines.opening import NetChoice, open_net
 from utils.inference.options import InferenceOptions
 from utils.inference.predictor import Predictor
-from utils.inference.temperature import chosen_temperature, info_at
+from utils.inference.temperature import chosen_temperature, fit_note, info_at
 from utils.inference.words import keywords_for_flags
 
 # What `load` takes beside its own parameters: options of some networks, and options of the run.
@@ -48,10 +49,11 @@ def load(
         options: the fields of `InferenceOptions` (`base_size` is the checkpoint's unless given),
             and `align_corners` and `fusion` as in `models.OPTIONS`. None stands for the default.
             `temperature` is also the path of a `temperature.json`; the checkpoint's thresholds
-            move with it.
+            move with it. A warning says that it was fitted for another checkpoint, or with other
+            options.
     """
     with keywords_for_flags():
-        return load_predictor(
+        predictor = load_predictor(
             checkpoint,
             device,
             model=model,
@@ -62,6 +64,9 @@ def load(
             device_asked=str(device) != "auto",
             **options,
         )
+    if predictor.warning:
+        warnings.warn(predictor.warning, stacklevel=2)
+    return predictor
 
 
 def load_predictor(
@@ -111,4 +116,6 @@ def load_predictor(
             f"head: export it again with --outputs {' '.join(outputs_for(info))}"
         )
     predictor.note = note
+    if isinstance(temperature, str | Path):
+        predictor.warning = fit_note(temperature, checkpoint, info, run.of_the_scores())
     return predictor

@@ -60,9 +60,11 @@ class Predictor:
         names_flags: errors name the flags of the command line, not keywords.
 
     `note` is a line about the engine for the terminal; None if it is PyTorch without a compiler.
+    `warning` is one about a temperature that was fitted for another net or otherwise, or None.
     """
 
     note: str | None = None
+    warning: str | None = None
 
     def __init__(
         self,

@@ -5,14 +5,15 @@
     temperature   of all classes
     classes       [{"name", "temperature"}, ...]; with --fit-temperature class only, where each
                   class has its own, null for one that could not be fitted
-    fit           what it was fitted on, with NLL and ECE before and after
+    fit           what it was fitted on, with NLL and ECE before and after; `source`, of a net: its
+                  model, backbone, checkpoint and SHA-256, and the options of inference
 
 It is applied to the mean probabilities at the image's size, before anything is made of them. A
 checkpoint's thresholds were found without it, so they move with the probabilities: the same edges
 are drawn, at other numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from data.errors import InputError
-from data.files import first_few, read_json
+from data.errors import InputError, shortened
+from data.files import file_sha256, first_few, read_json
 from utils.edge_metrics.calibration import CLIP, COLDEST, HOTTEST, at_temperature, is_temperature
 from utils.model_info import ModelInfo, shown
 
 Temperature = float | tuple[float, ...]  # of all classes, or of each
+# Of `InferenceOptions`, what moves the probabilities: sizes, windows, averages.
+OPTIONS_OF_FIT = ("base_size", "window", "scales", "mirror")
+EXPORTED = ".onnx"
+SHOWN_SCALES = 12
 
 
 def chosen_temperature(given: float | str | Path | Sequence[float], info: ModelInfo) -> Temperature:
@@ -78,6 +83,66 @@ def _own_temperatures(path: str | Path, rows: Any) -> dict[str, Any]:
                 f"{COLDEST:g} to {HOTTEST:g}, or null"
             )
     return own
+
+
+def fit_note(
+    path: str | Path, checkpoint: str | Path, info: ModelInfo, options: Mapping[str, Any]
+) -> str | None:
+    """A line if a `temperature.json` was fitted for another checkpoint or with other options.
+
+    None where it was fitted as it is used, and where the file does not say how it was fitted.
+
+    Args:
+        path: of the file, which `read_temperature` has read.
+        checkpoint: the file of the net that it is used for.
+        info: of that net.
+        options: that it is run with, of `InferenceOptions.of_the_scores`.
+    """
+    contents = read_json(path, "temperature.json")
+    fit = contents.get("fit") if isinstance(contents, dict) else None
+    source = fit.get("source") if isinstance(fit, dict) else None
+    if not isinstance(source, dict):
+        return None
+    parts = [*_other_net(source, checkpoint, info), *_other_options(source, options)]
+    return f"{path} was {'; it was '.join(parts)}" if parts else None
+
+
+def _other_net(source: Mapping[str, Any], checkpoint: str | Path, info: ModelInfo) -> list[str]:
+    """What tells the net that a temperature was fitted for from this one, at most one part."""
+    model, backbone, name, sha256 = (
+        value if isinstance(value := source.get(key), str) and value.isprintable() else ""
+        for key in ("model", "backbone", "checkpoint", "sha256")
+    )
+    other_net = (model or info.name, backbone or info.backbone) != (info.name, info.backbone)
+    if not other_net and (not sha256 or sha256.lower() == file_sha256(checkpoint)):
+        return []
+    net = f"{model} over {backbone}" if model and backbone else model
+    what = ", ".join(shortened(each) for each in (net, name) if each) or "another file"
+    this = "another checkpoint"
+    if other_net:
+        this = f"{info.name} over {info.backbone}"
+    elif Path(checkpoint).suffix.lower() == EXPORTED:
+        this = "an exported net, perhaps of another checkpoint"
+    return [f"fitted for {what}; this is {this}"]
+
+
+def _other_options(source: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """The options that differ, at most one part. What the file does not state is not compared."""
+    found = []
+    for name in OPTIONS_OF_FIT:
+        fitted, here = (list(v) if isinstance(v, tuple) else v
+                        for v in (source.get(name, options[name]), options[name]))  # fmt: skip
+        if fitted != here:
+            found.append(f"{name.replace('_', ' ')} {_in_words(fitted)} (here {_in_words(here)})")
+    return [f"fitted with {', '.join(found)}"] if found else []
+
+
+def _in_words(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", False: "no", True: "yes"}[value]
+    if isinstance(value, list) and value and all(type(v) in (int, float) for v in value):
+        return " ".join(f"{v:g}" for v in value[:SHOWN_SCALES])
+    return shown(value)
 
 
 def apply_temperature(prob: Tensor, temperature: Temperature) -> Tensor:

@@ -103,6 +103,8 @@ class NetworkSource:
             i: r.image for i, r in zip(self.indices, records, strict=True) if r.image
         }
         self.origin: dict[str, object] = {
+            "model": predictor.info.name,
+            "backbone": predictor.info.backbone,
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
             **predictor.options_of_scores(),

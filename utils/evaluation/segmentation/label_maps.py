@@ -86,6 +86,8 @@ class NetworkLabels:
         self.records = {record.name: record for record in dataset.records}
         self.names = list(self.records)
         self.origin = {
+            "model": predictor.info.name,
+            "backbone": predictor.info.backbone,
             "checkpoint": str(checkpoint),
             "sha256": file_sha256(checkpoint),
             **predictor.options_of_scores(),
