@@ -24,7 +24,13 @@ from helpers.page import (
 from data.errors import InputError
 from data.visualize import color_labels, mix_colors
 from utils.inference.edge_lines import EdgeChoice
-from utils.prediction.page.image_data import page_file, page_key
+from utils.prediction.page.image_data import (
+    edge_data,
+    label_data,
+    page_file,
+    page_key,
+    write_image_data,
+)
 from utils.prediction.page.index import PageHead, write_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -182,7 +188,7 @@ def test_a_page_without_its_folder_says_so(browser, tmp_path):
     address = page(tmp_path, ("a", "b"), embedded_bytes=0)
     page_file(tmp_path, "a").rename(tmp_path / "away")
     tab = browser.tab(address)
-    tab.wait("byId('message').textContent")
+    tab.wait("byId('message').textContent.includes('cannot')")
     assert "cannot be loaded: the folder has to lie beside" in tab.js("byId('message').textContent")
     tab.key("ArrowRight")
     shown(tab, 1)
@@ -198,6 +204,127 @@ def test_a_page_of_failures_only(browser, tmp_path):
     tab.click("#failures summary")
     assert tab.js("document.querySelector('#failures li').innerText") == "in/x.png: is damaged"
     assert tab.said == []
+
+
+# --- slow and damaged data ---
+
+# Decoding waits until the test says `release()`; `drawn` holds what was drawn, in this order.
+SLOW = """
+const released = new Promise(done => { window.release = done; });
+const decode = HTMLImageElement.prototype.decode;
+HTMLImageElement.prototype.decode = async function () {
+  window.held = true;
+  await released;
+  return decode.call(this);
+};
+addEventListener('DOMContentLoaded', () => {
+  window.drawn = [];
+  new MutationObserver(() => window.drawn.push(stage.dataset.drawn))
+    .observe(stage, {attributeFilter: ['data-drawn']});
+});
+"""
+MESSAGE = "byId('message').textContent"
+
+
+def slow_tab(browser: Browser, address: str) -> Tab:
+    tab = browser.tab("about:blank")
+    tab.call("Page.addScriptToEvaluateOnNewDocument", source=SLOW)
+    tab.open(address)
+    tab.wait("window.held")
+    return tab
+
+
+def test_until_the_first_drawing_it_says_that_it_is_loading(browser, tmp_path):
+    """And what was asked for meanwhile is what is drawn, alone."""
+    for seed, name in enumerate("abc"):
+        write_edges(tmp_path, name, smooth(seed))
+    tab = slow_tab(browser, f"{page(tmp_path, ('a', 'b', 'c'))}#image=b&t=40")
+    assert tab.js(MESSAGE) == "loading…"
+    tab.key("ArrowRight")
+    assert tab.js(MESSAGE) == "loading…"
+    assert tab.js("[view.size[0], drawn.length]") == [1, 0]
+    tab.js("release()")
+    shown(tab, 2)
+    assert tab.js(MESSAGE) == ""
+    assert tab.js("drawn") == ["2"]
+    assert_same(canvas(tab), expected(smooth(2), 0.4, (0, 1, 2)))
+    tab.key("ArrowLeft")
+    assert tab.js(MESSAGE) == ""  # the one before stays until the next is there
+    shown(tab, 1)
+
+
+def write_both(out: Path, name: str, labels: np.ndarray, prob: np.ndarray) -> None:
+    """The data of an image with areas and edges."""
+    image = np.full((*SIZE, 3), 120, np.uint8)
+    areas = label_data(image, labels)
+    data = areas | edge_data(image, prob, prob >= 0.5) | {"areas": areas["classes"]}
+    write_image_data(page_file(out, name), data, SEG_INFO)
+
+
+@pytest.mark.parametrize("in_address", [True, False])
+def test_edges_that_are_asked_for_while_it_loads_are_shown(in_address, browser, tmp_path):
+    prob = smooth(1)
+    write_both(tmp_path, "a", np.zeros(SIZE, np.uint8), prob)
+    choice = EdgeChoice.of(SEG_INFO, threshold=0.5)
+    write_page(tmp_path, {Path("a"): "a"}, {}, PageHead(Path("best.pth"), SEG_INFO, choice))
+    address = (tmp_path / "index.html").as_uri() + ("#image=a&show=edges&t=40" * in_address)
+    tab = slow_tab(browser, address)
+    if not in_address:
+        tab.key("e")
+        for _ in range(2):
+            tab.key("[")
+    tab.js("release()")
+    shown(tab)
+    assert tab.js("byId('what').value") == "edges"
+    assert_same(canvas(tab), expected(prob, 0.4, (0, 1, 2)))
+    tab.key("e")
+    assert (canvas(tab) == [*PALETTE[0], 255]).all()
+    assert tab.said == []
+
+
+@pytest.mark.parametrize(
+    ("part", "instead", "words", "embedded"),
+    [
+        ('"prob":["', '"prob":["AAAA', "could not be decoded", True),
+        ('"prob":["', '"prob":["?', "atob", False),
+        ("base64,", "base64,AAAA", "cannot be decoded", False),
+        ('"size":[60,40]', '"size":[0,0]', "", False),
+        ('{"size":', '{"size"', "JSON", True),
+        ('{"size":', '{"size"', "holds no data of this image", False),  # a script that does not run
+    ],
+)
+def test_damaged_data_are_said_and_the_others_are_shown(
+    part, instead, words, embedded, browser, tmp_path
+):
+    for name in ("a", "b", "c"):
+        write_edges(tmp_path, name, smooth(0))
+    path = page_file(tmp_path, "b")
+    path.write_text(path.read_text().replace(part, instead))
+    tab = browser.tab(page(tmp_path, ("a", "b", "c"), embedded_bytes=10**7 * embedded))
+    shown(tab, 0)  # its neighbour is the damaged one
+    tab.key("ArrowRight")
+    tab.wait(f"{MESSAGE}.includes('cannot')")
+    message = tab.js(MESSAGE)
+    assert message.startswith("This image cannot be shown: ")
+    assert words in message
+    assert tab.js("layers.hidden")
+    tab.key("ArrowRight")
+    shown(tab, 2)
+    assert tab.js(f"[{MESSAGE}, layers.hidden]") == ["", False]
+    tab.key("ArrowLeft")
+    tab.wait(f"{MESSAGE}.includes('cannot')")  # again
+
+
+def test_a_file_is_on_its_way_once(browser, tmp_path):
+    """Two scripts of one file would answer each other's promises, and one would wait for ever."""
+    for name in ("a", "b", "c", "d"):
+        write_edges(tmp_path, name, smooth(0))
+    tab = browser.tab(page(tmp_path, ("a", "b", "c", "d"), embedded_bytes=0))
+    shown(tab, 0)
+    key = page_key("d")
+    assert tab.js(f"fetchData('{key}') === fetchData('{key}')")
+    assert tab.js(f"fetchData('{key}').then(data => data.size)") == [60, 40]
+    assert tab.js("[waiting.size, document.head.querySelectorAll('script').length]") == [0, 0]
 
 
 # --- classes, threshold ---

@@ -25,6 +25,7 @@ const neighbours = place => {
 async function show(place) {
   wantedPlace = place;
   showPlace();
+  if (!shownNow.image) byId('message').textContent = 'loading…';
   if (decoding) return;
   decoding = true;
   do {
@@ -32,7 +33,7 @@ async function show(place) {
     try {
       await load(place);
     } catch (error) {
-      if (wantedPlace === place) showMessage(error.message);
+      if (wantedPlace === place) showMessage(`This image cannot be shown: ${error.message}`);
     }
   } while (wantedPlace !== place);
   decoding = false;
@@ -42,12 +43,13 @@ async function load(place) {
   const [name, key] = index.images[place];
   keep([key, ...neighbours(place).map(other => index.images[other][1])]);
   const decoded = await decodeImage(await cache.get(key));
-  const image = face(decoded, !isEdge);
   const photo = new Image();
-  photo.src = image.image;
+  photo.src = decoded.image;
   await photo.decode();
+  // Nothing waits from here on: what was asked for meanwhile, another image or the edges, counts.
+  if (wantedPlace !== place) return;
+  const image = face(decoded, !isEdge);
   Object.assign(shownNow, {place, decoded, image});
-  byId('message').textContent = '';
   byId('photo').alt = name;
   for (const id of ['photo', 'behind']) byId(id).src = image.image;
   present(image);
@@ -82,8 +84,14 @@ function redraw() {
     const {image} = shownNow;
     if (!image) return;
     const cased = settings.background !== 'white';
-    const drawing = drawImage(image, k => !off.has(k), settings.threshold, brush, cased);
-    byId('drawing').getContext('2d', {willReadFrequently: true}).putImageData(drawing, 0, 0);
+    try {
+      const drawing = drawImage(image, k => !off.has(k), settings.threshold, brush, cased);
+      byId('drawing').getContext('2d', {willReadFrequently: true}).putImageData(drawing, 0, 0);
+    } catch (error) {
+      showMessage(`This image cannot be drawn: ${error.message}`);
+      return;
+    }
+    byId('message').textContent = '';
     stage.dataset.drawn = shownNow.place;
   });
 }

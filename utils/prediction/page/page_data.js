@@ -4,29 +4,43 @@
 const byId = id => document.getElementById(id);
 const index = JSON.parse(byId('index').textContent);
 const cache = new Map();  // key -> promise of an image's data; the shown image and its neighbours
-const waiting = new Map();  // key -> what to do with the data that a file brings
+const waiting = new Map();  // key -> {data: promise, take: function} of files on their way
 
 // The files call this.
 function pageImage(key, net, data) {
-  waiting.get(key)?.(data);
+  waiting.get(key)?.take(data);
 }
 
+// Of a file that is on its way already, the same promise: a second script would answer the first.
 function fetchData(key) {
-  if (index.folder === null) return Promise.resolve(JSON.parse(byId(`i${key}`).textContent));
-  return new Promise((resolve, reject) => {
-    const script = document.createElement('script');
-    const path = `${index.folder}/${key}.js`;
-    const end = () => { waiting.delete(key); script.remove(); };
-    const fail = () => {
-      end();
-      reject(new Error(`${path} cannot be loaded: the folder has to lie beside this page`));
-    };
-    waiting.set(key, data => { end(); resolve(data); });
-    script.addEventListener('error', fail);
-    script.addEventListener('load', () => { if (waiting.has(key)) fail(); });
-    script.src = path;
-    document.head.append(script);
+  if (index.folder === null) return readEmbedded(key);
+  return waiting.get(key)?.data ?? loadFile(key);
+}
+
+// Damaged data are a rejection, also of a neighbour that nobody has asked to see.
+async function readEmbedded(key) {
+  return JSON.parse(byId(`i${key}`).textContent);
+}
+
+function loadFile(key) {
+  const script = document.createElement('script');
+  const path = `${index.folder}/${key}.js`;
+  const entry = {};
+  entry.data = new Promise((resolve, reject) => {
+    const end = (settle, value) => { waiting.delete(key); script.remove(); settle(value); };
+    const fail = why => end(reject, new Error(`${path} ${why}`));
+    entry.take = data => end(resolve, data);
+    script.addEventListener('error', () => {
+      fail('cannot be loaded: the folder has to lie beside this page');
+    });
+    script.addEventListener('load', () => {
+      if (waiting.get(key) === entry) fail('holds no data of this image');
+    });
   });
+  waiting.set(key, entry);
+  script.src = path;
+  document.head.append(script);
+  return entry.data;
 }
 
 // Keep the data of these images, load what is missing, drop all others.
@@ -35,7 +49,8 @@ function keep(keys) {
   for (const key of keys) {
     if (cache.has(key)) continue;
     const data = fetchData(key);
-    data.catch(() => cache.delete(key));  // tried again when it is asked for again
+    // Tried again when it is asked for again.
+    data.catch(() => { if (cache.get(key) === data) cache.delete(key); });
     cache.set(key, data);
   }
 }
