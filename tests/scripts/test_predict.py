@@ -165,7 +165,7 @@ def test_a_full_disk_stops_the_run_and_the_file_is_named(
     assert cli.run(lambda: run(*flags)) == 2
     said = capsys.readouterr()
     assert said.err == f"error: {tmp_path}/out/one_edges.png: No space left on device\n"
-    assert not said.out
+    assert said.out == "net: dff over resnet18\n"
 
 
 def test_a_file_that_cannot_be_written_ends_no_other(
