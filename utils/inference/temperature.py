@@ -130,11 +130,15 @@ def _other_options(source: Mapping[str, Any], options: Mapping[str, Any]) -> lis
     """The options that differ, at most one part. What the file does not state is not compared."""
     found = []
     for name in OPTIONS_OF_FIT:
-        fitted, here = (list(v) if isinstance(v, tuple) else v
-                        for v in (source.get(name, options[name]), options[name]))  # fmt: skip
+        here = _as_json(options[name])
+        fitted = source.get(name, here)
         if fitted != here:
             found.append(f"{name.replace('_', ' ')} {_in_words(fitted)} (here {_in_words(here)})")
     return [f"fitted with {', '.join(found)}"] if found else []
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _in_words(value: Any) -> str:
