@@ -96,7 +96,15 @@ def main(args: argparse.Namespace) -> int:
             announce(predictor)
         upright = predictor.info.upright if args.upright is None else args.upright
         temperature = predictor.options.temperature
-        choice = from_main(lambda: edge_choice(args, predictor.info, temperature), ranks)
+        choice = from_main(
+            lambda: edge_choice(
+                args,
+                predictor.info,
+                temperature,
+                has_edge_output=predictor.has_edge_head,
+            ),
+            ranks,
+        )
         require_edge_output(args, predictor.engine.outputs)
         plan = from_main(
             lambda: make_plan(
@@ -113,7 +121,7 @@ def main(args: argparse.Namespace) -> int:
         )
         mine = plan.share(ranks.rank, ranks.world)
         how = {"choice": choice, "show": ranks.is_main}
-        with says_how_to_go_on(plan, overwrite=args.overwrite):
+        with says_how_to_go_on(plan, overwrite=args.overwrite, show=ranks.is_main):
             done = [
                 predict_images(mine.images, predictor, upright=upright, **how),
                 predict_videos(mine.videos, predictor, max_frames=args.max_frames, **how),

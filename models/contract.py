@@ -12,6 +12,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 # The names of the logits by task; a segmentation net may also have those of body and edge, and
 # those of an edge head.
@@ -95,19 +96,22 @@ def check_contract(module: nn.Module, name: str, task: str, num_classes: int) ->
 def _outputs_of_empty_maps(model: Net) -> dict[str, Tensor]:
     """What the forward pass returns, in evaluation, for the maps that the backbone states."""
     backbone = model.backbone
-    training = [module for module in model.modules() if module.training]
     model.backbone = _StatedMaps(backbone)
+    training = {module: module.training for module in model.modules()}
+    buffers = {key: value.clone() for key, value in model.named_buffers()}
     # On the meta device this would be free of numbers, but PyTorch imports its compiler for the
     # shapes of a batch normalisation there: more than a second of every start.
     device = next(model.parameters()).device
     try:
-        model.eval()
+        for module in training:
+            module.training = False
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            return model(torch.zeros(1, 3, SIZE, SIZE, device=device))
+            image = torch.zeros(1, 3, SIZE, SIZE, device=device)
+            return functional_call(model, buffers, (image,))
     finally:
         model.backbone = backbone
-        for module in training:
-            module.training = True
+        for module, was in training.items():
+            module.training = was
 
 
 class _StatedMaps(Backbone):

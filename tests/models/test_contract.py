@@ -97,6 +97,29 @@ def test_the_check_leaves_no_trace(name: str) -> None:
     assert all(module.training for module in model.modules())
 
 
+class Counting(DFF):
+    """A net that writes to its buffers in evaluation, too, and has a frozen part."""
+
+    def __init__(self, num_classes: int, backbone: str) -> None:
+        super().__init__(num_classes, backbone)
+        self.register_buffer("calls", torch.zeros(()))
+        self.frozen = nn.Dropout().eval()
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        self.calls += 1
+        self.train()
+        return super().forward(image)
+
+
+def test_the_check_leaves_no_trace_in_a_net_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "mynet", Entry(Counting, "edge", ("resnet18",)))
+    model = build_model("mynet", num_classes=3, backbone="resnet18")
+    assert isinstance(model, Counting)
+    assert model.calls == 0
+    assert [name for name, module in model.named_modules() if not module.training] == ["frozen"]
+    assert all(not m.running_mean.any() for m in model.modules() if type(m) is nn.BatchNorm2d)
+
+
 @pytest.mark.parametrize("num_classes", [0, -1, "3", 2.0, None])
 def test_a_number_of_classes_that_is_none(num_classes: object) -> None:
     with pytest.raises(ValueError, match=r"num_classes .*: expected a whole number from 1"):

@@ -211,7 +211,11 @@ def test_another_checkpoint_and_another_net_are_said(checkpoint, photo, tmp_path
     said = fit_note(
         fitted_file(path, checkpoint), exported, info, InferenceOptions().of_the_scores()
     )
-    assert (said or "").endswith("best.pth; this is an exported net, perhaps of another checkpoint")
+    assert (said or "").endswith(
+        "best.pth; this is another file, perhaps of the same net: one of them is an export"
+    )
+    other = fitted_file(path, checkpoint, sha256="0" * 64, checkpoint="net.safetensors")
+    assert note_of(checkpoint, other).endswith("one of them is an export")
     older = fitted_file(path, checkpoint, model=None, backbone=None, sha256="0" * 64)
     said = f"{path} was fitted for {checkpoint}; this is another checkpoint"
     assert note_of(checkpoint, older) == said
@@ -266,3 +270,11 @@ def test_a_segmentation_has_none(tmp_path):
     with pytest.raises(InputError, match="temperature is for edges; the checkpoint holds tiny_seg"):
         load(tmp_path / "seg.pth", "cpu", temperature=2.0)
     assert read_checkpoint(tmp_path / "seg.pth")["model"]["name"] != EDGE
+
+
+def test_numbers_of_any_length_are_said(checkpoint, tmp_path):
+    """Written by hand: one that no float holds."""
+    for option in ("scales", "base_size", "window"):
+        for value in (10**400, [10**400]):
+            path = fitted_file(tmp_path / "t.json", checkpoint, **{option: value})
+            assert f"was fitted with {option.replace('_', ' ')} " in note_of(checkpoint, path)

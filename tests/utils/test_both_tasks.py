@@ -207,6 +207,9 @@ def test_outlines_are_not_scored_in_place_of_a_head_that_was_not_exported(
         assert status_of_score(*quick, *derived, "--temperature", 2) == 2
         line = capsys.readouterr().err.splitlines()[-1]
         assert "--temperature is for edges; " in line and "export it again with --out" in line
+        assert status_of_score(*quick, "--fit-temperature") == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "label maps are all that the graph gives; export it again with --outputs" in line
         score(*quick, *derived)
         assert metrics_of(tmp_path / "out")["source"]["edges"].startswith("edges of the predicted")
         capsys.readouterr()
@@ -228,6 +231,8 @@ def test_outlines_are_not_scored_in_place_of_a_head_that_was_not_exported(
         ("--task edge --bounds 1", "--bounds is for label maps, and edges are scored; leave it"),
         ("--task edge --boundary-iou 1", "--boundary-iou is for label maps, and edges are scored"),
         ("--submit x --temperature 2", "--temperature is for edges, and label maps are written"),
+        ("--submit x --derived hard", "--derived is for scores, and --submit writes label maps"),
+        ("--submit x --bounds 2", "--bounds is for scores, and --submit writes label maps"),
     ],
 )
 def test_flags_of_the_task_that_is_not_scored_are_refused(given, line, flags, tmp_path, capsys):

@@ -246,6 +246,7 @@ def option_notes_of(folder: Path, counts: list, *sources: dict) -> list[str]:
          "mirror (a: no, b: yes), engine (a: torch, b: openvino)"),
         ({"scales": {"by": "hand"}}, 'scales (a: 1, b: {"by": "hand"})'),
         ({"mirror": None}, "mirror (a: no, b: none)"),
+        ({"scales": "\x1b[31m\n"}, r"scales (a: 1, b: '\x1b[31m\n')"),
     ],
 )  # fmt: skip
 def test_other_options_are_compared_and_said(change, words, counts, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,8 +194,12 @@ def test_a_graph_of_seg_alone_says_what_is_missing(image) -> None:
     assert not predictor(image).any()
     with pytest.raises(ValueError, match="both: the network fcn has no output 'fuse' here, but"):
         predictor.both(image)
-    with pytest.raises(ValueError, match=r"edges: the network fcn has no output 'fuse' .* source="):
-        predictor.edges(image)
+    asked = (predictor.edges, partial(predictor.edges, source="head"))
+    for edges in (*asked, partial(predictor.draw, edges=True)):
+        with pytest.raises(
+            ValueError, match=r"edges: the network fcn has no output 'fuse' .* source="
+        ):
+            edges(image)
     assert not predictor.edges(image, source="outlines").any()
     assert predictor.describe() == (
         "fcn with edge head casenet over resnet18 (exported without the head)"

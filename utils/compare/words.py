@@ -62,4 +62,5 @@ def _word(value: Any) -> str:
         return " ".join(map(_word, value))
     if isinstance(value, Mapping):
         return json.dumps(value)
-    return str(value)
+    text = str(value)
+    return text if text.isprintable() else ascii(text)  # of a damaged file

@@ -32,7 +32,11 @@ def chosen_tasks(args: ScoreArgs, predictor: Predictor | None) -> tuple[str, ...
         raise InputError(f"--classes is for edges; scores of label maps are of all classes{remedy}")
     if tasks == ("seg",) and (flag := _given(args, EDGE_FLAGS)):
         made = "written; leave it out" if args.submit else "scored; add --task edge"
+        if predictor and predictor.info.has_edge_head and not predictor.has_edge_head:
+            made = "all that the graph gives; export it again with --outputs seg fuse"
         raise InputError(f"{flag} is for edges, and label maps are {made}")
+    if args.submit and (flag := _given(args, {"derived": None, **SEG_FLAGS})):
+        raise InputError(f"{flag} is for scores, and --submit writes label maps; leave it out")
     if tasks == ("edge",) and (flag := _given(args, SEG_FLAGS)):
         raise InputError(f"{flag} is for label maps, and edges are scored; leave it out")
     if len(tasks) > 1 and args.labels:

@@ -235,9 +235,8 @@ class Predictor:
             source: "head" or "outlines", of a segmentation net with an edge head; None: the head.
                 ValueError for one that the net does not have.
         """
-        if source is None and self.info.has_edge_head:
-            self._require_edge_head("edges")  # outlines in their place would be others
-        source = source or self._sources[0]
+        if source is None:  # outlines in place of a head's edges would be others
+            source = "head" if self.info.has_edge_head else self._sources[0]
         choice = self._choice(source, threshold, thin, min_length, nms)
         return choice.edges(self._result(image, source))
 
@@ -274,6 +273,8 @@ class Predictor:
         line_width: int = 0,
     ) -> Choice:
         """Which edges; ValueError for a source that the net does not have."""
+        if source == "head" and self.info.has_edge_head:
+            self._require_edge_head("edges")
         if source not in self._sources:
             has = " and ".join(self._sources)
             raise ValueError(f"source {source!r}: the edges of {self.info.name} are of {has}")

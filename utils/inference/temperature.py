@@ -29,7 +29,8 @@ from utils.model_info import ModelInfo, shown
 Temperature = float | tuple[float, ...]  # of all classes, or of each
 # Of `InferenceOptions`, what moves the probabilities: sizes, windows, averages.
 OPTIONS_OF_FIT = ("base_size", "window", "scales", "mirror")
-EXPORTED = ".onnx"
+EXPORTED = (".onnx", ".safetensors")
+LONGEST_NUMBER = 1e15  # of what is printed as it is
 SHOWN_SCALES = 12
 
 
@@ -120,9 +121,9 @@ def _other_net(source: Mapping[str, Any], checkpoint: str | Path, info: ModelInf
     what = ", ".join(shortened(each) for each in (net, name) if each) or "another file"
     this = "another checkpoint"
     if other_net:
-        this = f"{info.name} over {info.backbone}"
-    elif Path(checkpoint).suffix.lower() == EXPORTED:
-        this = "an exported net, perhaps of another checkpoint"
+        this = info.net
+    elif any(str(each).lower().endswith(EXPORTED) for each in (checkpoint, name)):
+        this = "another file, perhaps of the same net: one of them is an export"
     return [f"fitted for {what}; this is {this}"]
 
 
@@ -137,6 +138,10 @@ def _other_options(source: Mapping[str, Any], options: Mapping[str, Any]) -> lis
     return [f"fitted with {', '.join(found)}"] if found else []
 
 
+def _is_short_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < LONGEST_NUMBER
+
+
 def _as_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -144,7 +149,7 @@ def _as_json(value: Any) -> Any:
 def _in_words(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", False: "no", True: "yes"}[value]
-    if isinstance(value, list) and value and all(type(v) in (int, float) for v in value):
+    if isinstance(value, list) and value and all(_is_short_number(v) for v in value):
         return " ".join(f"{v:g}" for v in value[:SHOWN_SCALES])
     return shown(value)
 

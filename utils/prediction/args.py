@@ -178,12 +178,16 @@ def bare_save_prob(argv: Sequence[str]) -> list[str]:
 
 
 def edge_choice(
-    args: argparse.Namespace, info: ModelInfo, temperature: Temperature = 1.0
+    args: argparse.Namespace,
+    info: ModelInfo,
+    temperature: Temperature = 1.0,
+    *,
+    has_edge_output: bool = True,
 ) -> Choice | None:
     """Which edges are drawn; None for segmentation without outlines and --edges.
 
     InputError for a flag of edges where there are none. temperature: of the probabilities; the
-    thresholds of `info` are for it.
+    thresholds of `info` are for it. has_edge_output: False for an exported net that lost its edges.
     """
     style = line_style(args)
     if args.edges:
@@ -192,7 +196,10 @@ def edge_choice(
         idle = PROBABILITY_FLAGS | ({} if args.outlines else LINE_FLAGS)
         if given := [name for name, values in idle.items() if getattr(args, name) not in values]:
             flag = f"--{given[0].replace('_', '-')}"
-            add = ": add --edges for those of its edge head" if info.has_edge_head else ""
+            add = ""
+            if info.has_edge_head:
+                again = "" if has_edge_output else "export it again with --outputs seg fuse, and "
+                add = f": {again}add --edges for those of its edge head"
             raise InputError(f"{flag} is for edges; the checkpoint holds {info.name}{add}")
         if not args.outlines:
             return None

@@ -43,15 +43,16 @@ class Plan:
 
 
 @contextlib.contextmanager
-def says_how_to_go_on(plan: Plan, *, overwrite: bool) -> Iterator[None]:
+def says_how_to_go_on(plan: Plan, *, overwrite: bool, show: bool) -> Iterator[None]:
     """If a signal ends the block, it says how much is done, and which flag goes on from there.
 
-    Not with `overwrite`: files of an earlier run would count as done.
+    Not with `overwrite`: files of an earlier run would count as done. show: of several ranks one
+    is enough, and they would count at different moments.
     """
     try:
         yield
     except (KeyboardInterrupt, Terminated) as stop:
-        if not overwrite and (plan.images or plan.videos):
+        if show and not overwrite and (plan.images or plan.videos):
             files = [*plan.images.values(), *(own.videos for own in plan.videos.values())]
             done = len(plan.there) + sum(map(is_complete, files))
             total = len(plan.there) + len(files)
