@@ -23,7 +23,7 @@ from utils.inference.memory import pass_bytes
 from utils.inference.options import InferenceOptions
 from utils.inference.predictor import Predictor
 from utils.model_info import ModelInfo
-from utils.prediction.args import require_edge_output
+from utils.prediction.args import edge_choice, parse_predict_args, require_edge_output
 
 K = 3
 CPU = torch.device("cpu")
@@ -207,6 +207,11 @@ def test_a_graph_of_seg_alone_says_what_is_missing(image) -> None:
     args = argparse.Namespace(edges=True, checkpoint="seg.onnx")
     with pytest.raises(InputError, match=r"seg.onnx has the outputs seg; export it again"):
         require_edge_output(args, predictor.engine.outputs)
+    args = parse_predict_args(
+        "", ["a.png", "--checkpoint", "seg.onnx", "--out", "out", "--threshold", "0.3"]
+    )
+    with pytest.raises(InputError, match=r"export it again with --outputs seg fuse, and add --edg"):
+        edge_choice(args, predictor.info, has_edge_output=predictor.has_edge_head)
 
 
 def test_a_compiled_net_has_a_graph_without_the_head(net, image, runs_of_head, monkeypatch) -> None:
