@@ -100,11 +100,12 @@ def _wait(ranks: Sequence[BaseProcess]) -> int:
     failed, running = 0, list(ranks)
     while running:
         ended = wait([rank.sentinel for rank in running], deadline - time.monotonic())
-        failed = failed or next((rank.exitcode for rank in running if rank.exitcode), 0)
+        codes = {rank: rank.exitcode for rank in running}  # once: they may end in between
+        failed = failed or next(filter(None, codes.values()), 0)
+        running = [rank for rank, code in codes.items() if code is None]
         if failed or not ended:
             for rank in running:
                 rank.terminate()
-        running = [rank for rank in running if rank.exitcode is None]
         if not ended:
             return failed or -signal.SIGTERM
     return failed
