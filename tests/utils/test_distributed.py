@@ -208,10 +208,14 @@ def test_a_rank_that_hangs_is_lost_after_the_timeout(tmp_path: Path) -> None:
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
-    codes = finish(
-        run_ranks("raise RuntimeError('mat1 and mat2 shapes cannot be multiplied')", 2, tmp_path)
-    )
-    assert codes == [1, 1]
+    # Both are there before either ends: one that still joins the group would report a lost rank.
+    code = """
+    (folder / f"{ranks.rank}.on").touch()
+    while not (folder / f"{1 - ranks.rank}.on").exists():
+        time.sleep(0.01)
+    raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    """
+    assert finish(run_ranks(code, 2, tmp_path)) == [1, 1]
     assert "RuntimeError: mat1 and mat2" in outputs(tmp_path, 2)[0]
 
 
