@@ -2,7 +2,8 @@
 
 Importing takes longer than what most tests have the ranks do. A server that has imported the
 scripts forks itself into the ranks of a test; it does nothing else, so it has no threads that a
-fork would lose. torchrun itself is run by tests/scripts: test_docs.py, test_faults.py.
+fork would lose. torchrun itself is run by scripts/test_docs.py, scripts/test_processes.py and
+utils/test_resume.py.
 """
 
 import atexit
